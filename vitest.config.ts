@@ -1,0 +1,60 @@
+// vitest 5 reports failures with Map.groupBy, which Node 20 lacks.
+if (!("groupBy" in Map)) {
+  Object.defineProperty(Map, "groupBy", {
+    value: <K, V>(items: Iterable<V>, key: (item: V, index: number) => K): Map<K, Array<V>> => {
+      const groups = new Map<K, Array<V>>()
+      let index = 0
+      for (const item of items) {
+        const k = key(item, index++)
+        const group = groups.get(k)
+        if (group === undefined) groups.set(k, [item])
+        else group.push(item)
+      }
+      return groups
+    }
+  })
+}
+
+import { defineConfig } from "vitest/config"
+
+/** One project per folder of test/: the folder is the kind of promise a test keeps. */
+const kind = (name: string, settings: { readonly timeout?: number; readonly workers?: number } = {}) => ({
+  test: {
+    name,
+    include: [`test/${name}/**/*.test.ts`],
+    testTimeout: settings.timeout ?? 20_000,
+    hookTimeout: settings.timeout ?? 20_000,
+    // Environment variables reach the Vulkan loader from a process, never from a thread.
+    pool: "forks" as const,
+    ...(settings.workers === undefined ? {} : { maxWorkers: settings.workers })
+  }
+})
+
+export default defineConfig({
+  test: {
+    projects: [
+      kind("unit"),
+      kind("filetests"),
+      kind("laws", { timeout: 60_000 }),
+      kind("differential", { timeout: 60_000 }),
+      // The software GPU uses every core by itself.
+      kind("gpu", { timeout: 120_000, workers: 1 }),
+      kind("browser", { timeout: 120_000, workers: 1 }),
+      kind("package", { timeout: 240_000, workers: 1 }),
+      {
+        test: {
+          name: "types",
+          include: [],
+          typecheck: {
+            enabled: true,
+            only: true,
+            checker: "tsc",
+            include: ["test/types/**/*.test-d.ts"],
+            tsconfig: "tsconfig.json",
+            ignoreSourceErrors: true
+          }
+        }
+      }
+    ]
+  }
+})
