@@ -1,0 +1,79 @@
+import * as Dim from "./Dim.ts"
+import * as DType from "./DType.ts"
+import type { Shape } from "./Shape.ts"
+import * as TensorType from "./TensorType.ts"
+
+/**
+ * Attribute schemas. A kind says how an attribute is typed, printed and compared; the parser, the printer,
+ * the JSON form and the verifier derive from it.
+ *
+ * The kinds `resultType`, `resultShape` and `resultDType` repeat what the type annotation of the printed node says,
+ * so they are not printed in braces: `%1: f32[4] = cast %0` needs no attribute text.
+ */
+export type KindName =
+  | "int"
+  | "ints"
+  | "number"
+  | "numbers"
+  | "bool"
+  | "string"
+  | "dim"
+  | "dims"
+  | "region"
+  | "resultType"
+  | "resultShape"
+  | "resultDType"
+
+export interface Kind<A> {
+  readonly kind: KindName
+  readonly optional: boolean
+  /** Carries the type only; never set. */
+  readonly _A?: (_: A) => A
+}
+
+/**
+ * A graph inside an attribute, seen by an op's shape rule: only its typed boundary. In a node's attributes it is
+ * a whole `Graph`.
+ */
+export interface Region {
+  readonly inputs: ReadonlyArray<{ readonly type: TensorType.TensorType }>
+  readonly outputs: ReadonlyArray<{
+    readonly name: string
+    readonly node: { readonly type: TensorType.TensorType }
+  }>
+}
+
+const kind = <A>(name: KindName): Kind<A> => ({ kind: name, optional: false })
+
+export const int = kind<number>("int")
+export const ints = kind<ReadonlyArray<number>>("ints")
+/** Any number, infinities and NaN included. */
+export const number = kind<number>("number")
+export const numbers = kind<ReadonlyArray<number>>("numbers")
+export const bool = kind<boolean>("bool")
+export const string = kind<string>("string")
+export const dim = kind<Dim.Dim>("dim")
+export const dims = kind<Shape>("dims")
+export const region = kind<Region>("region")
+export const resultType = kind<TensorType.TensorType>("resultType")
+export const resultShape = kind<Shape>("resultShape")
+export const resultDType = kind<DType.DType>("resultDType")
+
+export const optional = <A>(k: Kind<A>): Kind<A | undefined> => ({ kind: k.kind, optional: true })
+
+export type Schema = { readonly [name: string]: { readonly kind: KindName; readonly optional: boolean } }
+
+/** The attribute record a schema describes. */
+export type Of<S extends Schema> = {
+  readonly [K in keyof S]: S[K] extends Kind<infer A> ? A : never
+}
+
+export const none = {} as const satisfies Schema
+
+/** Whether a kind is read from the type annotation instead of braces. */
+export const inAnnotation = (k: KindName): boolean =>
+  k === "resultType" || k === "resultShape" || k === "resultDType"
+
+/** Shortest text that reads back as the same number; `inf`, `-inf`, `nan`, `-0` included. */
+export const printNumber = (x: number): string =>
+  Object.is(x, -0) ? "-0" : x === Infinity ? "inf" : x === -Infinity ? "-inf" : Number.isNaN(x) ? "nan" : String(x)

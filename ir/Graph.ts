@@ -1,0 +1,183 @@
+import * as Attr from "./Attr.ts"
+import type * as Dim from "./Dim.ts"
+import * as Node from "./Node.ts"
+import { type OpName, ops } from "./ops.ts"
+import * as Shape from "./Shape.ts"
+import * as TensorType from "./TensorType.ts"
+
+/** A named result. */
+export interface Output {
+  readonly name: string
+  readonly node: Node.Node
+}
+
+/**
+ * A program: immutable, hash-consed (equal nodes are one node, so equality is `===`), in topological order, without dead
+ * nodes. Common subexpressions and dead code therefore need no pass.
+ */
+export interface Graph {
+  /** In the order the caller passes them; an input that nothing reads is kept, it is part of the signature. */
+  readonly inputs: ReadonlyArray<Node.NodeOf<"input">>
+  /** All nodes, operands first; inputs lead. */
+  readonly nodes: ReadonlyArray<Node.Node>
+  readonly outputs: ReadonlyArray<Output>
+}
+
+const regionKeys = new WeakMap<object, string>()
+
+/** A canonical text of a graph: two graphs mean the same nodes in the same order exactly when their keys are equal. */
+export const key = (graph: Graph): string => {
+  const known = regionKeys.get(graph)
+  if (known !== undefined) return known
+  const numbers = new Map(graph.nodes.map((n, i) => [n, i] as const))
+  const lines = graph.nodes.map((n) => nodeKey(n, (o) => numbers.get(o) as number))
+  const outputs = graph.outputs.map((o) => `${JSON.stringify(o.name)}:${numbers.get(o.node)}`)
+  const text = `{${graph.inputs.length};${lines.join(";")};${outputs.join(",")}}`
+  regionKeys.set(graph, text)
+  return text
+}
+
+const attrKey = (kind: Attr.KindName, value: unknown): string => {
+  if (value === undefined) return "-"
+  switch (kind) {
+    case "int":
+    case "number":
+      return Attr.printNumber(value as number)
+    case "ints":
+    case "numbers":
+      return (value as ReadonlyArray<number>).map(Attr.printNumber).join(",")
+    case "bool":
+      return String(value)
+    case "string":
+    case "resultDType":
+      return JSON.stringify(value)
+    case "dim":
+      return (value as Dim.Dim).key
+    case "dims":
+    case "resultShape":
+      return Shape.print(value as Shape.Shape)
+    case "resultType":
+      return TensorType.print(value as TensorType.TensorType)
+    case "region":
+      return key(value as Graph)
+  }
+}
+
+const nodeKey = (node: Node.Node, numberOf: (operand: Node.Node) => number): string => {
+  const schema: Attr.Schema = ops[node.op].attrs
+  const attrs = node.attrs as { readonly [name: string]: unknown }
+  const printed = Object.keys(schema).map((name) => attrKey((schema[name] as { kind: Attr.KindName }).kind, attrs[name]))
+  return `${node.op}(${node.operands.map(numberOf).join(",")})<${printed.join("|")}>`
+}
+
+/** Builds hash-consed nodes: asking twice for one expression gives one node. */
+export interface Builder {
+  readonly add: <K extends OpName>(
+    op: K,
+    operands: ReadonlyArray<Node.Node>,
+    attrs: Node.AttrsOf<K>,
+    origin?: Node.Origin
+  ) => Node.NodeOf<K>
+  /** The builder's own node equal to this one; its operands must be the builder's already. */
+  readonly intern: (node: Node.Node) => Node.Node
+}
+
+export const builder = (): Builder => {
+  const numbers = new Map<Node.Node, number>()
+  const known = new Map<string, Node.Node>()
+  const numberOf = (operand: Node.Node): number => {
+    const number = numbers.get(operand)
+    if (number === undefined) throw new Error(`${operand.op} comes from another builder: intern its operands first`)
+    return number
+  }
+  const intern = (node: Node.Node): Node.Node => {
+    if (numbers.has(node)) return node
+    const text = nodeKey(node, numberOf)
+    const same = known.get(text)
+    if (same !== undefined) return same
+    known.set(text, node)
+    numbers.set(node, numbers.size)
+    return node
+  }
+  return {
+    intern,
+    add: (op, operands, attrs, origin) =>
+      intern(Node.make(op, operands, attrs, origin) as unknown as Node.Node) as unknown as ReturnType<typeof Node.make<typeof op>>
+  }
+}
+
+/**
+ * The graph of some outputs: interned, ordered, dead nodes dropped. `inputs` fixes the signature; inputs that the outputs reach
+ * and the list lacks are appended in order of appearance.
+ */
+export const make = (outputs: ReadonlyArray<Output>, inputs: ReadonlyArray<Node.Node> = []): Graph =>
+  transform({ inputs, outputs }, (node) => node)
+
+/** What `transform` needs of a graph; expressions that were never made into a graph have it too. */
+export interface Roots {
+  readonly inputs: ReadonlyArray<Node.Node>
+  readonly outputs: ReadonlyArray<Output>
+}
+
+/**
+ * Rebuilds a graph bottom-up. `step` sees each node with its operands already rebuilt, and returns the node that takes
+ * its place: itself, or any expression over rebuilt nodes, made with the builder or with `Node.make`.
+ */
+export const transform = (
+  graph: Roots,
+  step: (node: Node.Node, build: Builder, original: Node.Node) => Node.Node
+): Graph => {
+  const build = builder()
+  const rebuilt = new Map<Node.Node, Node.Node>()
+  /** Interns an expression that `step` returned, down to nodes the builder knows. */
+  const adopted = new Map<Node.Node, Node.Node>()
+  const adopt = (root: Node.Node): Node.Node => {
+    for (const node of Node.postOrder([root], adopted)) {
+      const own = build.intern(Node.withOperands(node, node.operands.map((o) => adopted.get(o) as Node.Node)))
+      adopted.set(node, own)
+      adopted.set(own, own)
+    }
+    return adopted.get(root) as Node.Node
+  }
+  for (const node of Node.postOrder([...graph.inputs, ...graph.outputs.map((o) => o.node)])) {
+    const own = adopt(Node.withOperands(node, node.operands.map((o) => rebuilt.get(o) as Node.Node)))
+    rebuilt.set(node, adopt(step(own, build, node)))
+  }
+  const outputs = graph.outputs.map((o) => ({ name: o.name, node: rebuilt.get(o.node) as Node.Node }))
+  const inputs = graph.inputs.map((i) => rebuilt.get(i) as Node.Node)
+  return assemble(outputs, inputs)
+}
+
+const assemble = (outputs: ReadonlyArray<Output>, declared: ReadonlyArray<Node.Node>): Graph => {
+  const order = Node.postOrder([...declared, ...outputs.map((o) => o.node)])
+  const inputs = [...new Set([...declared, ...order.filter((n) => n.op === "input")])]
+  const rest = order.filter((n) => n.op !== "input")
+  return { inputs: inputs as ReadonlyArray<Node.NodeOf<"input">>, nodes: [...inputs, ...rest], outputs }
+}
+
+/** The users of each node, in order; a node that uses another twice is listed once. Outputs are not users. */
+export const users = (graph: Graph): ReadonlyMap<Node.Node, ReadonlyArray<Node.Node>> => {
+  const result = new Map<Node.Node, Array<Node.Node>>(graph.nodes.map((n) => [n, []] as const))
+  for (const node of graph.nodes) for (const operand of new Set(node.operands)) result.get(operand)?.push(node)
+  return result
+}
+
+/** All symbols of the graph's types, sorted. */
+export const symbols = (graph: Graph): ReadonlyArray<string> =>
+  [...new Set(graph.nodes.flatMap((n) => Shape.symbols(n.type.shape)))].sort()
+
+/** What shape rules assumed anywhere in the graph, each once: to be checked when symbols are bound. */
+export const constraints = (graph: Graph): ReadonlyArray<Shape.Constraint> => {
+  const found = new Map<string, Shape.Constraint>()
+  for (const node of graph.nodes) {
+    const inferred = Node.infer(node.op, node.operands.map((o) => o.type), node.attrs)
+    for (const c of inferred.constraints ?? []) {
+      const text = `${c.left.key}${c.relation}${c.right.key}`
+      if (!found.has(text)) found.set(text, c)
+    }
+  }
+  return [...found.values()]
+}
+
+/** Equal as programs: same nodes in the same order, same signature, same outputs. */
+export const equals = (a: Graph, b: Graph): boolean => key(a) === key(b)

@@ -1,0 +1,33 @@
+/**
+ * What a device can do, as plain data: passes choose schedules from it and backends fill it in. Bytes and counts are
+ * WebGPU's names and units (GPUSupportedLimits).
+ */
+export interface Limits {
+  /**
+   * "gpu" hides latency with many threads and shares tiles in workgroup memory; "cpu" (software WebGPU) wins by
+   * reusing registers and by few barriers. Never changes a result.
+   */
+  readonly kind: "gpu" | "cpu"
+  readonly maxComputeWorkgroupStorageSize: number
+  readonly maxComputeInvocationsPerWorkgroup: number
+  readonly maxComputeWorkgroupsPerDimension: number
+  readonly maxStorageBufferBindingSize: number
+  readonly maxBufferSize: number
+  readonly maxStorageBuffersPerShaderStage: number
+  /** Whether `enable f16` works. f16 storage does without it. */
+  readonly shaderF16: boolean
+  /** Smallest and largest subgroup a shader may run with, where subgroups are available. */
+  readonly subgroups?: { readonly min: number; readonly max: number } | undefined
+}
+
+/** What every WebGPU device offers (the specification's default limits), and no optional feature. */
+export const portable: Limits = {
+  kind: "gpu",
+  maxComputeWorkgroupStorageSize: 16384,
+  maxComputeInvocationsPerWorkgroup: 256,
+  maxComputeWorkgroupsPerDimension: 65535,
+  maxStorageBufferBindingSize: 134217728,
+  maxBufferSize: 268435456,
+  maxStorageBuffersPerShaderStage: 8,
+  shaderF16: false
+}

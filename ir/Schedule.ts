@@ -1,0 +1,63 @@
+import type { Node } from "./Node.ts"
+
+/**
+ * How a kernel is cut into workgroups and tiles. A schedule is chosen from limits and shapes and never changes a result beyond
+ * float reassociation; every legal schedule is tested equal.
+ */
+export type Schedule = Elementwise | Rows | Matmul | Flash
+
+/** One thread for each result element (or pair of 16-bit elements). */
+export interface Elementwise {
+  readonly kind: "elementwise"
+  /** Threads of a workgroup. */
+  readonly threads: number
+}
+
+/** One workgroup, or one thread where `threads` is 1, for each row that is reduced or normalised. */
+export interface Rows {
+  readonly kind: "rows"
+  readonly threads: number
+}
+
+/** A workgroup computes rows × columns of the result, depth elements of the contraction at a time. */
+export interface Matmul {
+  readonly kind: "matmul"
+  readonly rows: number
+  readonly columns: number
+  readonly depth: number
+  /** Result elements of one thread. */
+  readonly threadRows: number
+  readonly threadColumns: number
+}
+
+/** Both variants are compiled at once; which one runs depends on the lengths of a call and compiles nothing. */
+export interface Flash {
+  readonly kind: "flash"
+  readonly prefill: FlashPrefill
+  readonly decode: FlashDecode
+  /** Calls whose packed rows (queries times group) are at most this many run the decode variant. */
+  readonly decodeRows: number
+}
+
+/**
+ * A workgroup owns `rows` packed query rows (row = query * group + head in group) of one key/value head and loops
+ * over tiles of `keys` keys.
+ */
+export interface FlashPrefill {
+  readonly rows: number
+  readonly keys: number
+  readonly threads: number
+  /** Whether K and V tiles go through workgroup memory, or straight from storage to registers. */
+  readonly tiles: "workgroup" | "registers"
+}
+
+/** Keys are split over workgroups, partial results combined by a second kernel where there is more than one split. */
+export interface FlashDecode {
+  readonly threads: number
+  /** Fewest keys worth a split. */
+  readonly keysPerSplit: number
+  readonly maxSplits: number
+}
+
+/** Schedules of the nodes of a graph that become kernels. */
+export type Schedules = ReadonlyMap<Node, Schedule>
