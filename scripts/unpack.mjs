@@ -75,6 +75,8 @@ export const packagedChromium = () => {
       }
     )
     untar("al2023.tar.br", draft)
+    // Chromium looks for its software GPU beside itself.
+    untar("swiftshader.tar.br", draft)
   })
   const path = join(dir, "chromium")
   const missing = spawnSync("ldd", [path], { encoding: "utf8" }).stdout?.includes("not found")
