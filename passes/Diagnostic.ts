@@ -1,0 +1,46 @@
+import { type Location, printLocation } from "../ir/errors.ts"
+import type { Node } from "../ir/Node.ts"
+import * as TensorType from "../ir/TensorType.ts"
+
+/**
+ * One decision of a pass, for people: what was fused, what was refused and why. Data only: `explain` prints it, tools
+ * read it.
+ */
+export interface Diagnostic {
+  /** The pass that decided. */
+  readonly pass: string
+  readonly outcome: "fused" | "refused" | "note"
+  /** What was decided about, in words: `softmax of f32[B, 8, T, S]`. */
+  readonly subject: string
+  /** The line that wrote it, where known. */
+  readonly at?: Location | undefined
+  /** The name a person gave it, where they did. */
+  readonly label?: string | undefined
+  /** What it nearly was: the pattern that matched furthest. */
+  readonly nearest?: string | undefined
+  /** The condition that failed, as a fact: `the scores have a second user, %12 = reduce_sum`. */
+  readonly failed?: string | undefined
+  /** What to try. */
+  readonly suggestion?: string | undefined
+  /** Names of the rules that led here, in order. */
+  readonly rules?: ReadonlyArray<string> | undefined
+}
+
+/** Where a diagnostic about a node points: its source line and label. */
+export const about = (node: Node): Pick<Diagnostic, "subject" | "at" | "label"> => ({
+  subject: `${node.op} of ${TensorType.print(node.type)}`,
+  ...(node.at === undefined ? {} : { at: node.at }),
+  ...(node.label === undefined ? {} : { label: node.label })
+})
+
+/** A few lines of text: the decision first, then what it rests on. */
+export const print = (d: Diagnostic): string => {
+  const name = d.label === undefined ? "" : ` "${d.label}"`
+  const where = d.at === undefined ? "" : ` at ${printLocation(d.at)}`
+  const lines = [`${d.pass}: ${d.outcome}: ${d.subject}${name}${where}`]
+  if (d.nearest !== undefined) lines.push(`  nearest match: ${d.nearest}`)
+  if (d.failed !== undefined) lines.push(`  failed: ${d.failed}`)
+  if (d.suggestion !== undefined) lines.push(`  try: ${d.suggestion}`)
+  if (d.rules !== undefined && d.rules.length > 0) lines.push(`  rules: ${d.rules.join(", ")}`)
+  return lines.join("\n")
+}

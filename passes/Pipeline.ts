@@ -1,0 +1,150 @@
+import { Data, Result } from "effect"
+import * as Graph from "../ir/Graph.ts"
+import type { Limits } from "../ir/Limits.ts"
+import type { MemoryPlan } from "../ir/MemoryPlan.ts"
+import type { Schedules } from "../ir/Schedule.ts"
+import type { Diagnostic } from "./Diagnostic.ts"
+import type { Hook } from "./hooks.ts"
+import * as hooks from "./hooks.ts"
+import { nearestName } from "./nearestName.ts"
+import type { Outcome, Pass } from "./Pass.ts"
+import { passes } from "./passes.ts"
+import type { Snapshot } from "./Snapshot.ts"
+
+/** Passes in the order they run: data, and text such as `canonicalize,normalize-softmax`. */
+export type Pipeline = ReadonlyArray<Pass>
+
+/** A pipeline that names no pass of that name. */
+export class PipelineError extends Data.TaggedError("PipelineError")<{
+  readonly message: string
+  readonly hint?: string
+}> {}
+
+/** A pass that failed, or left a graph that breaks the rules: a defect of Effuse, with what is needed to see it again. */
+export class PassError extends Data.TaggedError("PassError")<{
+  readonly pass: string
+  readonly message: string
+  readonly hint?: string
+  /** The graph that the pass was given, as text. */
+  readonly input: string
+  /** A command that runs the pass on that text. */
+  readonly command: string
+  readonly cause?: unknown
+}> {}
+
+/** The default pipeline: it reads as a table of contents, `effuse passes` prints it with the reasons. */
+export const defaultText = [
+  "canonicalize",
+  "normalize-softmax",
+  "normalize-mask",
+  "unexpand-heads",
+  "fuse-attention",
+  "fuse-elementwise",
+  "analyse-mask",
+  "choose-schedule",
+  "plan-memory"
+].join(",")
+
+/** Reads `a,b,c`; spaces and empty names are ignored, so an empty text is the pipeline that does nothing. */
+export const parse = (
+  text: string,
+  known: ReadonlyMap<string, Pass> = passes
+): Result.Result<Pipeline, PipelineError> => {
+  const names = text
+    .split(",")
+    .map((name) => name.trim())
+    .filter((name) => name !== "")
+  const found: Array<Pass> = []
+  for (const name of names) {
+    const pass = known.get(name)
+    if (pass === undefined) return Result.fail(unknownPass(name, known))
+    found.push(pass)
+  }
+  return Result.succeed(found)
+}
+
+export const print = (pipeline: Pipeline): string => pipeline.map((pass) => pass.name).join(",")
+
+const unknownPass = (name: string, known: ReadonlyMap<string, Pass>): PipelineError => {
+  const near = nearestName(name, [...known.keys()])
+  return new PipelineError({
+    message: `there is no pass ${JSON.stringify(name)}`,
+    hint: near === undefined ? `the passes are ${[...known.keys()].join(", ")}` : `did you mean ${near}?`
+  })
+}
+
+export interface Options {
+  readonly limits: Limits
+  /** Names of inputs whose memory a call may overwrite. */
+  readonly donated?: ReadonlySet<string>
+  readonly hooks?: ReadonlyArray<Hook>
+  /** Verify the graph and its form after each pass. On unless switched off. */
+  readonly verify?: boolean
+}
+
+export interface Compiled {
+  readonly graph: Graph.Graph
+  readonly snapshots: ReadonlyArray<Snapshot>
+  readonly diagnostics: ReadonlyArray<Diagnostic>
+  /** Empty unless choose-schedule ran and nothing changed the graph after it. */
+  readonly schedules: Schedules
+  /** Undefined unless plan-memory ran and nothing changed the graph after it. */
+  readonly memory: MemoryPlan | undefined
+}
+
+/** Runs the passes in order. Stops at the first that fails or leaves a graph that does not verify. */
+export const run = (
+  pipeline: Pipeline,
+  graph: Graph.Graph,
+  options: Options
+): Result.Result<Compiled, PassError> => {
+  const listening =
+    options.verify === false ? (options.hooks ?? []) : [hooks.verify, ...(options.hooks ?? [])]
+  const snapshots: Array<Snapshot> = []
+  let current = graph
+  let schedules: Schedules = new Map()
+  let memory: MemoryPlan | undefined
+  for (const pass of pipeline) {
+    const rules = new Map<string, number>()
+    const count = (rule: string, times = 1) => void rules.set(rule, (rules.get(rule) ?? 0) + times)
+    const context = { limits: options.limits, donated: options.donated ?? new Set<string>(), count }
+    const started = performance.now()
+    let outcome: Outcome
+    try {
+      outcome = pass.run(current, context)
+    } catch (cause) {
+      return Result.fail(
+        failure(pass, current, cause instanceof Error ? cause.message : String(cause), cause)
+      )
+    }
+    const milliseconds = performance.now() - started
+    const changed = !Graph.equals(current, outcome.graph)
+    // Schedules and plans name nodes, so they are good for the very graph they were made for.
+    schedules = outcome.schedules ?? (outcome.graph === current ? schedules : new Map())
+    memory = outcome.memory ?? (outcome.graph === current ? memory : undefined)
+    const { diagnostics } = outcome
+    const snapshot = { pass: pass.name, graph: outcome.graph, changed, milliseconds, rules, diagnostics }
+    for (const hook of listening) {
+      const violations = hook({ pass, before: current, snapshot })
+      if (violations.length > 0) return Result.fail(failure(pass, current, violations.join("; ")))
+    }
+    snapshots.push(snapshot)
+    current = outcome.graph
+  }
+  return Result.succeed({
+    graph: current,
+    snapshots,
+    diagnostics: snapshots.flatMap((s) => s.diagnostics),
+    schedules,
+    memory
+  })
+}
+
+const failure = (pass: Pass, input: Graph.Graph, why: string, cause?: unknown): PassError =>
+  new PassError({
+    pass: pass.name,
+    message: `the pass ${pass.name} failed: ${why}`,
+    hint: "this is a defect of Effuse: please report it with the input below",
+    ...hooks.reproducer(pass.name, input),
+    ...(cause === undefined ? {} : { cause })
+  })
