@@ -148,7 +148,11 @@ export const transform = (
   return assemble(outputs, inputs)
 }
 
-const assemble = (outputs: ReadonlyArray<Output>, declared: ReadonlyArray<Node.Node>): Graph => {
+/**
+ * The graph of nodes that one builder made: ordered, dead nodes dropped, nothing interned again. `declared` comes first in
+ * the signature, as in `make`.
+ */
+export const assemble = (outputs: ReadonlyArray<Output>, declared: ReadonlyArray<Node.Node>): Graph => {
   const order = Node.postOrder([...declared, ...outputs.map((o) => o.node)])
   const inputs = [...new Set([...declared, ...order.filter((n) => n.op === "input")])]
   const rest = order.filter((n) => n.op !== "input")
