@@ -18,23 +18,30 @@ const windows = process.platform === "win32"
 
 const fresh = () => existsSync(installed) && statSync(installed).mtimeMs >= statSync(lockFile).mtimeMs
 
+/**
+ * Installs what the lock file says and leaves that file alone. Not `npm ci`, which refuses a lock file in which the
+ * optional binaries of some other platform are missing.
+ */
 const install = () => {
-  for (const how of ["ci", "install"]) {
-    console.log(`npm ${how}: installing dependencies, once, about a minute…`)
-    const started = Date.now()
-    const { status } = spawnSync("npm", [how, "--no-audit", "--no-fund", "--loglevel=error"], {
+  console.log("Installing dependencies, once, about a minute…")
+  const started = Date.now()
+  const { status } = spawnSync(
+    "npm",
+    ["install", "--no-save", "--no-audit", "--no-fund", "--loglevel=error"],
+    {
       cwd: root,
       stdio: "inherit",
       shell: windows
-    })
-    if (status === 0 && existsSync(installed)) {
-      // An install that changes nothing leaves the file's age alone.
-      utimesSync(installed, new Date(), new Date())
-      return console.log(`npm ${how} took ${Math.round((Date.now() - started) / 1000)} s`)
     }
-    console.error(`npm ${how} failed with status ${status}`)
+  )
+  if (status !== 0 || !existsSync(installed)) {
+    console.error(`npm install failed with status ${status}`)
+    return false
   }
-  process.exit(1)
+  // An install that changes nothing leaves the file's age alone.
+  utimesSync(installed, new Date(), new Date())
+  console.log(`npm install took ${Math.round((Date.now() - started) / 1000)} s`)
+  return true
 }
 
 const alive = (/** @type {number} */ pid) => {
@@ -59,18 +66,24 @@ const ensureInstalled = () => {
       if (owner > 0 && !alive(owner)) rmSync(mutex, { force: true })
       continue
     }
-    try {
-      if (!fresh()) install()
-    } finally {
-      rmSync(mutex, { force: true })
-    }
+    const ok = fresh() || install()
+    rmSync(mutex, { force: true })
+    if (!ok) process.exit(1)
   }
 }
 
-/** The Node from npm where its install script ran, else the Node that runs this. */
-const projectNode = () => {
+/** The Node from npm where its install script ran, else the Node that runs this, which may be too old for `.ts` files. */
+const projectNode = (/** @type {string | undefined} */ script) => {
   const node = join(bin, windows ? "node.cmd" : "node")
-  return spawnSync(node, ["-v"], { shell: windows }).status === 0 ? node : process.execPath
+  if (spawnSync(node, ["-v"], { shell: windows }).status === 0) return node
+  if (script?.endsWith(".ts") && !("typescript" in process.features)) {
+    console.error(
+      `Node ${process.version} does not run ${script}. Use Node 24, or let npm run the install script`
+    )
+    console.error("of the package `node`, which brings it: npm rebuild node --ignore-scripts=false")
+    process.exit(1)
+  }
+  return process.execPath
 }
 
 ensureInstalled()
@@ -79,7 +92,7 @@ softwareVulkan()
 const [command, ...args] = process.argv.slice(2)
 if (command !== undefined) {
   // A shell may remember where `node` was before the install, so the command starts from here.
-  const child = spawn(command === "node" ? projectNode() : command, args, {
+  const child = spawn(command === "node" ? projectNode(args[0]) : command, args, {
     cwd: root,
     stdio: "inherit",
     shell: windows,
