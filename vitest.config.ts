@@ -18,7 +18,7 @@ if (!("groupBy" in Map)) {
 import { defineConfig } from "vitest/config"
 
 /** One project per folder of test/: the folder is the kind of promise a test keeps. */
-const kind = (name: string, settings: { readonly timeout?: number; readonly workers?: number } = {}) => ({
+const kind = (name: string, settings: { readonly timeout?: number; readonly shared?: boolean } = {}) => ({
   test: {
     name,
     include: [`test/${name}/**/*.test.ts`],
@@ -26,7 +26,8 @@ const kind = (name: string, settings: { readonly timeout?: number; readonly work
     hookTimeout: settings.timeout ?? 20_000,
     // Environment variables reach the Vulkan loader from a process, never from a thread.
     pool: "forks" as const,
-    ...(settings.workers === undefined ? {} : { maxWorkers: settings.workers })
+    // One worker for every file of the kind: they share one device and its compiled pipelines.
+    ...(settings.shared === true ? { maxWorkers: 1, isolate: false } : {})
   }
 })
 
@@ -37,10 +38,9 @@ export default defineConfig({
       kind("filetests"),
       kind("laws", { timeout: 60_000 }),
       kind("differential", { timeout: 60_000 }),
-      // The software GPU uses every core by itself.
-      kind("gpu", { timeout: 120_000, workers: 1 }),
-      kind("browser", { timeout: 120_000, workers: 1 }),
-      kind("package", { timeout: 240_000, workers: 1 }),
+      kind("gpu", { timeout: 120_000, shared: true }),
+      kind("browser", { timeout: 120_000 }),
+      kind("package", { timeout: 240_000 }),
       {
         test: {
           name: "types",
