@@ -1,4 +1,5 @@
 import type { ring } from "fp-ts"
+import { ShapeError } from "./errors.ts"
 
 /**
  * A dimension: an integer polynomial over named symbols, such as `64`, `T`, `P + T` or `B*H`.
@@ -6,6 +7,9 @@ import type { ring } from "fp-ts"
  * Kept in a normal form (monomials sorted, no zero coefficient), so that equality is equality of `key`.
  * Symbols stand for lengths that are bound from the inputs at run time; polynomials with negative
  * coefficients (`S - T`) are values, such as an offset, and not sizes.
+ *
+ * Coefficients are exact: arithmetic that would leave the safe integers, or grow beyond 256 terms or degree 64, throws
+ * a `ShapeError` instead of rounding or running away on a hostile shape.
  */
 export interface Dim {
   readonly _tag: "Dim"
@@ -28,7 +32,8 @@ const symbolPattern = /^[A-Za-z_][A-Za-z0-9_]{0,63}$/
 /** Whether a text may name a symbol: a letter or underscore, then letters, digits, underscores; 64 at most. */
 export const isSymbolName = (name: string): boolean => symbolPattern.test(name)
 
-export const isDim = (x: unknown): x is Dim => typeof x === "object" && x !== null && (x as Dim)._tag === "Dim"
+export const isDim = (x: unknown): x is Dim =>
+  typeof x === "object" && x !== null && (x as Dim)._tag === "Dim"
 
 const monomialKey = (m: Monomial): string => m.symbols.join("*")
 
@@ -63,16 +68,29 @@ const positiveFirst = (terms: ReadonlyArray<Monomial>): ReadonlyArray<Monomial> 
   return first <= 0 ? terms : [terms[first] as Monomial, ...terms.slice(0, first), ...terms.slice(first + 1)]
 }
 
+const MAX_TERMS = 256
+const MAX_DEGREE = 64
+
+const tooLarge = (what: string): ShapeError =>
+  new ShapeError({ message: `a dimension grows ${what}`, hint: "use fewer or smaller sizes" })
+
+const exact = (coefficient: number): number => {
+  if (!Number.isSafeInteger(coefficient)) throw tooLarge("beyond the exact integers, 2^53")
+  return coefficient
+}
+
 const fromTerms = (terms: Iterable<Monomial>): Dim => {
   const sums = new Map<string, { coefficient: number; symbols: ReadonlyArray<string> }>()
   for (const term of terms) {
+    if (term.symbols.length > MAX_DEGREE) throw tooLarge(`beyond degree ${MAX_DEGREE}`)
     const symbols = [...term.symbols].sort()
     const key = symbols.join("*")
     const known = sums.get(key)
-    if (known) known.coefficient += term.coefficient
-    else sums.set(key, { coefficient: term.coefficient, symbols })
+    if (known) known.coefficient = exact(known.coefficient + term.coefficient)
+    else sums.set(key, { coefficient: exact(term.coefficient), symbols })
   }
   const kept = positiveFirst([...sums.values()].filter((t) => t.coefficient !== 0).sort(byDegreeThenName))
+  if (kept.length > MAX_TERMS) throw tooLarge(`beyond ${MAX_TERMS} terms`)
   return { _tag: "Dim", terms: kept, key: printTerms(kept) }
 }
 
@@ -106,7 +124,10 @@ export const sub = (a: Dim, b: Dim): Dim => add(a, neg(b))
 export const mul = (a: Dim, b: Dim): Dim =>
   fromTerms(
     a.terms.flatMap((x) =>
-      b.terms.map((y) => ({ coefficient: x.coefficient * y.coefficient, symbols: [...x.symbols, ...y.symbols] }))
+      b.terms.map((y) => ({
+        coefficient: x.coefficient * y.coefficient,
+        symbols: [...x.symbols, ...y.symbols]
+      }))
     )
   )
 
@@ -124,14 +145,19 @@ export const equals = (a: Dim, b: Dim): boolean => a.key === b.key
 
 /** The value of a constant dim, or undefined where a symbol occurs. */
 export const value = (d: Dim): number | undefined =>
-  d.terms.length === 0 ? 0 : d.terms.length === 1 && d.terms[0]?.symbols.length === 0 ? d.terms[0].coefficient : undefined
+  d.terms.length === 0
+    ? 0
+    : d.terms.length === 1 && d.terms[0]?.symbols.length === 0
+      ? d.terms[0].coefficient
+      : undefined
 
 export const isConstant = (d: Dim): boolean => value(d) !== undefined
 
 export const isOne = (d: Dim): boolean => d.key === "1"
 
 /** The symbols of a dim, sorted, each once. */
-export const symbols = (d: Dim): ReadonlyArray<string> => [...new Set(d.terms.flatMap((t) => t.symbols))].sort()
+export const symbols = (d: Dim): ReadonlyArray<string> =>
+  [...new Set(d.terms.flatMap((t) => t.symbols))].sort()
 
 /**
  * Whether two sizes can be equal for some binding of their symbols to non-negative lengths. Sizes whose
@@ -200,8 +226,17 @@ export const substitute = (d: Dim, by: { readonly [symbol: string]: Dim }): Dim 
 
 export const print = (d: Dim): string => d.key
 
-/** Reads what `print` writes: sums of products of integers and symbols. Undefined where it is not one. */
+/** Reads what `print` writes: sums of products of integers and symbols. Undefined where it is not one, or too large. */
 export const parse = (text: string): Dim | undefined => {
+  try {
+    return read(text)
+  } catch (error) {
+    if (error instanceof ShapeError) return undefined
+    throw error
+  }
+}
+
+const read = (text: string): Dim | undefined => {
   const tokens = text.match(/\s+|\d+|[A-Za-z_]\w*|[-+*]|./g)?.filter((t) => t.trim() !== "") ?? []
   let at = 0
   const factor = (): Dim | undefined => {

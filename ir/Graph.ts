@@ -66,7 +66,9 @@ const attrKey = (kind: Attr.KindName, value: unknown): string => {
 const nodeKey = (node: Node.Node, numberOf: (operand: Node.Node) => number): string => {
   const schema: Attr.Schema = ops[node.op].attrs
   const attrs = node.attrs as { readonly [name: string]: unknown }
-  const printed = Object.keys(schema).map((name) => attrKey((schema[name] as { kind: Attr.KindName }).kind, attrs[name]))
+  const printed = Object.keys(schema).map((name) =>
+    attrKey((schema[name] as { kind: Attr.KindName }).kind, attrs[name])
+  )
   return `${node.op}(${node.operands.map(numberOf).join(",")})<${printed.join("|")}>`
 }
 
@@ -87,7 +89,8 @@ export const builder = (): Builder => {
   const known = new Map<string, Node.Node>()
   const numberOf = (operand: Node.Node): number => {
     const number = numbers.get(operand)
-    if (number === undefined) throw new Error(`${operand.op} comes from another builder: intern its operands first`)
+    if (number === undefined)
+      throw new Error(`${operand.op} comes from another builder: intern its operands first`)
     return number
   }
   const intern = (node: Node.Node): Node.Node => {
@@ -102,7 +105,9 @@ export const builder = (): Builder => {
   return {
     intern,
     add: (op, operands, attrs, origin) =>
-      intern(Node.make(op, operands, attrs, origin) as unknown as Node.Node) as unknown as ReturnType<typeof Node.make<typeof op>>
+      intern(Node.make(op, operands, attrs, origin) as unknown as Node.Node) as unknown as ReturnType<
+        typeof Node.make<typeof op>
+      >
   }
 }
 
@@ -133,14 +138,24 @@ export const transform = (
   const adopted = new Map<Node.Node, Node.Node>()
   const adopt = (root: Node.Node): Node.Node => {
     for (const node of Node.postOrder([root], adopted)) {
-      const own = build.intern(Node.withOperands(node, node.operands.map((o) => adopted.get(o) as Node.Node)))
+      const own = build.intern(
+        Node.withOperands(
+          node,
+          node.operands.map((o) => adopted.get(o) as Node.Node)
+        )
+      )
       adopted.set(node, own)
       adopted.set(own, own)
     }
     return adopted.get(root) as Node.Node
   }
   for (const node of Node.postOrder([...graph.inputs, ...graph.outputs.map((o) => o.node)])) {
-    const own = adopt(Node.withOperands(node, node.operands.map((o) => rebuilt.get(o) as Node.Node)))
+    const own = adopt(
+      Node.withOperands(
+        node,
+        node.operands.map((o) => rebuilt.get(o) as Node.Node)
+      )
+    )
     rebuilt.set(node, adopt(step(own, build, node)))
   }
   const outputs = graph.outputs.map((o) => ({ name: o.name, node: rebuilt.get(o.node) as Node.Node }))
@@ -162,19 +177,54 @@ export const assemble = (outputs: ReadonlyArray<Output>, declared: ReadonlyArray
 /** The users of each node, in order; a node that uses another twice is listed once. Outputs are not users. */
 export const users = (graph: Graph): ReadonlyMap<Node.Node, ReadonlyArray<Node.Node>> => {
   const result = new Map<Node.Node, Array<Node.Node>>(graph.nodes.map((n) => [n, []] as const))
-  for (const node of graph.nodes) for (const operand of new Set(node.operands)) result.get(operand)?.push(node)
+  for (const node of graph.nodes)
+    for (const operand of new Set(node.operands)) result.get(operand)?.push(node)
   return result
 }
 
-/** All symbols of the graph's types, sorted. */
-export const symbols = (graph: Graph): ReadonlyArray<string> =>
-  [...new Set(graph.nodes.flatMap((n) => Shape.symbols(n.type.shape)))].sort()
+/** The regions of a node with their attribute names, in schema order. */
+export const regions = (node: Node.Node): ReadonlyArray<{ readonly name: string; readonly graph: Graph }> => {
+  const attrs = node.attrs as { readonly [name: string]: unknown }
+  return Object.entries(Node.specOf(node.op).attrs).flatMap(([name, { kind }]) =>
+    kind === "region" && attrs[name] !== undefined ? [{ name, graph: attrs[name] as Graph }] : []
+  )
+}
 
-/** What shape rules assumed anywhere in the graph, each once: to be checked when symbols are bound. */
+/** The nodes of the graph and of all regions in it, however deep. */
+export function* everyNode(graph: Graph): Generator<Node.Node> {
+  const waiting = [graph]
+  for (let next = waiting.pop(); next !== undefined; next = waiting.pop()) {
+    for (const node of next.nodes) {
+      yield node
+      for (const region of regions(node)) waiting.push(region.graph)
+    }
+  }
+}
+
+/** All symbols that occur in types and attributes, regions included; sorted. */
+export const symbols = (graph: Graph): ReadonlyArray<string> => {
+  const found = new Set<string>()
+  const collect = (shape: Shape.Shape): void => {
+    for (const d of shape) for (const t of d.terms) for (const s of t.symbols) found.add(s)
+  }
+  for (const node of everyNode(graph)) {
+    collect(node.type.shape)
+    if (node.op === "dim") collect([node.attrs.value])
+    else if (node.op === "slice") collect([...node.attrs.starts, ...node.attrs.stops])
+    else if (node.op === "pad") collect([...node.attrs.low, ...node.attrs.high])
+  }
+  return [...found].sort()
+}
+
+/** What shape rules assumed anywhere in the graph and its regions, each once: to be checked when symbols are bound. */
 export const constraints = (graph: Graph): ReadonlyArray<Shape.Constraint> => {
   const found = new Map<string, Shape.Constraint>()
-  for (const node of graph.nodes) {
-    const inferred = Node.infer(node.op, node.operands.map((o) => o.type), node.attrs)
+  for (const node of everyNode(graph)) {
+    const inferred = Node.infer(
+      node.op,
+      node.operands.map((o) => o.type),
+      node.attrs
+    )
     for (const c of inferred.constraints ?? []) {
       const text = `${c.left.key}${c.relation}${c.right.key}`
       if (!found.has(text)) found.set(text, c)

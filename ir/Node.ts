@@ -1,10 +1,11 @@
 import { Result } from "effect"
 import type * as Attr from "./Attr.ts"
+import type { Monomial } from "./Dim.ts"
 import { AttrError, DTypeError, type Location, type NodeError, ShapeError } from "./errors.ts"
 import type { Graph } from "./Graph.ts"
 import type { Facts, Family, Inferred } from "./Op.ts"
 import { type OpName, type Ops, ops } from "./ops.ts"
-import type { TensorType } from "./TensorType.ts"
+import { print, type TensorType } from "./TensorType.ts"
 
 /** Regions are seen as their boundary by shape rules and as whole graphs everywhere else. */
 type WithGraphs<A> = A extends Attr.Region ? Graph : A
@@ -56,9 +57,16 @@ export const arity = (op: OpName): { readonly least: number; readonly most: numb
   return variadic ? { least: names.length - 1, most: undefined } : { least: names.length, most: names.length }
 }
 
-/** Runs an op's shape rule. Throws what it throws. */
-export const infer = (op: OpName, operands: ReadonlyArray<TensorType>, attrs: object): Inferred =>
-  specOf(op).infer(operands, attrs as never)
+/** Runs an op's shape rule. Throws what it throws, and a `ShapeError` where a size of the result would be negative. */
+export const infer = (op: OpName, operands: ReadonlyArray<TensorType>, attrs: object): Inferred => {
+  const inferred = specOf(op).infer(operands, attrs as never)
+  // A positive term leads where there is one.
+  const negative = inferred.type.shape.find(
+    (d) => d.terms.length > 0 && (d.terms[0] as Monomial).coefficient < 0
+  )
+  if (negative === undefined) return inferred
+  throw new ShapeError({ op, message: `${op}: gives ${print(inferred.type)}, but no size is negative` })
+}
 
 const located = (error: NodeError, at: Location): NodeError => {
   const { message, op, hint } = error
@@ -76,10 +84,18 @@ export const make = <K extends OpName>(
 ): NodeOf<K> => {
   const { least, most } = arity(op)
   if (operands.length < least || (most !== undefined && operands.length > most)) {
-    throw new AttrError({ op, message: `${op}: takes ${most === undefined ? `${least} or more` : least} operands, not ${operands.length}`, at: origin.at })
+    throw new AttrError({
+      op,
+      message: `${op}: takes ${most === undefined ? `${least} or more` : least} operands, not ${operands.length}`,
+      at: origin.at
+    })
   }
   try {
-    const { type } = infer(op, operands.map((o) => o.type), attrs)
+    const { type } = infer(
+      op,
+      operands.map((o) => o.type),
+      attrs
+    )
     return { op, operands, attrs, type, ...origin }
   } catch (error) {
     const known = error instanceof ShapeError || error instanceof DTypeError || error instanceof AttrError
@@ -114,21 +130,28 @@ export const postOrder = (
 ): ReadonlyArray<Node> => {
   const done = new Set<Node>()
   const order: Array<Node> = []
+  // The path from a root: its nodes, and beside each the operand to visit next.
+  const path: Array<Node> = []
+  const next: Array<number> = []
+  const enter = (node: Node): void => {
+    if (done.has(node) || known.has(node)) return
+    path.push(node)
+    next.push(0)
+  }
   for (const root of roots) {
-    const stack: Array<{ readonly node: Node; next: number }> = [{ node: root, next: 0 }]
-    while (stack.length > 0) {
-      const top = stack[stack.length - 1] as { readonly node: Node; next: number }
-      if (done.has(top.node) || known.has(top.node)) {
-        stack.pop()
-        continue
-      }
-      const operand = top.node.operands[top.next++]
-      if (operand === undefined) {
-        done.add(top.node)
-        order.push(top.node)
-        stack.pop()
-      } else if (!done.has(operand) && !known.has(operand)) {
-        stack.push({ node: operand, next: 0 })
+    enter(root)
+    while (path.length > 0) {
+      const top = path.length - 1
+      const node = path[top] as Node
+      const at = next[top] as number
+      next[top] = at + 1
+      const operand = node.operands[at]
+      if (operand !== undefined) enter(operand)
+      else {
+        done.add(node)
+        order.push(node)
+        path.pop()
+        next.pop()
       }
     }
   }

@@ -125,6 +125,8 @@ const annotated = (kind: Attr.KindName, type: TensorType.TensorType): unknown =>
         ? type.dtype
         : undefined
 
+const noAttributes: { readonly [name: string]: unknown } = Attr.none
+
 const attributes = (
   reader: Reader,
   op: OpName,
@@ -156,6 +158,7 @@ const attributes = (
     } while (cursor.take(","))
     cursor.require("}", '"," or "}"')
   }
+  if (schema === Attr.none) return noAttributes
   const attrs: { [name: string]: unknown } = {}
   for (const [name, { kind, optional }] of Object.entries(schema)) {
     const value = Attr.inAnnotation(kind) ? annotated(kind, type) : given.get(name)

@@ -3,7 +3,7 @@ import * as Dim from "../Dim.ts"
 import * as DType from "../DType.ts"
 import * as Infer from "../Infer.ts"
 import * as Op from "../Op.ts"
-import * as Shape from "../Shape.ts"
+import type * as Shape from "../Shape.ts"
 import * as TensorType from "../TensorType.ts"
 
 /**
@@ -63,6 +63,7 @@ export const flashAttention = Op.define("flash_attention", {
     fill: Attr.number,
     /** "result" or "lse" */
     output: Attr.string,
+    /** Of the result: any float. Of the lse: f32 (f64 where q is f64). */
     dtype: Attr.resultDType
   },
   infer: (operands, attrs) => {
@@ -71,7 +72,8 @@ export const flashAttention = Op.define("flash_attention", {
     if (q === undefined || k === undefined || v === undefined) throw Infer.attrError(op, "needs q, k and v")
     const qkv = [q, k, v]
     if (qkv.some((t) => t.shape.length !== 4)) throw Infer.shapeError(op, qkv, "q, k and v have rank 4")
-    if (qkv.some((t) => t.dtype !== q.dtype)) throw Infer.dtypeError(op, qkv, "q, k and v must have one dtype")
+    if (qkv.some((t) => t.dtype !== q.dtype))
+      throw Infer.dtypeError(op, qkv, "q, k and v must have one dtype")
     Infer.requireDomain(op, qkv, q.dtype, "float")
     const constraints: Array<Shape.Constraint> = []
     const [B, Hq, T, D] = q.shape as readonly [Dim.Dim, Dim.Dim, Dim.Dim, Dim.Dim]
@@ -83,7 +85,11 @@ export const flashAttention = Op.define("flash_attention", {
     Infer.same(op, qkv, Hkv, Hv, "k and v share the heads", constraints)
     Infer.same(op, qkv, S, Sv, "k and v share the length", constraints)
     if (Dim.divideExact(Hq, Hkv) === undefined) {
-      throw Infer.shapeError(op, qkv, `${Dim.print(Hq)} query heads are not a multiple of ${Dim.print(Hkv)} key/value heads`)
+      throw Infer.shapeError(
+        op,
+        qkv,
+        `${Dim.print(Hq)} query heads are not a multiple of ${Dim.print(Hkv)} key/value heads`
+      )
     }
     const accumulator: DType.DType = q.dtype === "f64" ? "f64" : "f32"
     const index: TensorType.TensorType = { dtype: "i32", shape: [] }
@@ -97,14 +103,20 @@ export const flashAttention = Op.define("flash_attention", {
     ): void => {
       if (r === undefined) return
       const [takes, wants] = [r.inputs.map((i) => i.type), [...parameters, ...captures]]
-      if (takes.length !== wants.length || !takes.every((t, i) => TensorType.equals(t, wants[i] as TensorType.TensorType))) {
+      if (
+        takes.length !== wants.length ||
+        !takes.every((t, i) => TensorType.equals(t, wants[i] as TensorType.TensorType))
+      ) {
         throw Infer.attrError(
           op,
           `the ${name} region takes (${takes.map(TensorType.print).join(", ")}) but is given (${wants.map(TensorType.print).join(", ")})`
         )
       }
       const gives = r.outputs.map((o) => o.node.type)
-      if (gives.length !== results.length || !gives.every((t, i) => TensorType.equals(t, results[i] as TensorType.TensorType))) {
+      if (
+        gives.length !== results.length ||
+        !gives.every((t, i) => TensorType.equals(t, results[i] as TensorType.TensorType))
+      ) {
         throw Infer.attrError(
           op,
           `the ${name} region returns (${gives.map(TensorType.print).join(", ")}) instead of (${results.map(TensorType.print).join(", ")})`
@@ -116,14 +128,23 @@ export const flashAttention = Op.define("flash_attention", {
     region("sink", attrs.sink, [index, index, index], [real])
     region("probability", attrs.probability, [index, index, index, index], [real])
     region("range", attrs.range, [index, index, index, index], [index, index, index, index])
-    if (Number.isNaN(attrs.fill) || attrs.fill === Infinity) throw Infer.attrError(op, `a fill of ${attrs.fill} means nothing`)
+    if (Number.isNaN(attrs.fill) || attrs.fill === Infinity)
+      throw Infer.attrError(op, `a fill of ${attrs.fill} means nothing`)
     switch (attrs.output) {
       case "result":
+        if (!DType.isFloat(attrs.dtype))
+          throw Infer.attrError(op, `the result is a float, not ${attrs.dtype}`)
         return { type: { dtype: attrs.dtype, shape: [B, Hq, T, E] }, constraints }
       case "lse":
+        if (attrs.dtype !== accumulator)
+          throw Infer.attrError(op, `the lse is ${accumulator}, not ${attrs.dtype}`)
         return { type: { dtype: accumulator, shape: [B, Hq, T] }, constraints }
       default:
-        throw Infer.attrError(op, `there is no output ${JSON.stringify(attrs.output)}`, `use "result" or "lse"`)
+        throw Infer.attrError(
+          op,
+          `there is no output ${JSON.stringify(attrs.output)}`,
+          `use "result" or "lse"`
+        )
     }
   }
 })

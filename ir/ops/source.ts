@@ -1,4 +1,5 @@
 import * as Attr from "../Attr.ts"
+import type { DType } from "../DType.ts"
 import * as Infer from "../Infer.ts"
 import * as Op from "../Op.ts"
 import * as Shape from "../Shape.ts"
@@ -14,6 +15,13 @@ export const input = Op.define("input", {
   infer: (_, { type }) => ({ type })
 })
 
+/** Dtypes that hold integers of a range only; a bool is 0 or 1. */
+const range: { readonly [D in DType]?: { readonly least: number; readonly greatest: number } } = {
+  i32: { least: -(2 ** 31), greatest: 2 ** 31 - 1 },
+  u32: { least: 0, greatest: 2 ** 32 - 1 },
+  bool: { least: 0, greatest: 1 }
+}
+
 export const constant = Op.define("constant", {
   family: "source",
   summary: "A constant: one value for all elements, or every element in row-major order.",
@@ -23,11 +31,23 @@ export const constant = Op.define("constant", {
   infer: (_, { values, type }) => {
     const sizes = Shape.constants(type.shape)
     if (sizes === undefined) {
-      throw Infer.attrError("constant", `a constant has no symbolic size, given ${Shape.print(type.shape)}`, "broadcast a scalar")
+      throw Infer.attrError(
+        "constant",
+        `a constant has no symbolic size, given ${Shape.print(type.shape)}`,
+        "broadcast a scalar"
+      )
     }
     const size = sizes.reduce((a, b) => a * b, 1)
     if (values.length !== size && values.length !== 1) {
-      throw Infer.attrError("constant", `${values.length} values do not fill ${Shape.print(type.shape)}, which holds ${size}`)
+      throw Infer.attrError(
+        "constant",
+        `${values.length} values do not fill ${Shape.print(type.shape)}, which holds ${size}`
+      )
+    }
+    const holds = range[type.dtype]
+    const outside = holds && values.find((v) => !Number.isInteger(v) || v < holds.least || v > holds.greatest)
+    if (outside !== undefined) {
+      throw Infer.attrError("constant", `${Attr.printNumber(outside)} is not a value of ${type.dtype}`)
     }
     return { type }
   },
@@ -61,7 +81,8 @@ export const dim = Op.define("dim", {
 
 export const randomBits = Op.define("random_bits", {
   family: "source",
-  summary: "Threefry-2x32 of (key = (seed, 0), counter = (row-major index, 0)), first word: the same bits everywhere.",
+  summary:
+    "Threefry-2x32 of (key = (seed, 0), counter = (row-major index, 0)), first word: the same bits everywhere.",
   example: `%0: u32[] = input {name = "seed"}\n%1: u32[T, S] = random_bits %0`,
   operands: ["seed"],
   attrs: { shape: Attr.resultShape },
@@ -73,4 +94,3 @@ export const randomBits = Op.define("random_bits", {
   },
   facts: { exact: true }
 })
-
