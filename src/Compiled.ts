@@ -1,0 +1,47 @@
+import type { Effect, Scope } from "effect"
+import type { DeviceArray, Stats, Value } from "../backends/Backend.ts"
+import type { Bindings } from "../ir/Dim.ts"
+import type { DType } from "../ir/DType.ts"
+import type { Graph } from "../ir/Graph.ts"
+import type { HostArray } from "../ir/HostArray.ts"
+import type { Diagnostic } from "../passes/Diagnostic.ts"
+import type { Snapshot } from "../passes/Snapshot.ts"
+import type { RunError } from "./errors.ts"
+import type { Tensor } from "./tensor/Tensor.ts"
+import type { Returned, Signature } from "./trace.ts"
+
+/** Arguments of a call, by name: host arrays or device arrays. */
+export type Inputs<S extends Signature> = { readonly [K in keyof S]: Value }
+
+type DTypeOf<T> = T extends Tensor<infer D, infer _> ? D : DType
+
+/** Results on the host, arranged as the function returned them. */
+export type HostResult<R extends Returned> =
+  R extends Tensor<infer D, infer _> ? HostArray<D> : { readonly [K in keyof R]: HostArray<DTypeOf<R[K]>> }
+
+/** Results that stay on the device, arranged as the function returned them. */
+export type DeviceResult<R extends Returned> =
+  R extends Tensor<infer _D, infer _S> ? DeviceArray : { readonly [K in keyof R]: DeviceArray }
+
+/** A function made ready to run at any lengths. */
+export interface Compiled<S extends Signature, R extends Returned> {
+  /** Runs and reads the results back. */
+  (inputs: Inputs<S>): Effect.Effect<HostResult<R>, RunError>
+  /** Runs and leaves the results on the device; the scope owns them. */
+  readonly onDevice: (inputs: Inputs<S>) => Effect.Effect<DeviceResult<R>, RunError, Scope.Scope>
+  /** What was fused, what was not and why, as text. */
+  readonly explain: () => string
+  readonly diagnostics: ReadonlyArray<Diagnostic>
+  /**
+   * The IR as text: `"traced"`, or `"after-<pass>"`, such as `"after-fuse-attention"`. Without a name, the final graph.
+   * Throws a RangeError that lists the names where there is no such one.
+   */
+  readonly ir: (stage?: string) => string
+  /** The graph at the same stages as `ir`. */
+  readonly graph: (stage?: string) => Graph
+  readonly snapshots: ReadonlyArray<Snapshot>
+  /** What the backend runs, as text. */
+  readonly program: string
+  /** What a call at these lengths costs, counted and not measured. Lengths by symbol: `{ B: 1, T: 512, S: 512 }`. */
+  readonly stats: (sizes: Bindings) => Stats
+}

@@ -1,0 +1,220 @@
+import { Result } from "effect"
+import type { DeviceArray, Value } from "../backends/Backend.ts"
+import * as Dim from "../ir/Dim.ts"
+import * as DType from "../ir/DType.ts"
+import type { HostArray } from "../ir/HostArray.ts"
+import type { Constraint } from "../ir/Shape.ts"
+import * as TensorType from "../ir/TensorType.ts"
+import { SignatureError } from "./errors.ts"
+
+/** A named argument and what it must be. */
+export interface Parameter {
+  readonly name: string
+  readonly type: TensorType.TensorType
+}
+
+export interface Bound {
+  /** Arguments in the order of the parameters. */
+  readonly values: ReadonlyArray<Value>
+  /** What each symbol is in this call. */
+  readonly sizes: Dim.Bindings
+}
+
+const isDeviceArray = (value: object): value is DeviceArray => (value as DeviceArray)._tag === "DeviceArray"
+
+const constructors: { readonly [D in DType.DType]: { readonly name: string } } = {
+  f64: Float64Array,
+  f32: Float32Array,
+  f16: Uint16Array,
+  bf16: Uint16Array,
+  i32: Int32Array,
+  u32: Uint32Array,
+  bool: Uint8Array
+}
+
+const print = (dtype: string, shape: ReadonlyArray<number>): string => `${dtype}[${shape.join(", ")}]`
+
+/** Checks that a value is a tensor at all: fields, sizes, and data that fills the shape. */
+const wellFormed = (name: string, value: unknown): Result.Result<Value, SignatureError> => {
+  const refuse = (message: string, hint?: string) =>
+    Result.fail(
+      new SignatureError({
+        input: name,
+        message: `input ${JSON.stringify(name)}: ${message}`,
+        ...(hint ? { hint } : {})
+      })
+    )
+  const expected = "pass { dtype, shape, data } or a device array"
+  if (typeof value !== "object" || value === null) return refuse(`${typeof value} is not a tensor`, expected)
+  const array = value as HostArray
+  if (!DType.isDType(array.dtype))
+    return refuse(`unknown dtype ${JSON.stringify(array.dtype)}`, `use ${DType.all.join(", ")}`)
+  if (!Array.isArray(array.shape) || !array.shape.every((n) => Number.isSafeInteger(n) && n >= 0)) {
+    return refuse("its shape is not a list of sizes of 0 or more", expected)
+  }
+  if (isDeviceArray(value)) return Result.succeed(value)
+  const constructor = constructors[array.dtype].name
+  const given = Object.prototype.toString.call(array.data).slice(8, -1)
+  // Float16Array holds the same bits; where an engine has it, people use it.
+  if (given === "Float16Array" && array.dtype === "f16") {
+    const { buffer, byteOffset, byteLength } = array.data
+    return wellFormed(name, { ...array, data: new Uint16Array(buffer, byteOffset, byteLength / 2) })
+  }
+  if (given !== constructor) return refuse(`data of dtype ${array.dtype} is a ${constructor}, not a ${given}`)
+  const size = array.shape.reduce((a, b) => a * b, 1)
+  if (array.data.length !== size) {
+    return refuse(
+      `${print(array.dtype, array.shape)} holds ${size} elements, but its data has ${array.data.length}`
+    )
+  }
+  return Result.succeed(array)
+}
+
+/** Where a symbol got its size, for the message when another input disagrees. */
+interface Binding {
+  readonly size: number
+  readonly source: string
+}
+
+/** The one symbol of a dim that is not bound yet, when it occurs alone and linearly; then the dim determines it. */
+const solve = (
+  dim: Dim.Dim,
+  size: number,
+  known: ReadonlyMap<string, Binding>
+): readonly [string, number] | undefined => {
+  const open = Dim.symbols(dim).filter((s) => !known.has(s))
+  const [symbol] = open
+  if (open.length !== 1 || symbol === undefined) return undefined
+  const at = (value: number): number =>
+    Dim.evaluate(dim, { ...Object.fromEntries([...known].map(([s, b]) => [s, b.size])), [symbol]: value })
+  const slope = at(1) - at(0)
+  const value = (size - at(0)) / slope
+  const linear = at(2) - at(1) === slope
+  return linear && Number.isSafeInteger(value) && value >= 0 ? [symbol, value] : undefined
+}
+
+/**
+ * Checks the arguments of a call against the signature and binds its symbols. Every mistake of the call is reported, not only
+ * the first; nothing has been uploaded or run when it fails.
+ */
+export const bind = (
+  parameters: ReadonlyArray<Parameter>,
+  constraints: ReadonlyArray<Constraint>,
+  given: { readonly [name: string]: unknown }
+): Result.Result<Bound, SignatureError> => {
+  const mistakes: Array<SignatureError> = []
+  const mistake = (input: string | undefined, message: string, hint?: string): void => {
+    mistakes.push(
+      new SignatureError({ message, ...(input === undefined ? {} : { input }), ...(hint ? { hint } : {}) })
+    )
+  }
+  const expected = parameters.map((p) => p.name)
+  for (const name of Object.keys(given)) {
+    if (!expected.includes(name)) {
+      mistake(
+        name,
+        `there is no input ${JSON.stringify(name)}`,
+        `the signature has ${expected.join(", ") || "no inputs"}`
+      )
+    }
+  }
+  const known = new Map<string, Binding>()
+  const later: Array<{
+    readonly dim: Dim.Dim
+    readonly size: number
+    readonly where: string
+    readonly name: string
+  }> = []
+  const values: Array<Value> = []
+  for (const { name, type } of parameters) {
+    if (!Object.hasOwn(given, name)) {
+      mistake(name, `input ${JSON.stringify(name)} is missing`, `it is ${TensorType.print(type)}`)
+      continue
+    }
+    const checked = wellFormed(name, given[name])
+    if (Result.isFailure(checked)) {
+      mistakes.push(checked.failure)
+      continue
+    }
+    const value = checked.success
+    const wants = `input ${JSON.stringify(name)} is ${TensorType.print(type)}, given ${print(value.dtype, value.shape)}`
+    if (value.dtype !== type.dtype)
+      mistake(name, `${wants}: another dtype`, "convert it, or cast inside the function")
+    else if (value.shape.length !== type.shape.length) mistake(name, `${wants}: another rank`)
+    else {
+      values.push(value)
+      type.shape.forEach((dim, axis) => {
+        later.push({
+          dim,
+          size: value.shape[axis] as number,
+          where: `axis ${axis} of ${JSON.stringify(name)}`,
+          name
+        })
+      })
+    }
+  }
+  // Plain symbols first, then dims that follow from them, until nothing new is learned.
+  let open = later
+  for (let progress = true; progress; ) {
+    progress = false
+    const rest: typeof later = []
+    for (const entry of open) {
+      if (Dim.symbols(entry.dim).every((s) => known.has(s))) {
+        const sizes = Object.fromEntries(Dim.symbols(entry.dim).map((s) => [s, known.get(s)?.size ?? 0]))
+        const needs = Dim.evaluate(entry.dim, sizes)
+        if (needs !== entry.size) {
+          const sources = Dim.symbols(entry.dim).map(
+            (s) => `${s} = ${known.get(s)?.size} from ${known.get(s)?.source}`
+          )
+          const because = sources.length > 0 ? `: ${sources.join(", ")}` : ""
+          mistake(
+            entry.name,
+            `${entry.where} is ${entry.size}, but ${Dim.print(entry.dim)} is ${needs}${because}`
+          )
+        }
+        continue
+      }
+      const solved = solve(entry.dim, entry.size, known)
+      if (solved === undefined) rest.push(entry)
+      else {
+        known.set(solved[0], { size: solved[1], source: entry.where })
+        progress = true
+      }
+    }
+    open = rest
+  }
+  for (const entry of open) {
+    mistake(entry.name, `${entry.where} is ${entry.size}, which does not determine ${Dim.print(entry.dim)}`)
+  }
+  const sizes: Dim.Bindings = Object.fromEntries([...known].map(([s, b]) => [s, b.size]))
+  if (mistakes.length === 0) {
+    for (const { left, relation, right, reason } of constraints) {
+      const unbound = [...Dim.symbols(left), ...Dim.symbols(right)].filter((s) => !known.has(s))
+      if (unbound.length > 0) {
+        mistake(undefined, `${reason}: no input determines ${unbound.join(", ")}`)
+        continue
+      }
+      const [l, r] = [Dim.evaluate(left, sizes), Dim.evaluate(right, sizes)]
+      if (relation === "=" ? l !== r : l > r) {
+        const symbols = [...new Set([...Dim.symbols(left), ...Dim.symbols(right)])]
+        const bound = symbols
+          .map((s) => `${s} = ${known.get(s)?.size} from ${known.get(s)?.source}`)
+          .join(", ")
+        const failed = relation === "=" ? "is not" : "exceeds"
+        mistake(
+          undefined,
+          `${reason}: ${Dim.print(left)} (${l}) ${failed} ${Dim.print(right)} (${r}); ${bound}`
+        )
+      }
+    }
+  }
+  const [first, ...more] = mistakes
+  if (first === undefined) return Result.succeed({ values, sizes })
+  if (more.length === 0) return Result.fail(first)
+  return Result.fail(
+    new SignatureError({
+      ...(first.input === undefined ? {} : { input: first.input }),
+      message: mistakes.map((m) => `${m.message}${m.hint === undefined ? "" : ` (${m.hint})`}`).join("\n")
+    })
+  )
+}

@@ -1,0 +1,151 @@
+import { Effect } from "effect"
+import * as Backend from "../backends/Backend.ts"
+import * as Graph from "../ir/Graph.ts"
+import * as Print from "../ir/Print.ts"
+import { explain } from "../passes/explain.ts"
+import type { Hook } from "../passes/hooks.ts"
+import { nearestName } from "../passes/nearestName.ts"
+import * as Pipeline from "../passes/Pipeline.ts"
+import { bind } from "./bind.ts"
+import type { Compiled, DeviceResult, HostResult, Inputs } from "./Compiled.ts"
+import { type CompileError, FusionRequired, SignatureError } from "./errors.ts"
+import type { TensorsOf } from "./spec.ts"
+import { arrange, type Returned, type Signature, type Traced, trace } from "./trace.ts"
+
+export interface CompileOptions {
+  /** Fail with `FusionRequired`, and the reason, unless every softmax attention became a flash_attention node. */
+  readonly requireFused?: boolean
+  /** Arguments whose memory a call may overwrite: pass them as device arrays, they are gone after the call. */
+  readonly donate?: ReadonlyArray<string>
+  /**
+   * Passes to run, by name and in order, instead of the default pipeline. Those that a backend cannot do without
+   * (fuse-elementwise, choose-schedule, plan-memory) are appended where they are missing.
+   */
+  readonly pipeline?: string
+  /** Called after each pass. */
+  readonly hooks?: ReadonlyArray<Hook>
+}
+
+const indispensable = ["fuse-elementwise", "choose-schedule", "plan-memory"]
+
+/** The pipeline of a compilation as text: the caller's, completed, or the default one. */
+export const pipelineText = (text: string | undefined): string => {
+  if (text === undefined) return Pipeline.defaultText
+  const names = text
+    .split(",")
+    .map((n) => n.trim())
+    .filter((n) => n !== "")
+  return [...names, ...indispensable.filter((n) => !names.includes(n))].join(",")
+}
+
+/**
+ * Compiles a function over tensors for the backend in context. The function is traced once; symbols in the signature
+ * stand for lengths, and calls at other lengths compile nothing.
+ *
+ *     const f = yield* compile(({ q, k, v }) => …, { q: spec("f32", ["B", 8, "T", 64]), … })
+ *     const out = yield* f({ q, k, v })
+ */
+export const compile = <const S extends Signature, const R extends Returned>(
+  fn: (inputs: TensorsOf<S>) => R,
+  signature: S,
+  options: CompileOptions = {}
+): Effect.Effect<Compiled<S, R>, CompileError, Backend.Backend> =>
+  Effect.gen(function* () {
+    const traced = yield* Effect.fromResult(trace(fn as (inputs: never) => Returned, signature))
+    return yield* compileTraced<S, R>(traced, options)
+  })
+
+/** Compiles a graph that is already built, such as one read from text. */
+export const compileGraph = (
+  graph: Graph.Graph,
+  options: CompileOptions = {}
+): Effect.Effect<Compiled<Signature, { readonly [name: string]: never }>, CompileError, Backend.Backend> =>
+  compileTraced({ graph, arrangement: "record" }, options)
+
+const compileTraced = <S extends Signature, R extends Returned>(
+  traced: Traced,
+  options: CompileOptions
+): Effect.Effect<Compiled<S, R>, CompileError, Backend.Backend> =>
+  Effect.gen(function* () {
+    const backend = yield* Backend.Backend
+    const parameters = traced.graph.inputs.map((i) => ({ name: i.attrs.name, type: i.type }))
+    const donated = new Set(options.donate ?? [])
+    for (const name of donated) {
+      if (!parameters.some((p) => p.name === name)) {
+        return yield* new SignatureError({
+          input: name,
+          message: `cannot donate ${JSON.stringify(name)}: there is no such input`
+        })
+      }
+    }
+    const text = pipelineText(options.pipeline)
+    const pipeline = yield* Effect.fromResult(Pipeline.parse(text)).pipe(
+      Effect.mapError(
+        (e) => new SignatureError({ message: e.message, ...(e.hint === undefined ? {} : { hint: e.hint }) })
+      )
+    )
+    const compiled = yield* Effect.fromResult(
+      Pipeline.run(pipeline, traced.graph, { limits: backend.limits, donated, hooks: options.hooks ?? [] })
+    )
+    const report = explain(compiled)
+    if (options.requireFused === true) {
+      const missed = compiled.diagnostics.some((d) => d.outcome === "refused")
+      const fused = compiled.diagnostics.some((d) => d.outcome === "fused")
+      if (missed || !fused) {
+        const message = fused || missed ? report : `there is no attention to fuse\n${report}`
+        return yield* new FusionRequired({
+          message,
+          hint: "change the expression as the reasons say, or drop requireFused"
+        })
+      }
+    }
+    const memory = compiled.memory ?? { slots: [], slotOf: new Map(), inPlace: new Map() }
+    const executable = yield* backend.compile({
+      graph: compiled.graph,
+      schedules: compiled.schedules,
+      memory
+    })
+    // Constraints of the traced graph: passes may drop the node that needed one, but the caller's promise stays.
+    const constraints = Graph.constraints(traced.graph)
+    const donatedAt = new Set(parameters.flatMap((p, i) => (donated.has(p.name) ? [i] : [])))
+
+    const onDevice = (inputs: Inputs<S>) =>
+      Effect.gen(function* () {
+        const { values, sizes } = yield* Effect.fromResult(bind(parameters, constraints, inputs))
+        const results = yield* executable.run(values, sizes, { donated: donatedAt })
+        return arrange(traced, results) as DeviceResult<R>
+      })
+
+    const call = (inputs: Inputs<S>) =>
+      Effect.scoped(
+        Effect.gen(function* () {
+          const { values, sizes } = yield* Effect.fromResult(bind(parameters, constraints, inputs))
+          const results = yield* executable.run(values, sizes, { donated: donatedAt })
+          const read = yield* Effect.forEach(results, backend.download)
+          return arrange(traced, read) as HostResult<R>
+        })
+      )
+
+    const stages = new Map<string, Graph.Graph>([["traced", traced.graph]])
+    for (const { pass, graph } of compiled.snapshots) stages.set(`after-${pass}`, graph)
+    const graphAt = (stage?: string): Graph.Graph => {
+      if (stage === undefined) return compiled.graph
+      const found = stages.get(stage) ?? stages.get(`after-${stage}`)
+      if (found !== undefined) return found
+      const near = nearestName(stage, [...stages.keys()])
+      const hint =
+        near === undefined ? `the stages are ${[...stages.keys()].join(", ")}` : `did you mean ${near}?`
+      throw new RangeError(`there is no stage ${JSON.stringify(stage)}: ${hint}`)
+    }
+
+    return Object.assign(call, {
+      onDevice,
+      explain: () => report,
+      diagnostics: compiled.diagnostics,
+      ir: (stage?: string) => Print.graph(graphAt(stage)),
+      graph: graphAt,
+      snapshots: compiled.snapshots,
+      program: executable.program,
+      stats: executable.stats
+    }) satisfies Compiled<S, R>
+  })

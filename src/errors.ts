@@ -1,0 +1,49 @@
+import { Data } from "effect"
+import type { BackendError } from "../backends/errors.ts"
+import type { AttrError, DTypeError, Location, ParseError, ShapeError, VerifyError } from "../ir/errors.ts"
+import type { PassError } from "../passes/Pipeline.ts"
+
+export * from "../backends/errors.ts"
+export { AttrError, DTypeError, ParseError, ShapeError, VerifyError } from "../ir/errors.ts"
+export { PassError } from "../passes/Pipeline.ts"
+
+interface Failure {
+  /** What happened and where. */
+  readonly message: string
+  /** What to try. */
+  readonly hint?: string
+}
+
+/** An argument that does not fit the signature: missing, unknown, of another dtype, rank or size. Nothing has run. */
+export class SignatureError extends Data.TaggedError("SignatureError")<
+  Failure & {
+    /** The input at fault. */
+    readonly input?: string
+  }
+> {}
+
+/** The function did not build an expression: it threw, or returned something that is not a tensor. */
+export class TraceError extends Data.TaggedError("TraceError")<
+  Failure & { readonly at?: Location | undefined; readonly cause?: unknown }
+> {}
+
+/** `requireFused` was asked for and some attention stayed unfused; the message says which, and the condition that failed. */
+export class FusionRequired extends Data.TaggedError("FusionRequired")<Failure> {}
+
+/** What building an expression can refuse, at the line that wrote it. */
+export type BuildError = ShapeError | DTypeError | AttrError
+
+/** What `compile` can refuse. */
+export type CompileError =
+  | BuildError
+  | TraceError
+  | SignatureError
+  | FusionRequired
+  | PassError
+  | BackendError
+
+/** What one call can refuse. */
+export type RunError = SignatureError | BackendError
+
+/** Every error of the library, each with a `_tag`, a message and mostly a hint. */
+export type EffuseError = CompileError | RunError | ParseError | VerifyError
