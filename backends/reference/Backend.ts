@@ -1,0 +1,106 @@
+import { Effect, type Scope } from "effect"
+import type * as Dim from "../../ir/Dim.ts"
+import { DTypeError, ShapeError } from "../../ir/errors.ts"
+import type * as Graph from "../../ir/Graph.ts"
+import type { HostArray } from "../../ir/HostArray.ts"
+import * as Limits from "../../ir/Limits.ts"
+import * as Print from "../../ir/Print.ts"
+import * as Shape from "../../ir/Shape.ts"
+import * as TensorType from "../../ir/TensorType.ts"
+import type { BackendShape, DeviceArray, Plan, RunOptions, Value } from "../Backend.ts"
+import { type BackendError, InvalidArray, OutOfMemory } from "../errors.ts"
+import * as Memory from "./memory.ts"
+import * as Reference from "./Reference.ts"
+import * as Stats from "./stats.ts"
+
+/** Elements a tensor may have: the reference addresses them with 32-bit offsets. */
+const maxElements = 2 ** 31 - 1
+
+/** Refuses a call of which one tensor could not be addressed, before anything is computed. */
+const checkSizes = (graph: Graph.Graph, sizes: Dim.Bindings): void => {
+  for (const node of graph.nodes) {
+    const elements = Shape.evaluate(node.type.shape, sizes).reduce((a, b) => a * b, 1)
+    if (elements > maxElements) {
+      throw new OutOfMemory({
+        message: `${node.op}: ${TensorType.print(node.type)} has ${elements} elements; the reference holds ${maxElements} in one tensor`,
+        hint: "use smaller lengths, or a GPU backend",
+        bytes: elements * 8
+      })
+    }
+  }
+}
+
+const known = (cause: unknown): BackendError => {
+  if (cause instanceof InvalidArray || cause instanceof OutOfMemory) return cause
+  if (cause instanceof ShapeError || cause instanceof DTypeError)
+    return new InvalidArray({ message: cause.message })
+  // V8 refuses an allocation with a RangeError.
+  if (cause instanceof RangeError)
+    return new OutOfMemory({ message: `the reference ran out of memory: ${cause.message}`, bytes: 0 })
+  throw cause
+}
+
+const attempt = <A>(run: () => A): Effect.Effect<A, BackendError> => Effect.try({ try: run, catch: known })
+
+/**
+ * The reference as a backend: every dtype, every op, every form of graph; nothing is compiled. "f64" computes floats in float64 and
+ * rounds the outputs only.
+ */
+export const make = (options: Reference.Options = {}): BackendShape => {
+  const memory = Memory.make()
+
+  /** Device arrays that the scope takes back. */
+  const owned = (
+    acquire: () => ReadonlyArray<HostArray>
+  ): Effect.Effect<ReadonlyArray<DeviceArray>, BackendError, Scope.Scope> =>
+    Effect.acquireRelease(
+      attempt(() => acquire().map(memory.hold)),
+      (arrays) =>
+        Effect.sync(() => {
+          for (const array of arrays) memory.release(array, "closed")
+        })
+    )
+
+  const run = (
+    { graph }: Plan,
+    values: ReadonlyArray<Value>,
+    sizes: Dim.Bindings,
+    { donated }: RunOptions
+  ): ReadonlyArray<HostArray> => {
+    checkSizes(graph, sizes)
+    const results = Reference.evaluate(graph, values.map(memory.read), sizes, options)
+    for (const index of donated) {
+      const value = values[index]
+      if (value !== undefined && "_tag" in value) memory.release(value, "donated")
+    }
+    return results
+  }
+
+  return {
+    name: "reference",
+    limits: {
+      ...Limits.portable,
+      kind: "cpu",
+      maxStorageBufferBindingSize: maxElements,
+      maxBufferSize: maxElements
+    },
+    description: "reference interpreter (JavaScript, no device)",
+    compile: (plan) =>
+      Effect.succeed({
+        program: Print.graph(plan.graph),
+        stats: (sizes) => Stats.of(plan.graph, sizes),
+        run: (values, sizes, runOptions) => owned(() => run(plan, values, sizes, runOptions))
+      }),
+    upload: (array) =>
+      Effect.map(
+        owned(() => [copy(array)]),
+        (arrays) => arrays[0] as DeviceArray
+      ),
+    download: (array) => attempt(() => copy(memory.read(array))),
+    pipelinesCreated: () => 0,
+    buffersAlive: memory.alive
+  }
+}
+
+/** So that neither side sees the other's later writes. */
+const copy = (array: HostArray): HostArray => ({ ...array, data: array.data.slice() })
