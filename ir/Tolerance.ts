@@ -1,0 +1,280 @@
+import * as Dim from "./Dim.ts"
+import * as DType from "./DType.ts"
+import type * as Graph from "./Graph.ts"
+import * as HostArray from "./HostArray.ts"
+import type * as Node from "./Node.ts"
+import { specOf } from "./Node.ts"
+import * as Shape from "./Shape.ts"
+
+/**
+ * How far two correct computations of one graph may lie apart. Derived from the graph, never picked.
+ *
+ * Along every path a bound on the error is carried, in units of the largest element of a tensor (a normwise bound: sums may cancel,
+ * so no bound relative to a single element exists). With u the unit roundoff of a dtype and a that of its accumulator:
+ *
+ *     source, integers       0
+ *     movement, choice       max of operands
+ *     sum, difference        max of operands + u
+ *     product, quotient      sum of operands + (3 or less) u      WGSL, 15.7.4.1, division is off by 2.5 units
+ *     other functions        sum of operands + f u                f: the accuracy WGSL grants that function
+ *     exp and its kin        κ · operand + (3 + 2κ) u             exp(x + δ) = exp(x)(1 + δ); |x| ≤ κ
+ *     contraction, sum of n  sum of operands + γ(n, a) + u
+ *     softmax of n           κ · operand + (3 + 2κ) a + γ(n, a) + u
+ *     attention              q·k, score region, softmax and p·v by the lines above
+ *
+ * γ(n, u) = exp(λ √n u) − 1 bounds a sum of n rounded terms in any order, with a probability of failure below
+ * 2 exp(−λ²/2) for each element: Higham & Mary, "A new approach to probabilistic rounding error analysis", SIAM J. Sci. Comput.
+ * 41(5), 2019, Theorem 2.4. λ = 8 makes that 2.5e-14.
+ */
+export interface Tolerance {
+  /** Allowed error in units of |expected element| + largest |expected element|. */
+  readonly relative: number
+  /** Allowed error where everything is near zero: devices may flush subnormals. */
+  readonly absolute: number
+}
+
+export interface Options {
+  /** Largest |argument| of an exponential that is expected, after scaling. */
+  readonly exponent?: number
+  /** Whether rules that reassociate floats may have fired: both orders have their own error. */
+  readonly reassociated?: boolean
+  /**
+   * What the expectation was computed with: "exact" by the float64 oracle, "rounded" by another backend or by the
+   * reference in float32, which has an error of its own.
+   */
+  readonly expected?: "exact" | "rounded"
+}
+
+const confidence = 8
+
+/** Error of a sum of `n` terms in an arithmetic of roundoff `u`, in units of the sum of absolute terms. */
+export const gamma = (n: number, u: number): number => Math.expm1(confidence * Math.sqrt(Math.max(n, 1)) * u)
+
+/** Smallest normal number. */
+const smallestNormal: { readonly [D in DType.FloatDType]: number } = {
+  f64: 2 ** -1022,
+  f32: 2 ** -126,
+  f16: 2 ** -14,
+  bf16: 2 ** -126
+}
+
+const roundoff = (d: DType.DType): number => (DType.isFloat(d) ? DType.roundoff[d] : 0)
+const accumulator = (d: DType.DType): number => DType.roundoff[d === "f64" ? "f64" : "f32"]
+
+/** Units in the last place that WGSL (15.7.4.1) grants functions whose error does not depend on the argument. */
+const granted: { readonly [op: string]: number } = {
+  div: 2.5,
+  rsqrt: 2,
+  sqrt: 4,
+  log: 3,
+  sin: 2 ** 13,
+  cos: 2 ** 13,
+  erf: 16
+}
+
+const elementwise = (node: Node.Node, operands: ReadonlyArray<number>, kappa: number): number => {
+  const u = roundoff(node.type.dtype)
+  const most = Math.max(0, ...operands)
+  const sum = operands.reduce((a, b) => a + b, 0)
+  switch (node.op) {
+    case "exp":
+    case "exp2":
+    case "sigmoid":
+    case "tanh":
+      return kappa * sum + (3 + 2 * kappa) * u
+    case "pow":
+      return kappa * sum + (3 + 2 * kappa + granted.log!) * u
+    case "mul":
+    case "div":
+      return sum + (granted[node.op] ?? 1) * u
+    case "add":
+    case "sub":
+    case "cast":
+      return most + u
+    default:
+      return specOf(node.op).facts.exact === true ? most : sum + (granted[node.op] ?? 1) * u
+  }
+}
+
+/** Bounds of all nodes of a graph, given those of its inputs. */
+const propagate = (
+  graph: Graph.Graph,
+  inputs: ReadonlyArray<number>,
+  sizes: Dim.Bindings,
+  kappa: number
+): ReadonlyArray<number> => {
+  const bounds = new Map<Node.Node, number>()
+  graph.inputs.forEach((input, i) => {
+    bounds.set(input, inputs[i] ?? 0)
+  })
+  for (const node of graph.nodes) {
+    if (node.op === "input") continue
+    const operands = node.operands.map((o) => bounds.get(o) ?? 0)
+    bounds.set(node, DType.isFloat(node.type.dtype) ? boundOf(node, operands, sizes, kappa) : 0)
+  }
+  return graph.outputs.map((o) => bounds.get(o.node) ?? 0)
+}
+
+const lengthOf = (node: Node.Node, axes: ReadonlyArray<number>, sizes: Dim.Bindings): number =>
+  axes.reduce((n, axis) => n * Dim.evaluate(node.type.shape[axis] as Dim.Dim, sizes), 1)
+
+const softmaxError = (operand: number, n: number, a: number, kappa: number): number =>
+  kappa * operand + (3 + 2 * kappa) * a + gamma(n, a)
+
+const boundOf = (
+  node: Node.Node,
+  operands: ReadonlyArray<number>,
+  sizes: Dim.Bindings,
+  kappa: number
+): number => {
+  const u = roundoff(node.type.dtype)
+  const a = accumulator(node.type.dtype)
+  const most = Math.max(0, ...operands)
+  const sum = operands.reduce((x, y) => x + y, 0)
+  const x = node.operands[0] as Node.Node
+  switch (node.op) {
+    case "dot":
+      return sum + gamma(lengthOf(x, node.attrs.lhsContract, sizes), a) + u
+    case "reduce_sum":
+    case "reduce_prod":
+      return most + gamma(lengthOf(x, node.attrs.axes, sizes), a) + u
+    case "cumsum":
+      return most + gamma(lengthOf(x, [node.attrs.axis], sizes), a) + u
+    case "softmax":
+    case "logsumexp":
+      return softmaxError(most, lengthOf(x, [node.attrs.axis], sizes), a, kappa) + u
+    case "layer_norm":
+    case "rms_norm":
+      return 2 * most + gamma(lengthOf(x, [node.attrs.axis], sizes), a) + 6 * a + u
+    case "flash_attention":
+      return attention(node, operands, sizes, kappa)
+    case "fused":
+      return propagate(node.attrs.body, operands, sizes, kappa)[0] ?? 0
+    case "reduce_max":
+    case "reduce_min":
+      return most
+    default:
+      return specOf(node.op).facts.movement === true ? most : elementwise(node, operands, kappa)
+  }
+}
+
+const attention = (
+  node: Node.NodeOf<"flash_attention">,
+  operands: ReadonlyArray<number>,
+  sizes: Dim.Bindings,
+  kappa: number
+): number => {
+  const [q = 0, k = 0, v = 0, ...captures] = operands
+  const [, keys] = node.operands as [Node.Node, Node.Node]
+  const a = accumulator((keys as Node.Node).type.dtype)
+  const [, , length, width] = Shape.evaluate((keys as Node.Node).type.shape, sizes) as [
+    number,
+    number,
+    number,
+    number
+  ]
+  const logit = q + k + gamma(width, a)
+  const [score = 0] = propagate(
+    node.attrs.score as Graph.Graph,
+    [logit, 0, 0, 0, 0, ...captures],
+    sizes,
+    kappa
+  )
+  const weights = softmaxError(score, length, a, kappa)
+  const [factor = 0] =
+    node.attrs.probability === undefined
+      ? []
+      : propagate(node.attrs.probability as Graph.Graph, [0, 0, 0, 0, ...captures], sizes, kappa)
+  return weights + factor + v + gamma(length, a) + 2 * a + roundoff(node.type.dtype)
+}
+
+/**
+ * The tolerance of each output of a graph for lengths, in the order of the outputs. Integers and bools are compared exactly. A graph and its
+ * optimised form have bounds of their own: take those of the graph a person wrote, whose roundings are the more numerous.
+ */
+export const of = (
+  graph: Graph.Graph,
+  sizes: Dim.Bindings,
+  options: Options = {}
+): ReadonlyArray<Tolerance> => {
+  const bounds = propagate(graph, [], sizes, options.exponent ?? 8)
+  const factor = (options.reassociated === true ? 2 : 1) * (options.expected === "rounded" ? 2 : 1)
+  return graph.outputs.map(({ node }, i) =>
+    DType.isFloat(node.type.dtype)
+      ? {
+          // The expectation, however exact, is rounded to the dtype once.
+          relative: factor * (bounds[i] as number) + roundoff(node.type.dtype),
+          absolute: smallestNormal[node.type.dtype]
+        }
+      : exact
+  )
+}
+
+/** Equality. */
+export const exact: Tolerance = { relative: 0, absolute: 0 }
+
+/** One element that is further off than all others. */
+export interface Worst {
+  readonly index: ReadonlyArray<number>
+  readonly actual: number
+  readonly expected: number
+  readonly error: number
+  readonly allowed: number
+}
+
+export interface Comparison {
+  readonly ok: boolean
+  /** Elements outside the tolerance. */
+  readonly failures: number
+  /** The element with the largest error in units of what is allowed; absent for arrays without elements or of other types. */
+  readonly worst?: Worst
+  /** One line for people. */
+  readonly message: string
+}
+
+const indexOf = (flat: number, shape: ReadonlyArray<number>): ReadonlyArray<number> => {
+  const strides = Shape.strides(shape)
+  return shape.map((size, axis) => Math.floor(flat / (strides[axis] as number)) % size)
+}
+
+/**
+ * Compares element by element: |actual − expected| ≤ relative · (|expected| + largest finite |expected|) + absolute. NaN and
+ * infinities must be in the same places.
+ */
+export const compare = (
+  actual: HostArray.HostArray,
+  expected: HostArray.HostArray,
+  tolerance: Tolerance
+): Comparison => {
+  const typed = (array: HostArray.HostArray): string => `${array.dtype}[${array.shape.join(", ")}]`
+  if (typed(actual) !== typed(expected)) {
+    return { ok: false, failures: 1, message: `${typed(actual)} instead of ${typed(expected)}` }
+  }
+  const [a, e] = [HostArray.toNumbers(actual), HostArray.toNumbers(expected)]
+  let scale = 0
+  for (const x of e) if (Number.isFinite(x)) scale = Math.max(scale, Math.abs(x))
+  let failures = 0
+  let worst: { at: number; error: number; allowed: number; ratio: number } | undefined
+  for (let i = 0; i < e.length; i++) {
+    const [x, y] = [a[i] as number, e[i] as number]
+    const ordinary = Number.isFinite(x) && Number.isFinite(y)
+    const same = Object.is(x, y) || x === y
+    const error = same ? 0 : ordinary ? Math.abs(x - y) : Infinity
+    const allowed = ordinary ? tolerance.relative * (Math.abs(y) + scale) + tolerance.absolute : 0
+    if (error > allowed) failures++
+    const ratio = error === 0 ? 0 : error / allowed
+    if (worst === undefined || ratio > worst.ratio) worst = { at: i, error, allowed, ratio }
+  }
+  if (worst === undefined) return { ok: true, failures, message: `${typed(expected)}: nothing to compare` }
+  const { at, error, allowed } = worst
+  const found: Worst = {
+    index: indexOf(at, expected.shape),
+    actual: a[at] as number,
+    expected: e[at] as number,
+    error,
+    allowed
+  }
+  const place = `worst at [${found.index.join(", ")}]: ${found.actual} for ${found.expected}, error ${error} of ${allowed} allowed`
+  const count = failures === 0 ? "within tolerance" : `${failures} of ${e.length} elements outside tolerance`
+  return { ok: failures === 0, failures, worst: found, message: `${typed(expected)}: ${count}; ${place}` }
+}
