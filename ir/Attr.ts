@@ -1,7 +1,7 @@
 import * as Dim from "./Dim.ts"
 import * as DType from "./DType.ts"
 import type { Shape } from "./Shape.ts"
-import * as TensorType from "./TensorType.ts"
+import type * as TensorType from "./TensorType.ts"
 
 /**
  * Attribute schemas. A kind says how an attribute is typed, printed and compared; the parser, the printer,
@@ -76,4 +76,56 @@ export const inAnnotation = (k: KindName): boolean =>
 
 /** Shortest text that reads back as the same number; `inf`, `-inf`, `nan`, `-0` included. */
 export const printNumber = (x: number): string =>
-  Object.is(x, -0) ? "-0" : x === Infinity ? "inf" : x === -Infinity ? "-inf" : Number.isNaN(x) ? "nan" : String(x)
+  Object.is(x, -0)
+    ? "-0"
+    : x === Infinity
+      ? "inf"
+      : x === -Infinity
+        ? "-inf"
+        : Number.isNaN(x)
+          ? "nan"
+          : String(x)
+
+const isInt = (x: unknown): boolean => Number.isSafeInteger(x) && !Object.is(x, -0)
+const isNumber = (x: unknown): boolean => typeof x === "number"
+const isShape = (x: unknown): boolean => Array.isArray(x) && x.every(Dim.isDim)
+const isRecord = (x: unknown): x is { readonly [name: string]: unknown } =>
+  typeof x === "object" && x !== null
+
+const accepted: { readonly [K in KindName]: (x: unknown) => boolean } = {
+  int: isInt,
+  ints: (x) => Array.isArray(x) && x.every(isInt),
+  number: isNumber,
+  numbers: (x) => Array.isArray(x) && x.every(isNumber),
+  bool: (x) => typeof x === "boolean",
+  string: (x) => typeof x === "string",
+  dim: Dim.isDim,
+  dims: isShape,
+  region: (x) => isRecord(x) && [x.inputs, x.nodes, x.outputs].every(Array.isArray),
+  resultType: (x) => isRecord(x) && DType.isDType(x.dtype) && isShape(x.shape),
+  resultShape: isShape,
+  resultDType: DType.isDType
+}
+
+/** Whether a value is of the kind. Integers are those float64 holds exactly, without -0. */
+export const accepts = (k: KindName, value: unknown): boolean => accepted[k](value)
+
+/** What a value of the kind is called in messages. */
+export const describe: { readonly [K in KindName]: string } = {
+  int: "an integer",
+  ints: "a list of integers",
+  number: "a number",
+  numbers: "a list of numbers",
+  bool: "true or false",
+  string: "a string",
+  dim: "a dimension",
+  dims: "a list of dimensions",
+  region: "a region",
+  resultType: "a type",
+  resultShape: "a shape",
+  resultDType: "a dtype"
+}
+
+/** What a type annotation says about an attribute of the kinds `result*`; undefined for the other kinds. */
+export const annotated = (k: KindName, type: TensorType.TensorType): unknown =>
+  k === "resultType" ? type : k === "resultShape" ? type.shape : k === "resultDType" ? type.dtype : undefined

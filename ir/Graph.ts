@@ -23,6 +23,9 @@ export interface Graph {
   readonly outputs: ReadonlyArray<Output>
 }
 
+/** Regions inside regions. More is a hostile text: no pass nests deeper than two. */
+export const MAX_NESTING = 64
+
 const regionKeys = new WeakMap<object, string>()
 
 /** A canonical text of a graph: two graphs mean the same nodes in the same order exactly when their keys are equal. */
@@ -63,7 +66,8 @@ const attrKey = (kind: Attr.KindName, value: unknown): string => {
   }
 }
 
-const nodeKey = (node: Node.Node, numberOf: (operand: Node.Node) => number): string => {
+/** A node's own text given the numbers of its operands: equal exactly for nodes that mean the same. */
+export const nodeKey = (node: Node.Node, numberOf: (operand: Node.Node) => number): string => {
   const schema: Attr.Schema = ops[node.op].attrs
   const attrs = node.attrs as { readonly [name: string]: unknown }
   const printed = Object.keys(schema).map((name) =>

@@ -21,9 +21,6 @@ export interface Options {
   readonly file?: string
 }
 
-/** Regions inside regions: more is a hostile text, since no pass nests deeper than two. */
-export const MAX_NESTING = 64
-
 interface Definition {
   readonly node: Node.Node
   readonly line: number
@@ -115,16 +112,6 @@ const attribute = (reader: Reader, kind: Attr.KindName, scope: Scope): unknown =
   }
 }
 
-/** What the type annotation says about attributes of the kinds `result*`. */
-const annotated = (kind: Attr.KindName, type: TensorType.TensorType): unknown =>
-  kind === "resultType"
-    ? type
-    : kind === "resultShape"
-      ? type.shape
-      : kind === "resultDType"
-        ? type.dtype
-        : undefined
-
 const noAttributes: { readonly [name: string]: unknown } = Attr.none
 
 const attributes = (
@@ -161,7 +148,7 @@ const attributes = (
   if (schema === Attr.none) return noAttributes
   const attrs: { [name: string]: unknown } = {}
   for (const [name, { kind, optional }] of Object.entries(schema)) {
-    const value = Attr.inAnnotation(kind) ? annotated(kind, type) : given.get(name)
+    const value = Attr.inAnnotation(kind) ? Attr.annotated(kind, type) : given.get(name)
     if (value === undefined && !optional) throw cursor.fail(`${op} needs the attribute ${name}`, opAt, { op })
     attrs[name] = value
   }
@@ -295,7 +282,7 @@ const results = (reader: Reader, scope: Scope): ReadonlyArray<Graph.Output> => {
 const block = (reader: Reader, outer: Scope | undefined): Graph.Graph => {
   const { cursor } = reader
   const depth = (outer?.depth ?? -1) + 1
-  if (depth > MAX_NESTING) throw cursor.fail(`regions nest deeper than ${MAX_NESTING}`)
+  if (depth > Graph.MAX_NESTING) throw cursor.fail(`regions nest deeper than ${Graph.MAX_NESTING}`)
   const scope: Scope = {
     names: new Map(),
     inputs: [],
