@@ -87,7 +87,7 @@ const projectNode = (/** @type {string | undefined} */ script) => {
 }
 
 ensureInstalled()
-softwareVulkan()
+const vulkan = softwareVulkan()
 
 const [command, ...args] = process.argv.slice(2)
 if (command !== undefined) {
@@ -96,7 +96,12 @@ if (command !== undefined) {
     cwd: root,
     stdio: "inherit",
     shell: windows,
-    env: { ...process.env, PATH: bin + delimiter + process.env["PATH"] }
+    // A driver of this machine is preferred to the software one.
+    env: {
+      ...(vulkan === undefined ? {} : { EFFUSE_VULKAN: vulkan }),
+      ...process.env,
+      PATH: bin + delimiter + process.env["PATH"]
+    }
   })
   for (const signal of /** @type {const} */ (["SIGINT", "SIGTERM"]))
     process.on(signal, () => child.kill(signal))

@@ -1,3 +1,4 @@
+/// <reference types="@webgpu/types" preserve="true" />
 /**
  * WebGPU in Node: Dawn, from the optional peer dependency `webgpu`.
  *
