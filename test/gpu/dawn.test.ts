@@ -58,6 +58,13 @@ test("waiting for long work leaves the core to the work", async () => {
   expect(utilization).toBeLessThan(0.5)
 })
 
+test("an idle device leaves the event loop idle", async () => {
+  await sharedDevice()
+  const before = performance.eventLoopUtilization()
+  await new Promise((done) => setTimeout(done, 100))
+  expect(performance.eventLoopUtilization(before).utilization).toBeLessThan(0.5)
+})
+
 test("a process that has used the GPU ends by itself", async (ctx) => {
   if (!("typescript" in process.features)) return ctx.skip("this Node does not run TypeScript")
   const dawn = new URL("../../src/webgpu/dawn.ts", import.meta.url).href
