@@ -1,0 +1,43 @@
+import type { Graph } from "../../ir/Graph.ts"
+import type { Limits } from "../../ir/Limits.ts"
+import type { Node, NodeOf } from "../../ir/Node.ts"
+import type { Schedule } from "../../ir/Schedule.ts"
+import type { Condition, Kernel } from "./Program.ts"
+import type { SizeLike } from "./Size.ts"
+
+/** One fused node to be turned into kernels. */
+export interface Job {
+  readonly body: Graph
+  /** The node the kernel is organised around; none means that every element is computed on its own. */
+  readonly anchor: Node | undefined
+  readonly schedule: Schedule | undefined
+  readonly limits: Limits
+  /** Symbols of the program, in the order of the uniform. */
+  readonly symbols: ReadonlyArray<string>
+  /** Intermediate memory of this job: written by one of its kernels, read by a later one. */
+  readonly scratch: (bytes: SizeLike) => Ref
+}
+
+/** A buffer, seen from inside a job. */
+export type Ref =
+  | { readonly _tag: "operand"; readonly index: number }
+  | { readonly _tag: "constant"; readonly node: NodeOf<"constant"> }
+  | { readonly _tag: "scratch"; readonly index: number }
+  | { readonly _tag: "result" }
+
+/** A kernel and what it is given. */
+export interface Lowered {
+  readonly kernel: Kernel
+  /** One for each of the kernel's bindings. */
+  readonly buffers: ReadonlyArray<Ref>
+  readonly when?: ReadonlyArray<Condition>
+}
+
+export const result: Ref = { _tag: "result" }
+export const operand = (index: number): Ref => ({ _tag: "operand", index })
+
+export const sameRef = (a: Ref, b: Ref): boolean =>
+  a._tag === b._tag &&
+  (a._tag === "constant"
+    ? a.node === (b as typeof a).node
+    : a._tag === "result" || a.index === (b as typeof a).index)

@@ -1,0 +1,300 @@
+import * as Dim from "../../../ir/Dim.ts"
+import type { Graph } from "../../../ir/Graph.ts"
+import type { Node } from "../../../ir/Node.ts"
+import * as Shape from "../../../ir/Shape.ts"
+import { operand, type Ref } from "../Job.ts"
+import { type Emitter, groups } from "./Emitter.ts"
+import { cast, isScalarOp, literal, scalar } from "./scalar.ts"
+import { load } from "./storage.ts"
+
+/** Emits elements of the values of a graph. */
+export interface Body {
+  /**
+   * The element of a node at an index tuple, as a bound value of the node's compute type (f32 for 16-bit floats). Views on the way
+   * become index arithmetic. Throws for an anchor whose value was not given.
+   */
+  readonly at: (node: Node, indices: ReadonlyArray<string>) => string
+  /** Fixes the value of a node, whatever the index: the anchor's element at hand, a parameter of a region. */
+  readonly give: (node: Node, value: string) => void
+}
+
+/**
+ * Where a graph's inputs come from: a buffer, or a function that gives the element at an index tuple (a capture of a region that
+ * the surrounding body computes); undefined for scalars that `give` provides.
+ */
+export type Sources = (
+  input: Node,
+  position: number
+) => Ref | ((indices: ReadonlyArray<string>) => string) | undefined
+
+const body = (emitter: Emitter, graph: Graph, sources: Sources): Body => {
+  const { module } = emitter
+  const given = new Map<Node, string>()
+  const numbers = new Map(graph.nodes.map((n, i) => [n, i] as const))
+  const sourceOf = new Map(graph.inputs.map((n, i) => [n as Node, sources(n, i)] as const))
+  const scope = module.fresh("g")
+
+  const at = (node: Node, indices: ReadonlyArray<string>): string => {
+    const value = given.get(node)
+    if (value !== undefined) return value
+    return emitter.remember(`${scope}:${numbers.get(node)}@${indices.join(",")}`, () => emit(node, indices))
+  }
+
+  /** The element of an operand that is broadcast, NumPy style, to a result of this rank. */
+  const broadcastAt = (node: Node, indices: ReadonlyArray<string>): string => {
+    const { shape } = node.type
+    const skipped = indices.length - shape.length
+    return at(
+      node,
+      shape.map((d, axis) => (Dim.isOne(d) ? "0" : (indices[axis + skipped] as string)))
+    )
+  }
+
+  const clamped = (position: Node, indices: ReadonlyArray<string>, size: Dim.Dim): string => {
+    const value = at(position, indices)
+    const last = emitter.sub(emitter.dim(size), "1")
+    return emitter.bind(
+      position.type.dtype === "u32" ? `i32(min(${value}, u32(${last})))` : `max(0, min(${value}, ${last}))`
+    )
+  }
+
+  const choose = (type: Node, condition: string, then: () => string, otherwise: () => string): string => {
+    const result = emitter.variable(wgslType(type), zeroOf(type))
+    emitter.branch(
+      condition,
+      () => emitter.line(`${result} = ${then()};`),
+      () => emitter.line(`${result} = ${otherwise()};`)
+    )
+    return emitter.constant(result)
+  }
+
+  const emit = (node: Node, indices: ReadonlyArray<string>): string => {
+    const { shape, dtype } = node.type
+    const operands = node.operands
+    const x = operands[0] as Node
+    if (isScalarOp(node.op)) {
+      const args = operands.map((o) => broadcastAt(o, indices))
+      const context = { module, from: (operands[node.op === "select" ? 1 : 0] as Node).type.dtype, to: dtype }
+      return emitter.bind(
+        node.op === "cast" ? cast(context, args[0] as string) : scalar[node.op](context, ...args)
+      )
+    }
+    switch (node.op) {
+      case "input": {
+        const source = sourceOf.get(node)
+        if (source === undefined) throw new Error("a parameter of a region has no value")
+        if (typeof source === "function") return source(indices)
+        return load(emitter, source, dtype, emitter.linearize(indices, shape))
+      }
+      case "constant": {
+        const { values } = node.attrs
+        // A name, not a literal: expressions of literals are evaluated, and refused, at compile time.
+        if (values.length === 1)
+          return emitter.bind(`${wgslType(node)}(${literal(module, dtype, values[0] as number)})`)
+        return load(emitter, { _tag: "constant", node }, dtype, emitter.linearize(indices, shape))
+      }
+      case "iota":
+        return indices[0] as string
+      case "dim":
+        return emitter.dim(node.attrs.value)
+      case "random_bits":
+        return emitter.bind(
+          `${module.helper("threefry")}(${at(x, [])}, u32(${emitter.linearize(indices, shape)}))`
+        )
+      case "reshape":
+        return at(x, emitter.reshape(indices, shape, x.type.shape))
+      case "transpose": {
+        const from = indices.map(() => "0")
+        node.attrs.perm.forEach((axis, i) => {
+          from[axis] = indices[i] as string
+        })
+        return at(x, from)
+      }
+      case "broadcast":
+        return broadcastAt(x, indices)
+      case "slice": {
+        const { starts, steps } = node.attrs
+        return at(
+          x,
+          indices.map((i, axis) =>
+            emitter.add(emitter.dim(starts[axis] as Dim.Dim), emitter.mul(i, String(steps[axis])))
+          )
+        )
+      }
+      case "concat": {
+        const { axis } = node.attrs
+        const index = indices[axis] as string
+        const part = (k: number, start: Dim.Dim): string => {
+          const own = operands[k] as Node
+          const value = () =>
+            at(
+              own,
+              indices.map((i, a) => (a === axis ? emitter.sub(index, emitter.dim(start)) : i))
+            )
+          if (k === operands.length - 1) return value()
+          const end = Dim.add(start, own.type.shape[axis] as Dim.Dim)
+          return choose(node, `${index} < ${emitter.dim(end)}`, value, () => part(k + 1, end))
+        }
+        return part(0, Dim.zero)
+      }
+      case "pad": {
+        const { low, value } = node.attrs
+        const from = indices.map((i, axis) => emitter.sub(i, emitter.dim(low[axis] as Dim.Dim)))
+        const inside = from.flatMap((i, axis) => {
+          const size = emitter.dim(x.type.shape[axis] as Dim.Dim)
+          const starts = Dim.value(low[axis] as Dim.Dim) === 0 ? [] : [`${i} >= 0`]
+          const ends = Dim.value(node.attrs.high[axis] as Dim.Dim) === 0 ? [] : [`${i} < ${size}`]
+          return [...starts, ...ends]
+        })
+        if (inside.length === 0) return at(x, from)
+        const outside = () => `${wgslType(node)}(${literal(module, dtype, value)})`
+        return choose(node, inside.join(" && "), () => at(x, from), outside)
+      }
+      case "gather": {
+        const { axis } = node.attrs
+        const positions = operands[1] as Node
+        const rank = positions.type.shape.length
+        const position = clamped(positions, indices.slice(axis, axis + rank), x.type.shape[axis] as Dim.Dim)
+        return at(x, [...indices.slice(0, axis), position, ...indices.slice(axis + rank)])
+      }
+      case "load":
+        return at(
+          x,
+          operands.slice(1).map((p, axis) => clamped(p, [], x.type.shape[axis] as Dim.Dim))
+        )
+      case "update_slice": {
+        const { axis, wrap } = node.attrs
+        const [, update, start] = operands as [Node, Node, Node]
+        const first = at(start, start.type.shape.length === 1 ? [indices[0] as string] : [])
+        const size = emitter.dim(x.type.shape[axis] as Dim.Dim)
+        const distance = emitter.sub(indices[axis] as string, first)
+        const offset = wrap ? emitter.bind(`${module.helper("mod_i32")}(${distance}, ${size})`) : distance
+        const count = emitter.dim(update.type.shape[axis] as Dim.Dim)
+        return choose(
+          node,
+          `${offset} >= 0 && ${offset} < ${count}`,
+          () =>
+            at(
+              update,
+              indices.map((i, a) => (a === axis ? offset : i))
+            ),
+          () => at(x, indices)
+        )
+      }
+      default:
+        throw new Error(`${node.op} has no value at a single element: it anchors a kernel`)
+    }
+  }
+
+  return {
+    at,
+    give: (node, value) => {
+      given.set(node, value)
+    }
+  }
+}
+
+/** Emits a fused body: its inputs are the operands of the fused node. */
+export const make = (emitter: Emitter, graph: Graph): Body => body(emitter, graph, (_, i) => operand(i))
+
+/** Emits a region: scalars among its inputs are given by the caller, whole tensors are read from `sources`. */
+export const region = body
+
+const wgslType = (node: Node): string => {
+  const { dtype } = node.type
+  return dtype === "i32" || dtype === "u32" || dtype === "bool" ? dtype : "f32"
+}
+
+const zeroOf = (node: Node): string => {
+  const type = wgslType(node)
+  return type === "bool" ? "false" : `${type}(0)`
+}
+
+/** A node whose elements lie in a buffer at regular distances. */
+export interface Strided {
+  readonly input: Node
+  readonly ref: Ref
+  /** First element and distance between neighbours along each axis, in elements. */
+  readonly base: Dim.Dim
+  readonly strides: Shape.Shape
+}
+
+/**
+ * How a node lies in the buffer of an input, where only views (transpose, broadcast, slice, reshapes that split, merge or drop
+ * axes evenly) are between them; undefined where values are computed or do not lie at regular distances.
+ */
+export const strided = (graph: Graph, node: Node): Strided | undefined => {
+  const { shape } = node.type
+  const x = node.operands[0]
+  if (node.op === "input") {
+    const position = graph.inputs.indexOf(node)
+    return { input: node, ref: operand(position), base: Dim.zero, strides: Shape.dimStrides(shape) }
+  }
+  if (x === undefined) return undefined
+  const from = (): Strided | undefined => strided(graph, x)
+  switch (node.op) {
+    case "transpose": {
+      const view = from()
+      return view && { ...view, strides: node.attrs.perm.map((a) => view.strides[a] as Dim.Dim) }
+    }
+    case "broadcast": {
+      const view = from()
+      const skipped = shape.length - x.type.shape.length
+      return (
+        view && {
+          ...view,
+          strides: shape.map((_, axis) => {
+            const own = x.type.shape[axis - skipped]
+            return own === undefined || Dim.isOne(own) ? Dim.zero : (view.strides[axis - skipped] as Dim.Dim)
+          })
+        }
+      )
+    }
+    case "slice": {
+      const view = from()
+      const { starts, steps } = node.attrs
+      return (
+        view && {
+          ...view,
+          base: view.strides.reduce(
+            (sum, s, axis) => Dim.add(sum, Dim.mul(s, starts[axis] as Dim.Dim)),
+            view.base
+          ),
+          strides: view.strides.map((s, axis) => Dim.mul(s, Dim.constant(steps[axis] as number)))
+        }
+      )
+    }
+    case "reshape": {
+      const view = from()
+      const strides = view && reshapeStrides(x.type.shape, view.strides, shape)
+      return view && strides && { ...view, strides }
+    }
+    default:
+      return undefined
+  }
+}
+
+/** Strides after a reshape: each run of axes must lie without gaps. */
+const reshapeStrides = (
+  from: Shape.Shape,
+  strides: Shape.Shape,
+  to: Shape.Shape
+): Shape.Shape | undefined => {
+  const result: Array<Dim.Dim> = []
+  for (const group of groups(from, to)) {
+    const axes = range(group.from).filter((axis) => !Dim.isOne(from[axis] as Dim.Dim))
+    const last = axes.at(-1)
+    const step = last === undefined ? Dim.zero : (strides[last] as Dim.Dim)
+    let expected = step
+    for (const axis of axes.toReversed()) {
+      if (!Dim.equals(strides[axis] as Dim.Dim, expected)) return undefined
+      expected = Dim.mul(expected, from[axis] as Dim.Dim)
+    }
+    const inner = Shape.dimStrides(to.slice(...group.to))
+    result.push(...inner.map((s) => Dim.mul(s, step)))
+  }
+  return result
+}
+
+const range = ([start, end]: readonly [number, number]): ReadonlyArray<number> =>
+  Array.from({ length: end - start }, (_, i) => start + i)

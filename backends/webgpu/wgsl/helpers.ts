@@ -1,0 +1,227 @@
+/** A WGSL function and the helpers it calls. */
+interface Helper {
+  readonly text: string
+  readonly uses?: ReadonlyArray<HelperName>
+}
+
+/**
+ * Functions that WGSL lacks, or whose builtin is too inaccurate or undefined where the IR is defined. They never produce an infinity or a
+ * NaN as a constant, and test for them by bits: WGSL may assume that neither occurs.
+ */
+export type HelperName =
+  | "nan_bits"
+  | "inf_bits"
+  | "exp_f32"
+  | "tanh_f32"
+  | "sigmoid_f32"
+  | "erf_f32"
+  | "sin_f32"
+  | "cos_f32"
+  | "quadrant"
+  | "pow_f32"
+  | "power_i32"
+  | "min_f32"
+  | "max_f32"
+  | "floor_div_f32"
+  | "mod_f32"
+  | "floor_div_i32"
+  | "mod_i32"
+  | "floor_div_u32"
+  | "mod_u32"
+  | "to_i32"
+  | "to_u32"
+  | "f16_bits"
+  | "f16_value"
+  | "bf16_bits"
+  | "round_f16"
+  | "round_bf16"
+  | "threefry"
+
+export const helpers: { readonly [K in HelperName]: Helper } = {
+  nan_bits: { text: "fn nan_bits(x: f32) -> bool { return (bitcast<u32>(x) & 0x7fffffffu) > 0x7f800000u; }" },
+  inf_bits: {
+    text: "fn inf_bits(x: f32) -> bool { return (bitcast<u32>(x) & 0x7fffffffu) == 0x7f800000u; }"
+  },
+  // Below -104 the result rounds to 0; what the builtin makes of -inf does not matter.
+  exp_f32: { text: "fn exp_f32(x: f32) -> f32 { return select(exp(x), 0.0, x < -104.0); }" },
+  // Cephes tanhf: an odd polynomial near 0, where the quotient of exponentials loses digits.
+  tanh_f32: {
+    text: `fn tanh_f32(x: f32) -> f32 {
+  let z = x * x;
+  let p = fma(fma(fma(fma(-5.70498872745e-3, z, 2.06390887954e-2), z, -5.37397155531e-2), z, 1.33314422036e-1), z, -3.33332819422e-1);
+  let t = 1.0 - 2.0 / (exp(2.0 * min(abs(x), 15.0)) + 1.0);
+  let r = select(select(t, -t, x < 0.0), fma(p * z, x, x), abs(x) < 0.625);
+  return select(r, x, nan_bits(x));
+}`,
+    uses: ["nan_bits"]
+  },
+  sigmoid_f32: {
+    text: `fn sigmoid_f32(x: f32) -> f32 {
+  let e = exp(-min(abs(x), 104.0));
+  let r = select(e, 1.0, x >= 0.0) / (1.0 + e);
+  return select(r, x, nan_bits(x));
+}`,
+    uses: ["nan_bits"]
+  },
+  // Minimax polynomials, below 1 ulp in exact arithmetic except for the exponential: x + x p(x²) to 0.93, 1 - exp(-p(|x|)) beyond.
+  erf_f32: {
+    text: `fn erf_f32(x: f32) -> f32 {
+  let t = min(abs(x), 4.0);
+  let s = t * t;
+  var far = fma(-1.72853470e-5, t, 3.83197126e-4);
+  far = fma(far, s, fma(-3.88396438e-3, t, 2.42546219e-2));
+  far = fma(far, t, -1.06777877e-1);
+  far = fma(far, t, -6.34846687e-1);
+  far = fma(far, t, -1.28717512e-1);
+  far = 1.0 - exp(fma(far, t, -t));
+  var near = fma(-5.96761703e-4, s, 4.99119423e-3);
+  near = fma(near, s, -2.67681349e-2);
+  near = fma(near, s, 1.12819925e-1);
+  near = fma(near, s, -3.76125336e-1);
+  near = fma(near, s, 1.28379166e-1);
+  let r = select(select(far, -far, x < 0.0), fma(near, x, x), t <= 0.927734375);
+  return select(r, x, nan_bits(x));
+}`,
+    uses: ["nan_bits"]
+  },
+  // Reduction by π/2 in three parts (Cody & Waite), then the Cephes polynomials; the builtins promise 2^-11 only. Good to |x| of 10^5.
+  quadrant: {
+    text: `fn quadrant(x: f32, turn: i32) -> f32 {
+  let k = round(x * 0.63661977236758134);
+  let r = fma(-k, 7.5497899548918821e-8, fma(-k, 4.837512969970703125e-4, fma(-k, 1.5703125, x)));
+  let q = (i32(k) + turn) & 3;
+  let z = r * r;
+  let s = fma(fma(fma(-1.9515295891e-4, z, 8.3321608736e-3), z, -1.6666654611e-1) * z, r, r);
+  let c = fma(fma(fma(2.443315711809948e-5, z, -1.388731625493765e-3), z, 4.166664568298827e-2) * z, z, fma(-0.5, z, 1.0));
+  let v = select(s, c, (q & 1) == 1);
+  return select(v, -v, q >= 2);
+}`
+  },
+  sin_f32: { text: "fn sin_f32(x: f32) -> f32 { return quadrant(x, 0); }", uses: ["quadrant"] },
+  cos_f32: { text: "fn cos_f32(x: f32) -> f32 { return quadrant(x, 1); }", uses: ["quadrant"] },
+  power_i32: {
+    text: `fn power_i32(x: f32, n: i32) -> f32 {
+  var result = 1.0;
+  var square = x;
+  for (var k = abs(n); k > 0; k = k >> 1u) {
+    if ((k & 1) == 1) { result = result * square; }
+    square = square * square;
+  }
+  return select(result, 1.0 / result, n < 0);
+}`
+  },
+  // Small whole exponents by multiplication: exact signs, and no error from the logarithm.
+  pow_f32: {
+    text: `fn pow_f32(x: f32, y: f32) -> f32 {
+  if (y == floor(y) && abs(y) <= 64.0) { return power_i32(x, i32(y)); }
+  let magnitude = pow(abs(x), y);
+  if (x >= 0.0) { return select(magnitude, x, nan_bits(x)); }
+  if (y != floor(y)) { return sqrt(x); }
+  return select(magnitude, -magnitude, floor(y * 0.5) != y * 0.5);
+}`,
+    uses: ["power_i32", "nan_bits"]
+  },
+  min_f32: {
+    text: "fn min_f32(x: f32, y: f32) -> f32 { return select(select(min(x, y), y, nan_bits(y)), x, nan_bits(x)); }",
+    uses: ["nan_bits"]
+  },
+  max_f32: {
+    text: "fn max_f32(x: f32, y: f32) -> f32 { return select(select(max(x, y), y, nan_bits(y)), x, nan_bits(x)); }",
+    uses: ["nan_bits"]
+  },
+  floor_div_f32: { text: "fn floor_div_f32(x: f32, y: f32) -> f32 { return floor(x / y); }" },
+  mod_f32: { text: "fn mod_f32(x: f32, y: f32) -> f32 { return x - y * floor(x / y); }" },
+  floor_div_i32: {
+    text: `fn floor_div_i32(x: i32, y: i32) -> i32 {
+  if (y == 0) { return 0; }
+  let q = x / y;
+  return q - select(0, 1, q * y != x && ((x < 0) != (y < 0)));
+}`
+  },
+  mod_i32: {
+    text: "fn mod_i32(x: i32, y: i32) -> i32 { return select(x - y * floor_div_i32(x, y), 0, y == 0); }",
+    uses: ["floor_div_i32"]
+  },
+  floor_div_u32: {
+    text: "fn floor_div_u32(x: u32, y: u32) -> u32 { return select(x / max(y, 1u), 0u, y == 0u); }"
+  },
+  mod_u32: { text: "fn mod_u32(x: u32, y: u32) -> u32 { return select(x % max(y, 1u), 0u, y == 0u); }" },
+  // Truncates and saturates; NaN gives 0.
+  to_i32: {
+    text: `fn to_i32(x: f32) -> i32 {
+  let inside = i32(clamp(x, -2147483648.0, 2147483520.0));
+  return select(select(inside, 2147483647, x >= 2147483648.0), 0, nan_bits(x));
+}`,
+    uses: ["nan_bits"]
+  },
+  to_u32: {
+    text: `fn to_u32(x: f32) -> u32 {
+  let inside = u32(clamp(x, 0.0, 4294967040.0));
+  return select(select(inside, 4294967295u, x >= 4294967296.0), 0u, nan_bits(x));
+}`,
+    uses: ["nan_bits"]
+  },
+  // To nearest even by integer arithmetic: pack2x16float may round either way and is undefined past 65504.
+  f16_bits: {
+    text: `fn f16_bits(x: f32) -> u32 {
+  let bits = bitcast<u32>(x);
+  let sign = (bits >> 16u) & 0x8000u;
+  let a = bits & 0x7fffffffu;
+  if (a > 0x7f800000u) { return sign | 0x7e00u; }
+  if (a >= 0x477ff000u) { return sign | 0x7c00u; }
+  if (a >= 0x38800000u) { return sign | ((a - 0x38000000u + 0xfffu + ((a >> 13u) & 1u)) >> 13u); }
+  if (a < 0x33000000u) { return sign; }
+  let shift = 126u - (a >> 23u);
+  let m = (a & 0x7fffffu) | 0x800000u;
+  let q = m >> shift;
+  let rest = m & ((1u << shift) - 1u);
+  let half = 1u << (shift - 1u);
+  return sign | (q + select(0u, 1u, rest > half || (rest == half && (q & 1u) == 1u)));
+}`
+  },
+  // Subnormals included, which unpack2x16float may flush.
+  f16_value: {
+    text: `fn f16_value(h: u32) -> f32 {
+  let a = h & 0x7fffu;
+  let sign = (h & 0x8000u) << 16u;
+  if (a >= 0x7c00u) { return bitcast<f32>(sign | 0x7f800000u | ((a & 0x3ffu) << 13u)); }
+  if (a < 0x400u) { return select(1.0, -1.0, sign != 0u) * f32(a) * 5.9604644775390625e-8; }
+  return bitcast<f32>(sign | ((a << 13u) + 0x38000000u));
+}`
+  },
+  bf16_bits: {
+    text: `fn bf16_bits(x: f32) -> u32 {
+  let bits = bitcast<u32>(x);
+  if ((bits & 0x7fffffffu) > 0x7f800000u) { return (bits >> 16u) | 0x40u; }
+  return (bits + 0x7fffu + ((bits >> 16u) & 1u)) >> 16u;
+}`
+  },
+  round_f16: {
+    text: "fn round_f16(x: f32) -> f32 { return f16_value(f16_bits(x)); }",
+    uses: ["f16_bits", "f16_value"]
+  },
+  round_bf16: {
+    text: "fn round_bf16(x: f32) -> f32 { return bitcast<f32>(bf16_bits(x) << 16u); }",
+    uses: ["bf16_bits"]
+  },
+  // Salmon et al. 2011, Threefry-2x32 with 20 rounds; key (seed, 0), counter (index, 0).
+  threefry: {
+    text: `fn threefry(seed: u32, index: u32) -> u32 {
+  let keys = vec3<u32>(seed, 0u, seed ^ 0x1bd11bdau);
+  var x = index + keys.x;
+  var y = keys.y;
+  for (var block = 0u; block < 5u; block++) {
+    let r = select(vec4<u32>(17u, 29u, 16u, 24u), vec4<u32>(13u, 15u, 26u, 6u), (block & 1u) == 0u);
+    x = x + y; y = ((y << r.x) | (y >> (32u - r.x))) ^ x;
+    x = x + y; y = ((y << r.y) | (y >> (32u - r.y))) ^ x;
+    x = x + y; y = ((y << r.z) | (y >> (32u - r.z))) ^ x;
+    x = x + y; y = ((y << r.w) | (y >> (32u - r.w))) ^ x;
+    let a = (block + 1u) % 3u;
+    let b = (block + 2u) % 3u;
+    x = x + select(select(keys.z, keys.y, a == 1u), keys.x, a == 0u);
+    y = y + select(select(keys.z, keys.y, b == 1u), keys.x, b == 0u) + block + 1u;
+  }
+  return x;
+}`
+  }
+}
