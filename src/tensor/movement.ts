@@ -53,7 +53,6 @@ export type SizesOf<P extends ReadonlyArray<Dim.DimLike>> = {
 
 /** The last two axes swapped, or, with `perm`, the axes in another order: axis i of the result is axis `perm[i]`. */
 export const transpose: {
-  <D extends DType.DType, S extends Dims>(x: Tensor<D, S> & Fits<SwapLast<S>>): Tensor<D, Shaped<SwapLast<S>>>
   (): <D extends DType.DType, S extends Dims>(
     x: Tensor<D, S> & Fits<SwapLast<S>>
   ) => Tensor<D, Shaped<SwapLast<S>>>
@@ -66,6 +65,7 @@ export const transpose: {
     x: Tensor<D, S>,
     perm: P & Fits<Permute<S, P>>
   ): Tensor<D, Shaped<Permute<S, P>>>
+  <D extends DType.DType, S extends Dims>(x: Tensor<D, S> & Fits<SwapLast<S>>): Tensor<D, Shaped<SwapLast<S>>>
 } = Site.dual(onTensor, (x: Tensor, perm?: ReadonlyArray<number>) => {
   const node = tensorNode("transpose", x)
   const rank = node.type.shape.length

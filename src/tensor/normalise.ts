@@ -8,7 +8,6 @@ import { fromNode, isTensor, type Tensor } from "./Tensor.ts"
 
 /** A function along one axis, the last one unless it is given. */
 export interface AlongAxis<Op extends string> {
-  <D extends DType.DType, S extends Dims>(x: Tensor<D, S>): Tensor<Floating<D>, S>
   <const N extends number = -1>(
     axis?: N
   ): <D extends DType.DType, S extends Dims>(x: Tensor<D, S> & AxisFits<S, N, Op>) => Tensor<Floating<D>, S>
@@ -16,6 +15,7 @@ export interface AlongAxis<Op extends string> {
     x: Tensor<D, S>,
     axis: N & AxisFits<S, N, Op>
   ): Tensor<Floating<D>, S>
+  <D extends DType.DType, S extends Dims>(x: Tensor<D, S>): Tensor<Floating<D>, S>
 }
 
 const alongAxis = <Op extends string>(

@@ -44,7 +44,6 @@ interface Results<D extends DType.DType> {
 
 /** A reduction over axes; `Op` names it in messages, `R` says what becomes of the dtype. */
 export interface Reduction<Op extends string, R extends Kind> {
-  <D extends DType.DType, S extends Dims>(x: Tensor<D, S>): Tensor<Results<D>[R], readonly []>
   <const N extends Axes = undefined, const K extends boolean = false>(
     axes?: N,
     options?: Options<K>
@@ -56,6 +55,7 @@ export interface Reduction<Op extends string, R extends Kind> {
     axes: N & Fit<S, N, Op>,
     options?: Options<K>
   ): Tensor<Results<D>[R], Reduced<S, N, K>>
+  <D extends DType.DType, S extends Dims>(x: Tensor<D, S>): Tensor<Results<D>[R], readonly []>
 }
 
 type Build = (x: IRNode.Node, axes: ReadonlyArray<number>) => IRNode.Node
