@@ -233,7 +233,7 @@ const definition = (reader: Reader, scope: Scope): void => {
   if (!isOpName(op))
     throw cursor.fail(`there is no op ${shortened(op)}`, opAt, { hint: didYouMean(op, opNames) })
   const operands: Array<Node.Node> = []
-  if (cursor.at("%")) {
+  if (Node.arity(op).most !== 0 && cursor.at("%")) {
     do operands.push(operand(reader, scope))
     while (cursor.take(","))
   }

@@ -1,11 +1,9 @@
+import type { FormName } from "../ir/Form.ts"
 import type { Graph } from "../ir/Graph.ts"
 import type { Limits } from "../ir/Limits.ts"
 import type { MemoryPlan } from "../ir/MemoryPlan.ts"
 import type { Schedules } from "../ir/Schedule.ts"
 import type { Diagnostic } from "./Diagnostic.ts"
-
-/** What a graph may hold at a point of the pipeline. */
-export type FormName = "traced" | "attention" | "kernels"
 
 /**
  * One step of the compiler: a pure function from graphs to graphs that never changes what the graph means. An analysis

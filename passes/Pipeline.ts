@@ -1,12 +1,13 @@
 import { Data, Result } from "effect"
+import * as Form from "../ir/Form.ts"
 import * as Graph from "../ir/Graph.ts"
 import type { Limits } from "../ir/Limits.ts"
 import type { MemoryPlan } from "../ir/MemoryPlan.ts"
 import type { Schedules } from "../ir/Schedule.ts"
+import { didYouMean } from "../ir/suggest.ts"
 import type { Diagnostic } from "./Diagnostic.ts"
 import type { Hook } from "./hooks.ts"
 import * as hooks from "./hooks.ts"
-import { nearestName } from "./nearestName.ts"
 import type { Outcome, Pass } from "./Pass.ts"
 import { passes } from "./passes.ts"
 import type { Snapshot } from "./Snapshot.ts"
@@ -65,13 +66,11 @@ export const parse = (
 
 export const print = (pipeline: Pipeline): string => pipeline.map((pass) => pass.name).join(",")
 
-const unknownPass = (name: string, known: ReadonlyMap<string, Pass>): PipelineError => {
-  const near = nearestName(name, [...known.keys()])
-  return new PipelineError({
+const unknownPass = (name: string, known: ReadonlyMap<string, Pass>): PipelineError =>
+  new PipelineError({
     message: `there is no pass ${JSON.stringify(name)}`,
-    hint: near === undefined ? `the passes are ${[...known.keys()].join(", ")}` : `did you mean ${near}?`
+    hint: didYouMean(name, known.keys()) ?? `the passes are ${[...known.keys()].join(", ")}`
   })
-}
 
 export interface Options {
   readonly limits: Limits
@@ -105,6 +104,10 @@ export const run = (
   let schedules: Schedules = new Map()
   let memory: MemoryPlan | undefined
   for (const pass of pipeline) {
+    const form = pass.from === "any" ? undefined : Form.check(current, pass.from)
+    if (form !== undefined && Result.isFailure(form)) {
+      return Result.fail(misplaced(pass, current, form.failure.message))
+    }
     const rules = new Map<string, number>()
     const count = (rule: string, times = 1) => void rules.set(rule, (rules.get(rule) ?? 0) + times)
     const context = { limits: options.limits, donated: options.donated ?? new Set<string>(), count }
@@ -139,6 +142,14 @@ export const run = (
     memory
   })
 }
+
+const misplaced = (pass: Pass, input: Graph.Graph, why: string): PassError =>
+  new PassError({
+    pass: pass.name,
+    message: `the pass ${pass.name} takes graphs of the form ${pass.from}: ${why}`,
+    hint: "run the passes in the order of the default pipeline",
+    ...hooks.reproducer(pass.name, input)
+  })
 
 const failure = (pass: Pass, input: Graph.Graph, why: string, cause?: unknown): PassError =>
   new PassError({

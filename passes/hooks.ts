@@ -1,4 +1,8 @@
-import * as Graph from "../ir/Graph.ts"
+import { Result } from "effect"
+import * as Form from "../ir/Form.ts"
+import type * as Graph from "../ir/Graph.ts"
+import * as Print from "../ir/Print.ts"
+import * as Verify from "../ir/Verify.ts"
 import type { Pass } from "./Pass.ts"
 import type { Snapshot } from "./Snapshot.ts"
 
@@ -19,10 +23,15 @@ const watch =
     return []
   }
 
-/** The graph is well-formed, keeps its signature, and has the form that the pass says it leaves. */
-export const verify: Hook = ({ before, snapshot }) => {
-  const [was, is] = [signature(before), signature(snapshot.graph)]
-  return was === is ? [] : [`the signature changed from ${was} to ${is}`]
+/** The graph keeps the rules of the IR and its signature, and has the form that the pass says it leaves. */
+export const verify: Hook = ({ pass, before, snapshot }) => {
+  const { graph } = snapshot
+  const checked = Verify.graph(graph)
+  if (Result.isFailure(checked)) return checked.failure.violations
+  const [was, is] = [signature(before), signature(graph)]
+  if (was !== is) return [`the signature changed from ${was} to ${is}`]
+  const form = pass.to === "same" ? undefined : Form.check(graph, pass.to)
+  return form !== undefined && Result.isFailure(form) ? form.failure.violations : []
 }
 
 const signature = (graph: Graph.Graph): string => {
@@ -51,6 +60,6 @@ export const reproducer = (
   pass: string,
   graph: Graph.Graph
 ): { readonly input: string; readonly command: string } => ({
-  input: Graph.key(graph),
+  input: Print.graph(graph),
   command: `effuse opt --passes ${pass} input.eir`
 })

@@ -1,6 +1,10 @@
+import { fuseElementwise } from "./fuseElementwise.ts"
 import type { Pass } from "./Pass.ts"
 
-/** Every pass by name, in the order of the default pipeline. Adding one is its file and a line here. */
-export const passes: ReadonlyMap<string, Pass> = new Map(
-  ([] as ReadonlyArray<Pass>).map((pass) => [pass.name, pass] as const)
-)
+const all: ReadonlyArray<Pass> = [
+  // In the order of the default pipeline.
+  fuseElementwise
+]
+
+/** Every pass by name. Adding one is its file and a line here. */
+export const passes: ReadonlyMap<string, Pass> = new Map(all.map((pass) => [pass.name, pass]))

@@ -1,0 +1,245 @@
+import * as DType from "../ir/DType.ts"
+import * as Graph from "../ir/Graph.ts"
+import type { Limits } from "../ir/Limits.ts"
+import type { Node } from "../ir/Node.ts"
+import * as Shape from "../ir/Shape.ts"
+import * as traits from "./traits.ts"
+
+/**
+ * Which values become kernels. Nodes are visited users first, and each either joins every kernel that uses it or becomes a
+ * kernel of its own. What a kernel gives away is its root only, so kernels never wait for each other in a circle.
+ */
+export interface Kernel {
+  /** The value the kernel writes. */
+  readonly root: Node
+  readonly anchor: Node | undefined
+  /** Nodes the kernel computes. */
+  readonly members: ReadonlySet<Node>
+}
+
+/** How a kernel reads a value. */
+interface Place {
+  /** An element is read for several result elements: computing it there would repeat work. */
+  readonly spread: boolean
+  /** Operand of a contraction or of attention, read many times from tiles: only views and casts fold into that. */
+  readonly tiled: boolean
+  /** The value's elements are the result's elements, one to one: an anchor may stand here, with what follows as epilogue. */
+  readonly onto: boolean
+  /** The views passed on the way from the root; a value reached by two ways is computed twice. */
+  readonly paths: ReadonlySet<string>
+}
+
+interface Draft {
+  readonly root: Node
+  anchor: Node | undefined
+  readonly places: Map<Node, Place>
+  /** Values read from buffers, as far as decided. */
+  readonly operands: Set<Node>
+}
+
+/** Members of one kernel: bounds the size of a shader, which a software device compiles slowly. */
+const mostMembers = 96
+
+/** Buffers of a kernel next to its result. Attention leaves room for partial results and for a second output. */
+const mostOperands = (limits: Limits, anchor: Node | undefined): number =>
+  limits.maxStorageBuffersPerShaderStage - (anchor?.op === "flash_attention" ? 2 : 1)
+
+const origin: Place = { spread: false, tiled: false, onto: true, paths: new Set([""]) }
+
+/** How `user`, which stands at `place`, reads its operand. `id` tells nodes apart. */
+const through = (user: Node, operand: Node, place: Place, id: number): Place => {
+  const step = (change: Partial<Place>): Place => ({
+    ...place,
+    ...change,
+    paths: new Set([...place.paths].map((p) => `${p}/${id}`))
+  })
+  if (traits.isElementwise(user)) {
+    if (Shape.equals(user.type.shape, operand.type.shape)) return place
+    return traits.sameSize(user, operand) ? step({ onto: false }) : step({ onto: false, spread: true })
+  }
+  switch (user.op) {
+    case "reshape":
+    case "transpose":
+      return step({})
+    case "broadcast":
+      return traits.sameSize(user, operand) ? step({}) : step({ onto: false, spread: true })
+    case "slice":
+    case "pad":
+    case "concat":
+      return step({ onto: false })
+    case "update_slice":
+      return step({ onto: false, spread: operand === user.operands[2] })
+    case "dot":
+    case "flash_attention":
+      return step({ onto: false, spread: true, tiled: true })
+    case "softmax":
+    case "layer_norm":
+    case "rms_norm":
+    case "cumsum":
+      return { ...place, onto: false }
+    case "gather":
+    case "load":
+    case "random_bits":
+      return step({ onto: false, spread: true })
+    default:
+      return step({ onto: false })
+  }
+}
+
+const merge = (a: Place | undefined, b: Place): Place =>
+  a === undefined
+    ? b
+    : {
+        spread: a.spread || b.spread,
+        tiled: a.tiled || b.tiled,
+        onto: a.onto && b.onto,
+        paths: new Set([...a.paths, ...b.paths])
+      }
+
+/** Facts about values that do not depend on how they are grouped. */
+interface Facts {
+  readonly ids: ReadonlyMap<Node, number>
+  readonly users: ReadonlyMap<Node, ReadonlyArray<Node>>
+  readonly outputs: ReadonlySet<Node>
+  readonly free: ReadonlySet<Node>
+}
+
+const factsOf = (graph: Graph.Graph): Facts => ({
+  ids: new Map(graph.nodes.map((n, i) => [n, i] as const)),
+  users: Graph.users(graph),
+  outputs: new Set(graph.outputs.map((o) => o.node)),
+  free: traits.freeValues(graph)
+})
+
+/**
+ * Whether a kernel that ends with this elementwise value could begin with an anchor: one is reached by steps that keep
+ * elements one to one, and nothing else uses what lies between.
+ */
+const endsAnchor = (end: Node, facts: Facts): boolean => {
+  const reached = new Set<Node>([end])
+  const waiting = new Set<Node>(end.operands)
+  while (waiting.size > 0 && reached.size < mostMembers) {
+    // Users come before operands, so the latest value has all the users it can get.
+    const node = [...waiting].reduce((a, b) =>
+      (facts.ids.get(a) as number) > (facts.ids.get(b) as number) ? a : b
+    )
+    waiting.delete(node)
+    const users = facts.users.get(node) ?? []
+    const onto = (user: Node): boolean =>
+      reached.has(user) && (!traits.isElementwise(user) || Shape.equals(user.type.shape, node.type.shape))
+    if (facts.outputs.has(node) || !users.every(onto)) continue
+    if (traits.isAnchor(node)) return true
+    if (!traits.isElementwise(node) && node.op !== "reshape" && node.op !== "transpose") continue
+    reached.add(node)
+    for (const o of node.operands) waiting.add(o)
+  }
+  return false
+}
+
+/** A cast that makes a value smaller belongs to the kernel that computes the value: less is written and read. */
+const narrows = (node: Node, facts: Facts): boolean => {
+  const operand = node.operands[0]
+  if (node.op !== "cast" || operand === undefined || traits.isGiven(operand) || facts.free.has(operand))
+    return false
+  const smaller = DType.deviceBytes[node.type.dtype] < DType.deviceBytes[operand.type.dtype]
+  return smaller && facts.users.get(operand)?.length === 1 && !facts.outputs.has(operand)
+}
+
+/** Whether every kernel that uses the value may compute it for itself. */
+const repeats = (node: Node, facts: Facts): boolean =>
+  traits.isView(node) ||
+  facts.free.has(node) ||
+  (node.op === "cast" && !narrows(node, facts)) ||
+  (traits.isElementwise(node) && traits.isSingle(node))
+
+/** Ops that fold into the addressing and loading of a tile. */
+const foldsIntoTile = (node: Node): boolean =>
+  traits.isView(node) || node.op === "cast" || traits.isSource(node)
+
+/** Decides the kernels of a graph; roots in the order of the graph's nodes. */
+export const group = (graph: Graph.Graph, limits: Limits): ReadonlyArray<Kernel> => {
+  const facts = factsOf(graph)
+  const drafts: Array<Draft> = []
+  /** The kernels that compute a node. */
+  const kernelsOf = new Map<Node, ReadonlyArray<Draft>>()
+
+  const isRead = (node: Node): boolean => !facts.free.has(node)
+
+  const begin = (node: Node, readers: Iterable<Draft> = []): void => {
+    for (const reader of readers) reader.operands.add(node)
+    const draft: Draft = {
+      root: node,
+      anchor: traits.isAnchor(node) ? node : undefined,
+      places: new Map([[node, origin]]),
+      operands: new Set(node.operands.filter(isRead))
+    }
+    drafts.push(draft)
+    kernelsOf.set(node, [draft])
+  }
+
+  const placesOf = (node: Node): ReadonlyMap<Draft, Place> => {
+    const places = new Map<Draft, Place>()
+    for (const user of facts.users.get(node) ?? []) {
+      for (const draft of kernelsOf.get(user) ?? []) {
+        const place = through(user, node, draft.places.get(user) as Place, facts.ids.get(user) as number)
+        places.set(draft, merge(places.get(draft), place))
+      }
+    }
+    return places
+  }
+
+  const operandsWith = (draft: Draft, node: Node): ReadonlySet<Node> => {
+    const operands = new Set([...draft.operands, ...node.operands.filter(isRead)])
+    operands.delete(node)
+    return operands
+  }
+
+  const fits = (draft: Draft, node: Node): boolean => {
+    const anchor = traits.isAnchor(node) ? node : draft.anchor
+    const count = operandsWith(draft, node).size
+    return (
+      draft.places.size < mostMembers &&
+      (count <= mostOperands(limits, anchor) || (anchor === draft.anchor && count <= draft.operands.size))
+    )
+  }
+
+  const join = (node: Node, places: ReadonlyMap<Draft, Place>): void => {
+    for (const [draft, place] of places) {
+      const operands = operandsWith(draft, node)
+      draft.operands.clear()
+      for (const o of operands) draft.operands.add(o)
+      draft.places.set(node, place)
+      if (traits.isAnchor(node)) draft.anchor = node
+    }
+    kernelsOf.set(node, [...places.keys()])
+  }
+
+  const mayJoin = (node: Node, places: ReadonlyMap<Draft, Place>): boolean => {
+    const entries = [...places]
+    if (!entries.every(([draft]) => fits(draft, node))) return false
+    if (repeats(node, facts)) return entries.every(([, place]) => !place.tiled || foldsIntoTile(node))
+    const [draft, place] = entries[0] as [Draft, Place]
+    // The target of an in-place update is a buffer.
+    if (entries.length > 1 || place.tiled || node.op === "update_slice") return false
+    if (traits.isAnchor(node)) return draft.anchor === undefined && place.onto && place.paths.size === 1
+    const repeated = place.spread || place.paths.size > 1
+    if (repeated && !(traits.isElementwise(node) && traits.isCheap(node))) return false
+    // Where its anchor cannot follow into this kernel, it stays with its anchor instead of being computed per pass here.
+    return (place.onto && draft.anchor === undefined) || !endsAnchor(node, facts)
+  }
+
+  for (const node of [...graph.nodes].reverse()) {
+    if (traits.isGiven(node)) continue
+    if (facts.outputs.has(node)) {
+      // A repeated constant is an output as it stands.
+      if (node.op !== "constant") begin(node)
+      continue
+    }
+    const places = placesOf(node)
+    if (traits.isSource(node) || mayJoin(node, places)) join(node, places)
+    else begin(node, places.keys())
+  }
+  return drafts
+    .reverse()
+    .map(({ root, anchor, places }) => ({ root, anchor, members: new Set(places.keys()) }))
+}

@@ -1,0 +1,109 @@
+import * as Graph from "../ir/Graph.ts"
+import * as Node from "../ir/Node.ts"
+import { about, type Diagnostic } from "./Diagnostic.ts"
+import { group, type Kernel } from "./Grouping.ts"
+import type { Pass } from "./Pass.ts"
+
+/**
+ * Groups every computation into `fused` nodes. A kernel has one anchor or none; around it stand what is folded into it:
+ *
+ * - before the anchor, views, casts, indices and repeated constants, and, unless the anchor is `dot` or `flash_attention`, any work that
+ *   only this kernel needs;
+ * - after the anchor, elementwise work on its elements one by one, possibly through reshape and transpose.
+ *
+ * Work is repeated only where repeating is cheaper than a round trip through memory: views, widening casts, index arithmetic, scalars.
+ */
+export const fuseElementwise: Pass = {
+  name: "fuse-elementwise",
+  summary: "what is left becomes few kernels: producers and epilogues join their reduction or contraction",
+  from: "attention",
+  to: "kernels",
+  run: (original, { limits, count }) => {
+    const graph = splitConcats(original, limits.maxStorageBuffersPerShaderStage - 1)
+    const kernels = group(graph, limits)
+    const made = new Map<Node.Node, Node.Node>()
+    const diagnostics: Array<Diagnostic> = []
+    for (const kernel of kernels) {
+      made.set(kernel.root, fuse(kernel, made))
+      count(kernel.anchor?.op ?? "map")
+      diagnostics.push(describe(kernel))
+    }
+    const outputs = graph.outputs.map((o) => ({ name: o.name, node: made.get(o.node) ?? o.node }))
+    return { graph: Graph.make(outputs, graph.inputs), diagnostics }
+  }
+}
+
+/** The kernel as a `fused` node over the values it reads, which `made` maps to where they come from. */
+const fuse = (kernel: Kernel, made: ReadonlyMap<Node.Node, Node.Node>): Node.Node => {
+  const operands: Array<Node.Node> = []
+  const inside = new Map<Node.Node, Node.Node>()
+  for (const node of membersInOrder(kernel)) {
+    if (kernel.members.has(node)) {
+      inside.set(
+        node,
+        Node.withOperands(
+          node,
+          node.operands.map((o) => inside.get(o) as Node.Node)
+        )
+      )
+    } else {
+      inside.set(node, Node.make("input", [], { name: `a${operands.length}`, type: node.type }) as Node.Node)
+      operands.push(made.get(node) ?? node)
+    }
+  }
+  const parameters = [...inside.values()].filter((n) => n.op === "input")
+  const root = inside.get(kernel.root) as Node.Node
+  const body = Graph.make([{ name: "out", node: root }], parameters)
+  const { at, label } = kernel.anchor ?? kernel.root
+  return Node.make("fused", operands, { body }, { at, label }) as Node.Node
+}
+
+/** Members and the values they read, operands first. A kernel is small, so recursion is. */
+const membersInOrder = (kernel: Kernel): ReadonlySet<Node.Node> => {
+  const order = new Set<Node.Node>()
+  const visit = (node: Node.Node): void => {
+    if (order.has(node)) return
+    if (kernel.members.has(node)) node.operands.forEach(visit)
+    order.add(node)
+  }
+  visit(kernel.root)
+  return order
+}
+
+/** A concat of more parts than a kernel has bindings becomes a concat of concats. */
+const splitConcats = (graph: Graph.Graph, most: number): Graph.Graph => {
+  const wide = (n: Node.Node): boolean => n.op === "concat" && n.operands.length > most
+  if (!graph.nodes.some(wide)) return graph
+  return Graph.transform(graph, (node, build) => {
+    if (node.op !== "concat") return node
+    let parts = node.operands
+    while (parts.length > most) {
+      const groups: Array<Node.Node> = []
+      for (let i = 0; i < parts.length; i += most) {
+        groups.push(build.add("concat", parts.slice(i, i + most), node.attrs) as Node.Node)
+      }
+      parts = groups
+    }
+    return parts === node.operands
+      ? node
+      : (build.add("concat", parts, node.attrs, { at: node.at, label: node.label }) as Node.Node)
+  })
+}
+
+const describe = (kernel: Kernel): Diagnostic => {
+  const inner = [...kernel.members].filter((n) => n !== kernel.anchor && n !== kernel.root).length
+  const { anchor, root } = kernel
+  const around = inner === 0 ? "" : `, ${inner} more folded in`
+  const made =
+    anchor === undefined
+      ? `${root.op} elementwise`
+      : anchor === root
+        ? anchor.op
+        : `${anchor.op} up to ${root.op}`
+  return {
+    pass: "fuse-elementwise",
+    outcome: "note",
+    ...about(anchor ?? root),
+    nearest: `one kernel: ${made}${around}`
+  }
+}
