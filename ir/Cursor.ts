@@ -180,7 +180,11 @@ export class Cursor {
     this.skip()
     const start = this.mark()
     const value = this.number(what)
-    if (!Number.isSafeInteger(value)) throw this.fail(`expected ${what}, found ${value}`, start)
+    const digits = this.text.slice(start.offset, this.offset)
+    if (Number.isInteger(value) && !Number.isSafeInteger(value)) {
+      throw this.fail(`${digits} is beyond the exact integers, 2^53`, start)
+    }
+    if (!Number.isInteger(value)) throw this.fail(`expected ${what}, found ${digits}`, start)
     if (Object.is(value, -0)) throw this.fail("an integer has no negative zero", start)
     return value
   }

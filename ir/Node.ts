@@ -57,6 +57,14 @@ export const arity = (op: OpName): { readonly least: number; readonly most: numb
   return variadic ? { least: names.length - 1, most: undefined } : { least: names.length, most: names.length }
 }
 
+/** Says so where an op does not take that many operands. */
+export const wrongCount = (op: OpName, count: number): string | undefined => {
+  const { least, most } = arity(op)
+  if (count >= least && (most === undefined || count <= most)) return undefined
+  const takes = `${least}${most === undefined ? " or more" : ""} operand${least === 1 && most === 1 ? "" : "s"}`
+  return `${op}: takes ${takes}, not ${count}`
+}
+
 /** Runs an op's shape rule. Throws what it throws, and a `ShapeError` where a size of the result would be negative. */
 export const infer = (op: OpName, operands: ReadonlyArray<TensorType>, attrs: object): Inferred => {
   const inferred = specOf(op).infer(operands, attrs as never)
@@ -82,14 +90,8 @@ export const make = <K extends OpName>(
   attrs: AttrsOf<K>,
   origin: Origin = {}
 ): NodeOf<K> => {
-  const { least, most } = arity(op)
-  if (operands.length < least || (most !== undefined && operands.length > most)) {
-    throw new AttrError({
-      op,
-      message: `${op}: takes ${most === undefined ? `${least} or more` : least} operands, not ${operands.length}`,
-      at: origin.at
-    })
-  }
+  const miscount = wrongCount(op, operands.length)
+  if (miscount !== undefined) throw new AttrError({ op, message: miscount, at: origin.at })
   try {
     const { type } = infer(
       op,

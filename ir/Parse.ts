@@ -52,7 +52,7 @@ const dim = ({ cursor }: Reader, end: RegExp): Dim.Dim => {
   if (text === "") throw cursor.expected("a dimension")
   const parsed = Dim.parse(text)
   if (parsed !== undefined) return parsed
-  const hint = "a dimension is a sum of products of integers and symbols: 64, T, P + T, 2*B*H"
+  const hint = "a dimension is a sum of products of symbols and exact integers: 64, T, P + T, 2*B*H"
   throw cursor.fail(`${shortened(text)} is not a dimension`, start, { hint })
 }
 

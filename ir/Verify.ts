@@ -90,13 +90,8 @@ const annotation = (node: Node.Node, report: Check["report"]): void => {
 
 /** The type is what the op's rule gives on the types of the operands. */
 const typed = (node: Node.Node, report: Check["report"]): void => {
-  const { least, most } = Node.arity(node.op)
-  const count = node.operands.length
-  if (count < least || (most !== undefined && count > most)) {
-    const takes = most === undefined ? `${least} or more` : `${least}`
-    report(`${node.op} takes ${takes} operands, not ${count}`, node)
-    return
-  }
+  const miscount = Node.wrongCount(node.op, node.operands.length)
+  if (miscount !== undefined) return report(miscount, node)
   try {
     const types = node.operands.map((o) => o.type)
     const { type } = Node.infer(node.op, types, node.attrs)
