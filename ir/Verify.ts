@@ -91,7 +91,10 @@ const annotation = (node: Node.Node, report: Check["report"]): void => {
 /** The type is what the op's rule gives on the types of the operands. */
 const typed = (node: Node.Node, report: Check["report"]): void => {
   const miscount = Node.wrongCount(node.op, node.operands.length)
-  if (miscount !== undefined) return report(miscount, node)
+  if (miscount !== undefined) {
+    report(miscount, node)
+    return
+  }
   try {
     const types = node.operands.map((o) => o.type)
     const { type } = Node.infer(node.op, types, node.attrs)
