@@ -1,5 +1,4 @@
 import type { Result } from "effect"
-import { isAnchor } from "./Anchor.ts"
 import type { VerifyError } from "./errors.ts"
 import * as Graph from "./Graph.ts"
 import type * as Node from "./Node.ts"
@@ -46,6 +45,12 @@ export const forms: { readonly [F in FormName]: Form } = {
   }
 }
 
+/** Ops that a kernel is built around, each with its own loop; all others are folded into its loads and stores. */
+export const anchors: ReadonlySet<OpName> = new Set([
+  ...family("reduce", "contract", "normalise"),
+  "flash_attention"
+] as const)
+
 /** What may stand in the body of `fused` besides an anchor. */
 const foldable: ReadonlySet<OpName> = new Set(family("source", "elementwise", "compare", "movement", "index"))
 
@@ -59,10 +64,10 @@ type Report = (what: string, node: Node.Node) => void
 
 /** One kernel computes it: at most one anchor, and nothing that is a kernel of its own. */
 const body = (graph: Graph.Graph, report: Report): void => {
-  const [, second] = graph.nodes.filter((node) => isAnchor(node.op))
+  const [, second] = graph.nodes.filter((node) => anchors.has(node.op))
   if (second !== undefined) report("a kernel holds at most one anchor", second)
   for (const node of graph.nodes) {
-    if (!isAnchor(node.op) && !foldable.has(node.op))
+    if (!anchors.has(node.op) && !foldable.has(node.op))
       report(`${node.op} is not legal in the body of a kernel`, node)
   }
 }

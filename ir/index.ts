@@ -1,5 +1,4 @@
 /** What a program is: the entry point `effuse/ir`. */
-export * as Anchor from "./Anchor.ts"
 export * as Attr from "./Attr.ts"
 export * as Dim from "./Dim.ts"
 export * as DType from "./DType.ts"
