@@ -1,0 +1,122 @@
+import * as Dim from "../../../ir/Dim.ts"
+import type { Node } from "../../../ir/Node.ts"
+import * as Shape from "../../../ir/Shape.ts"
+import type { Job, Lowered } from "../Job.ts"
+import * as Size from "../Size.ts"
+import * as Body from "../wgsl/body.ts"
+import * as Emitter from "../wgsl/Emitter.ts"
+import * as Epilogue from "../wgsl/epilogue.ts"
+import * as Module from "../wgsl/Module.ts"
+import { compute } from "../wgsl/scalar.ts"
+import { type RowAnchor, type RowOp, rowOps } from "./rowOps.ts"
+
+/**
+ * Kernels that read whole rows: reductions and normalisations over any axes, of any length. A row belongs to one workgroup, which
+ * combines its threads' parts in workgroup memory, or to one thread, which needs no barrier.
+ */
+export const rows = (job: Job): Lowered => {
+  const anchor = job.anchor as RowAnchor
+  const x = anchor.operands[0] as Node
+  const axes = reducedAxes(anchor)
+  const kept = x.type.shape.flatMap((_, axis) => (axes.includes(axis) ? [] : [axis]))
+  const sizes = (list: ReadonlyArray<number>): Shape.Shape =>
+    list.map((axis) => x.type.shape[axis] as Dim.Dim)
+  const length = Shape.size(sizes(axes))
+  const count = Shape.size(sizes(kept))
+
+  const module = Module.make(job)
+  const emitter = Emitter.make(module)
+  const body = Body.make(emitter, job.body)
+  const epilogue = Epilogue.make(emitter, job, () => Body.make(emitter, job.body))
+  const threads = rowThreads(job, length, count)
+  const perGroup = threads === 1 ? (job.limits.kind === "cpu" ? 32 : 64) : 1
+
+  const row = emitter.constant(
+    threads === 1 ? `${Module.workgroupIndex} * ${perGroup} + i32(lix)` : Module.workgroupIndex
+  )
+  emitter.line(`if (${row} >= ${emitter.dim(count)}) { return; }`)
+  const lane = threads === 1 ? "0" : emitter.constant("i32(lix)")
+  const rowIndices = emitter.delinearize(row, sizes(kept))
+
+  const indicesAt = (column: string): ReadonlyArray<string> => {
+    const inner = emitter.delinearize(column, sizes(axes))
+    return x.type.shape.map((_, axis) =>
+      axes.includes(axis) ? (inner[axes.indexOf(axis)] as string) : (rowIndices[kept.indexOf(axis)] as string)
+    )
+  }
+
+  const context: RowOp = {
+    emitter,
+    type: compute(x.type.dtype),
+    length: emitter.dim(length),
+    threads,
+    lane,
+    columns: (inside) => emitter.loop(lane, emitter.dim(length), String(threads), inside),
+    element: (column) => body.at(x, indicesAt(column)),
+    combine: (parts, merge) => combine(emitter, threads, lane, parts, merge),
+    storeRow: (value) => {
+      const put = () => epilogue.store(rowIndices, value)
+      if (threads === 1) put()
+      else emitter.branch(`${lane} == 0`, put)
+    },
+    storeElement: (column, value) => epilogue.store(indicesAt(column), value)
+  }
+  rowOps[anchor.op](context, anchor as never)
+  return module.finish({
+    name: anchor.op,
+    lines: emitter.lines(),
+    workgroupSize: [threads === 1 ? perGroup : threads, 1, 1],
+    workgroups: Size.ceilDiv(count, perGroup)
+  })
+}
+
+const reducedAxes = (anchor: RowAnchor): ReadonlyArray<number> =>
+  // In ascending order, so that equal graphs give equal text and memory is read forwards.
+  "axes" in anchor.attrs ? [...anchor.attrs.axes].sort((a, b) => a - b) : [anchor.attrs.axis]
+
+/** Threads that share a row: a power of two. */
+const rowThreads = (job: Job, length: Dim.Dim, count: Dim.Dim): number => {
+  if (job.schedule?.kind === "rows") return job.schedule.threads
+  // Few rows leave the cores of a processor idle unless several threads share each.
+  if (job.limits.kind === "cpu") return (Dim.value(count) ?? 64) < 16 ? 16 : 1
+  const known = Dim.value(length)
+  if (known !== undefined && known <= 32) return 1
+  return Math.min(
+    known !== undefined && known <= 256 ? 64 : 256,
+    job.limits.maxComputeInvocationsPerWorkgroup
+  )
+}
+
+/** One value in each thread to one value in all of them: a tree in workgroup memory. */
+const combine = (
+  emitter: Emitter.Emitter,
+  threads: number,
+  lane: string,
+  parts: ReadonlyArray<{ readonly type: string; readonly value: string }>,
+  merge: (mine: ReadonlyArray<string>, other: ReadonlyArray<string>) => ReadonlyArray<string>
+): ReadonlyArray<string> => {
+  if (threads === 1) return parts.map((p) => emitter.constant(p.value))
+  const arrays = parts.map((p) =>
+    emitter.module.workgroupArray(p.type === "bool" ? "u32" : p.type, threads, threads * 4)
+  )
+  const write = (i: number, value: string): string =>
+    (parts[i] as { type: string }).type === "bool" ? `select(0u, 1u, ${value})` : value
+  const read = (i: number, at: string): string => {
+    const element = emitter.constant(`${arrays[i]}[${at}]`)
+    return (parts[i] as { type: string }).type === "bool" ? emitter.constant(`${element} != 0u`) : element
+  }
+  const put = (values: ReadonlyArray<string>): void => {
+    for (const [i, value] of values.entries()) emitter.line(`${arrays[i]}[${lane}] = ${write(i, value)};`)
+  }
+  put(parts.map((p) => p.value))
+  emitter.line("workgroupBarrier();")
+  for (let stride = threads / 2; stride >= 1; stride /= 2) {
+    emitter.branch(`${lane} < ${stride}`, () => {
+      const mine = parts.map((_, i) => read(i, lane))
+      const other = parts.map((_, i) => read(i, `${lane} + ${stride}`))
+      put(merge(mine, other))
+    })
+    emitter.line("workgroupBarrier();")
+  }
+  return parts.map((_, i) => read(i, "0"))
+}

@@ -1,0 +1,221 @@
+import * as Graph from "../../ir/Graph.ts"
+import type { Limits } from "../../ir/Limits.ts"
+import * as Node from "../../ir/Node.ts"
+import * as TensorType from "../../ir/TensorType.ts"
+import type { Plan } from "../Backend.ts"
+import { UnsupportedByDevice } from "../errors.ts"
+import { constantOf } from "./constants.ts"
+import { lowerFlash } from "./flash/lowerFlash.ts"
+import type { Job, Lowered, Ref } from "./Job.ts"
+import { map } from "./kernels/map.ts"
+import { matmul } from "./kernels/matmul.ts"
+import { rowOps } from "./kernels/rowOps.ts"
+import { rows } from "./kernels/rows.ts"
+import * as Program from "./Program.ts"
+import * as Size from "./Size.ts"
+import * as Epilogue from "./wgsl/epilogue.ts"
+
+/**
+ * Turns a plan into a program. Every node of the graph is an input, a constant, or becomes one or more kernels: a fused node by its
+ * body, any other op as a body of its own. Throws `UnsupportedByDevice` for what the device cannot hold or bind.
+ */
+export const lower = (plan: Plan, limits: Limits): Program.Program => {
+  const { graph, memory } = plan
+  refuseF64(graph)
+  const symbols = Graph.symbols(graph)
+  const kernels: Array<Program.Kernel> = []
+  const kernelNumbers = new Map<string, number>()
+  const steps: Array<Program.Step> = []
+  const constants: Array<Program.Constant> = []
+  const constantNumbers = new Map<string, number>()
+  const slots: Array<Program.Slot> = memory.slots.map((s) => ({
+    bytes: s.bytes.reduce<Size.Size>((most, b) => Size.max(most, Program.aligned(b)), Size.from(16))
+  }))
+  const places = new Map<Node.Node, Program.BufferRef>()
+
+  const constant = (node: Node.NodeOf<"constant">): Program.BufferRef => {
+    const content = constantOf(node)
+    const key = `${TensorType.print(content.type)}:${textOf(content.data)}`
+    const known = constantNumbers.get(key)
+    const index = known ?? constants.push(content) - 1
+    constantNumbers.set(key, index)
+    return { _tag: "constant", index }
+  }
+
+  const slot = (bytes: Size.SizeLike): Program.BufferRef => ({
+    _tag: "slot",
+    index: slots.push({ bytes: Program.aligned(bytes) }) - 1
+  })
+
+  const kernelNumber = (kernel: Program.Kernel): number => {
+    const key = `${Size.print(kernel.workgroups)}\n${kernel.wgsl}`
+    const known = kernelNumbers.get(key)
+    if (known !== undefined) return known
+    const number = kernels.push(kernel) - 1
+    kernelNumbers.set(key, number)
+    return number
+  }
+
+  /** Appends the kernels of one body, whose result goes to `to`. */
+  const run = (
+    body: Graph.Graph,
+    node: Node.Node,
+    operands: ReadonlyArray<Program.BufferRef>,
+    to: Program.BufferRef
+  ): void => {
+    const scratch: Array<Program.BufferRef> = []
+    const job: Job = {
+      body,
+      anchor: body.nodes.find(isAnchor),
+      schedule: plan.schedules.get(node),
+      limits,
+      symbols,
+      scratch: (bytes) => ({ _tag: "scratch", index: scratch.push(slot(bytes)) - 1 })
+    }
+    const place = (ref: Ref): Program.BufferRef => {
+      switch (ref._tag) {
+        case "operand":
+          return operands[ref.index] as Program.BufferRef
+        case "constant":
+          return constant(ref.node)
+        case "scratch":
+          return scratch[ref.index] as Program.BufferRef
+        case "result":
+          return to
+      }
+    }
+    if (!Epilogue.isDirect(job)) {
+      const { anchor, rest, type } = splitAtAnchor(job)
+      const between = slot(Program.storageBytes(type))
+      run(anchor, node, operands, between)
+      run(rest, node, [...operands, between], to)
+      return
+    }
+    for (const { kernel, buffers, when } of lowerJob(job)) {
+      steps.push({
+        kernel: kernelNumber(kernel),
+        buffers: buffers.map(place),
+        ...(when === undefined ? {} : { when })
+      })
+    }
+  }
+
+  graph.inputs.forEach((input, index) => {
+    places.set(input, { _tag: "input", index })
+  })
+  const outputOf = new Map<Node.Node, number>()
+  graph.outputs.forEach(({ node }, index) => {
+    if (!outputOf.has(node)) outputOf.set(node, index)
+  })
+  for (const node of graph.nodes) {
+    if (node.op === "input") continue
+    if (node.op === "constant") {
+      places.set(node, constant(node))
+      continue
+    }
+    const output = outputOf.get(node)
+    const known = memory.slotOf.get(node)
+    const to: Program.BufferRef =
+      output !== undefined
+        ? { _tag: "output", index: output }
+        : known !== undefined
+          ? { _tag: "slot", index: known }
+          : slot(Program.storageBytes(node.type))
+    places.set(node, to)
+    const operands = node.operands.map((o) => places.get(o) as Program.BufferRef)
+    if (node.op === "fused") run(node.attrs.body, node, operands, to)
+    else run(bodyOf(node), node, operands, to)
+  }
+  graph.outputs.forEach(({ node }, index) => {
+    const from = places.get(node) as Program.BufferRef
+    if (from._tag === "output" && from.index === index) return
+    run(copyOf(node), node, [from], { _tag: "output", index })
+  })
+
+  const port = (name: string, type: TensorType.TensorType): Program.Port => ({
+    name,
+    type,
+    bytes: Program.storageBytes(type)
+  })
+  const program: Program.Program = {
+    symbols,
+    kernels,
+    steps,
+    inputs: graph.inputs.map((n) => port(n.attrs.name, n.type)),
+    constants,
+    slots,
+    outputs: graph.outputs.map((o) => port(o.name, o.node.type))
+  }
+  if (symbols.length === 0) {
+    const refused = Program.unsupported(program, {}, limits)
+    if (refused !== undefined) throw refused
+  }
+  return program
+}
+
+/** Whether a kernel has a loop of its own for the node. */
+const isAnchor = (node: Node.Node): boolean =>
+  node.op === "dot" || node.op === "flash_attention" || Object.hasOwn(rowOps, node.op)
+
+const lowerJob = (job: Job): ReadonlyArray<Lowered> => {
+  switch (job.anchor?.op) {
+    case undefined:
+      return [map(job)]
+    case "dot":
+      return [matmul(job)]
+    case "flash_attention":
+      return lowerFlash(job)
+    default:
+      return [rows(job)]
+  }
+}
+
+/** A body of one node over inputs of its operands' types. An operand that occurs twice is two inputs. */
+const bodyOf = (node: Node.Node): Graph.Graph => {
+  const inputs = node.operands.map((o, i) => Node.make("input", [], { name: `x${i}`, type: o.type }))
+  const copy = Node.make(node.op, inputs as ReadonlyArray<Node.Node>, node.attrs as never)
+  return Graph.make([{ name: "out", node: copy as Node.Node }], inputs as ReadonlyArray<Node.Node>)
+}
+
+const copyOf = (node: Node.Node): Graph.Graph => {
+  const input = Node.make("input", [], { name: "x0", type: node.type }) as Node.Node
+  return Graph.make([{ name: "out", node: input }], [input])
+}
+
+/** The body up to its anchor, and the rest as a body with one more input, for results that do not follow the anchor element by element. */
+const splitAtAnchor = (
+  job: Job
+): { readonly anchor: Graph.Graph; readonly rest: Graph.Graph; readonly type: TensorType.TensorType } => {
+  const anchor = job.anchor as Node.Node
+  const taken = new Set(job.body.inputs.map((i) => i.attrs.name))
+  let name = "anchor"
+  while (taken.has(name)) name += "_"
+  const input = Node.make("input", [], { name, type: anchor.type }) as Node.Node
+  const rest = Graph.transform(
+    { inputs: [...job.body.inputs, input], outputs: job.body.outputs },
+    (node, _, original) => (original === anchor ? input : node)
+  )
+  return { anchor: Graph.make([{ name: "out", node: anchor }], job.body.inputs), rest, type: anchor.type }
+}
+
+const refuseF64 = (graph: Graph.Graph): void => {
+  const visit = (g: Graph.Graph): void => {
+    for (const node of g.nodes) {
+      if (node.type.dtype === "f64") {
+        throw new UnsupportedByDevice({
+          message: `${node.op} has dtype f64, which WebGPU lacks`,
+          hint: "cast to f32, or run on the reference"
+        })
+      }
+      if (node.op === "fused") visit(node.attrs.body)
+    }
+  }
+  visit(graph)
+}
+
+/** Content as text, for keys. */
+const textOf = (data: Uint8Array): string => {
+  let text = ""
+  for (const byte of data) text += String.fromCharCode(byte)
+  return text
+}
