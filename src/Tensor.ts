@@ -5,12 +5,32 @@
  * end. Numbers and bools mix with tensors as weak scalars. Mistakes are thrown where they are made, as `ShapeError`, `DTypeError`
  * or `AttrError` that know their line; those that TypeScript can see do not compile.
  */
+export * from "./tensor/activation.ts"
 export * from "./tensor/compare.ts"
 export * from "./tensor/contract.ts"
 export type { Dims, Refused, Size } from "./tensor/dims.ts"
+export { einsum } from "./tensor/einsum.ts"
 export * from "./tensor/elementwise.ts"
-export * from "./tensor/movement.ts"
-export * from "./tensor/normalise.ts"
+export { gather, oneHot, take, takeAlongAxis, updateSlice } from "./tensor/indexing.ts"
+export { concat, flip, pad, slice, split, stack } from "./tensor/join.ts"
+export { broadcastTo, permute, repeatHeads, reshape, transpose } from "./tensor/movement.ts"
+export { layerNorm, logSoftmax, logSumExp, rmsNorm, softmax } from "./tensor/normalise.ts"
 export type { Operand } from "./tensor/operand.ts"
-export { all, any, max, mean, min, prod, sum, variance } from "./tensor/reduce.ts"
+export { dropout, dropoutMask, randomBits, uniform } from "./tensor/random.ts"
+export { all, any, argmax, argmin, cumsum, max, mean, min, prod, sum, variance } from "./tensor/reduce.ts"
+export { type RopeOptions, rope } from "./tensor/rope.ts"
+export { expandDims, flatten, moveAxis, repeat, squeeze, swapAxes, tile } from "./tensor/shaping.ts"
+export {
+  arange,
+  constant,
+  dim,
+  fromValues,
+  full,
+  iota,
+  ones,
+  size,
+  tril,
+  triu,
+  zeros
+} from "./tensor/source.ts"
 export { fromNode, input, isTensor, label, nodeOf, type Tensor } from "./tensor/Tensor.ts"

@@ -21,6 +21,9 @@ export type Shaped<R> = R extends Dims ? R : Dims
 /** Whether the rank is known. */
 export type HasRank<S extends Dims> = number extends S["length"] ? false : true
 
+/** The same rank, no sizes. */
+export type Blank<S extends Dims> = HasRank<S> extends true ? { readonly [K in keyof S]: Size } : Dims
+
 /** Whether a size is one literal number or name. */
 type IsWide<A> = number extends A ? true : string extends A ? true : false
 

@@ -85,7 +85,7 @@ const rounding = (name: string, op: "floor" | "ceil" | "round"): Exact =>
     return fromNode(dtype === floating(dtype) ? Site.emit(op, [node], none) : castNode(node, dtype))
   }) as Exact
 
-export const binaryNode = (
+export const binaryTensor = (
   name: string,
   op: Extract<PlainOp, OpName>,
   x: Operand,
@@ -96,10 +96,10 @@ export const binaryNode = (
 const twoArguments = (args: ReadonlyArray<unknown>): boolean => args.length > 1
 
 const binary = <Op extends string>(name: Op, op: PlainOp): Binary<Op> =>
-  Site.dual(twoArguments, (x: Operand, y: Operand) => binaryNode(name, op, x, y, numeric))
+  Site.dual(twoArguments, (x: Operand, y: Operand) => binaryTensor(name, op, x, y, numeric))
 
 const floatBinary = <Op extends string>(name: Op, op: PlainOp): FloatBinary<Op> =>
-  Site.dual(twoArguments, (x: Operand, y: Operand) => binaryNode(name, op, x, y, floating))
+  Site.dual(twoArguments, (x: Operand, y: Operand) => binaryTensor(name, op, x, y, floating))
 
 /** `x + y`. */
 export const add = binary("add", "add")
@@ -120,7 +120,7 @@ export const maximum = binary("maximum", "max")
 
 /** `x` to the power of `y`; integers become f32 first, except when squared. */
 export const pow: FloatBinary<"pow"> = Site.dual(twoArguments, (x: Operand, y: Operand) =>
-  binaryNode("pow", "pow", x, y, floating)
+  binaryTensor("pow", "pow", x, y, floating)
 )
 
 /** Natural exponential. Integers become f32 here and below. */
@@ -160,7 +160,7 @@ export const square: Exact = Site.located((x: Tensor) => {
 
 /** One over x; integers become f32 first. */
 export const reciprocal: Unary = Site.located((x: Tensor) =>
-  binaryNode("reciprocal", "div", 1, x, floating)
+  binaryTensor("reciprocal", "div", 1, x, floating)
 ) as Unary
 
 /** Elements below `low` become `low`, elements above `high` become `high`; either may be left out. */
@@ -174,8 +174,8 @@ export const clip: {
     bounds: { readonly low?: Operand; readonly high?: Operand }
   ): Tensor<Numeric<D>, S>
 } = Site.dual(twoArguments, (x: Tensor, bounds: { readonly low?: Operand; readonly high?: Operand }) => {
-  const raised = bounds.low === undefined ? x : binaryNode("clip", "max", x, bounds.low, numeric)
-  return bounds.high === undefined ? raised : binaryNode("clip", "min", raised, bounds.high, numeric)
+  const raised = bounds.low === undefined ? x : binaryTensor("clip", "max", x, bounds.low, numeric)
+  return bounds.high === undefined ? raised : binaryTensor("clip", "min", raised, bounds.high, numeric)
 })
 
 /** Another element type. Floats round to nearest even; floats to integers truncate and saturate; bool is `!= 0`. */

@@ -67,7 +67,7 @@ export const keep = (reduced: IRNode.Node, of: IRNode.Node, axes: ReadonlyArray<
     of.type.shape.map((d, i) => (axes.includes(i) ? Dim.one : d))
   )
 
-const reduction = <Op extends string, R extends Kind>(
+export const reduction = <Op extends string, R extends Kind>(
   name: Op,
   prepare: (x: IRNode.Node) => IRNode.Node,
   build: Build
@@ -127,3 +127,57 @@ export const variance: Reduction<"variance", "floating"> = reduction("variance",
   const centred = Site.emit("sub", [exact, keep(wideMean(exact, axes), exact, axes)], {})
   return castNode(wideMean(Site.emit("mul", [centred, centred], {}), axes), x.type.dtype)
 })
+
+/** A choice along one axis, which disappears, the last one unless told otherwise. */
+export interface Choice<Op extends string> {
+  <const N extends number = -1>(
+    axis?: N
+  ): <D extends DType.DType, S extends Dims>(
+    x: Tensor<D, S> & AxisFits<S, N, Op>
+  ) => Tensor<"i32", Drop<S, N>>
+  <D extends DType.DType, S extends Dims, const N extends number>(
+    x: Tensor<D, S>,
+    axis: N & AxisFits<S, N, Op>
+  ): Tensor<"i32", Drop<S, N>>
+  <D extends DType.DType, S extends Dims>(x: Tensor<D, S>): Tensor<"i32", Drop<S, -1>>
+}
+
+const choice = <Op extends string>(name: Op, prepare: (x: IRNode.Node) => IRNode.Node): Choice<Op> =>
+  Site.dual(
+    (args) => isTensor(args[0]),
+    (x: Tensor, axis = -1) => {
+      const node = prepare(asNumber(tensorNode(name, x)))
+      return fromNode(Site.emit("argmax", [node], { axis: Site.axisOf(name, axis, node.type.shape) }))
+    }
+  )
+
+/** Position of the first largest element along an axis; 0 over nothing. */
+export const argmax: Choice<"argmax"> = choice("argmax", asIs)
+
+/** Position of the first smallest element along an axis; 0 over nothing. The order of u32 is turned round by subtraction. */
+export const argmin: Choice<"argmin"> = choice("argmin", (x) =>
+  x.type.dtype === "u32"
+    ? Site.emit("sub", [scalar(2 ** 32 - 1, "u32"), x], {})
+    : x.type.dtype === "i32"
+      ? Site.emit("sub", [scalar(-1, "i32"), x], {})
+      : Site.emit("neg", [x], {})
+)
+
+/** Running sum along an axis, the own element included. */
+export const cumsum: {
+  <const N extends number>(
+    axis: N
+  ): <D extends DType.DType, S extends Dims>(
+    x: Tensor<D, S> & AxisFits<S, N, "cumsum">
+  ) => Tensor<Numeric<D>, S>
+  <D extends DType.DType, S extends Dims, const N extends number>(
+    x: Tensor<D, S>,
+    axis: N & AxisFits<S, N, "cumsum">
+  ): Tensor<Numeric<D>, S>
+} = Site.dual(
+  (args) => isTensor(args[0]),
+  (x: Tensor, axis: number) => {
+    const node = asNumber(tensorNode("cumsum", x))
+    return fromNode(Site.emit("cumsum", [node], { axis: Site.axisOf("cumsum", axis, node.type.shape) }))
+  }
+)
