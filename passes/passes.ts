@@ -1,9 +1,13 @@
+import { chooseSchedule } from "./chooseSchedule.ts"
 import { fuseElementwise } from "./fuseElementwise.ts"
 import type { Pass } from "./Pass.ts"
+import { planMemory } from "./planMemory.ts"
 
 const all: ReadonlyArray<Pass> = [
   // In the order of the default pipeline.
-  fuseElementwise
+  fuseElementwise,
+  chooseSchedule,
+  planMemory
 ]
 
 /** Every pass by name. Adding one is its file and a line here. */

@@ -1,0 +1,149 @@
+import * as Dim from "../ir/Dim.ts"
+import { legal } from "../ir/flashBudget.ts"
+import type { Limits } from "../ir/Limits.ts"
+import type { Node, NodeOf } from "../ir/Node.ts"
+import type * as Schedule from "../ir/Schedule.ts"
+import * as Shape from "../ir/Shape.ts"
+import { about, type Diagnostic } from "./Diagnostic.ts"
+import type { Pass } from "./Pass.ts"
+import { describe } from "./scheduleTable.ts"
+import { anchorOf } from "./traits.ts"
+
+/**
+ * Cuts each kernel into workgroups and tiles by what the device has and what is known of its shapes. Lengths that are symbols
+ * are unknown here: a schedule serves all of them.
+ */
+export const chooseSchedule: Pass = {
+  name: "choose-schedule",
+  summary: "limits and shapes become tiles; never changes a result",
+  from: "kernels",
+  to: "kernels",
+  run: (graph, { limits, count }) => {
+    const schedules = new Map<Node, Schedule.Schedule>()
+    const diagnostics: Array<Diagnostic> = []
+    for (const node of graph.nodes) {
+      if (node.op !== "fused") continue
+      const schedule = forKernel(node, limits)
+      if (schedule === undefined) {
+        diagnostics.push(noSchedule(node, limits))
+        continue
+      }
+      schedules.set(node, schedule)
+      count(schedule.kind)
+      diagnostics.push({
+        pass: "choose-schedule",
+        outcome: "note",
+        ...about(anchorOf(node.attrs.body) ?? node),
+        nearest: describe(schedule)
+      })
+    }
+    return { graph, diagnostics, schedules }
+  }
+}
+
+const noSchedule = (node: NodeOf<"fused">, limits: Limits): Diagnostic => ({
+  pass: "choose-schedule",
+  outcome: "refused",
+  ...about(anchorOf(node.attrs.body) ?? node),
+  failed: `no tiles of attention with these head sizes fit ${limits.maxComputeWorkgroupStorageSize} bytes of workgroup memory and ${limits.maxComputeInvocationsPerWorkgroup} threads`,
+  suggestion: "use constant head sizes of at most 256, or run unfuse-attention"
+})
+
+/** A schedule for one kernel; undefined where a device with these limits has none. */
+const forKernel = (node: NodeOf<"fused">, limits: Limits): Schedule.Schedule | undefined => {
+  const anchor = anchorOf(node.attrs.body)
+  if (anchor === undefined) return { kind: "elementwise", threads: atMost(64, limits) }
+  if (anchor.op === "flash_attention") return forAttention(anchor, limits)
+  if (anchor.op === "dot") return forMatmul(anchor, limits)
+  return { kind: "rows", threads: rowThreads(rowLength(anchor), limits) }
+}
+
+/** The largest power of two that is at most `threads` and that the device can run. */
+const atMost = (threads: number, limits: Limits): number =>
+  2 ** Math.floor(Math.log2(Math.min(threads, limits.maxComputeInvocationsPerWorkgroup)))
+
+/** Elements of a row, where they are known. */
+const rowLength = (anchor: Node): number | undefined => {
+  const shape = anchor.operands[0]?.type.shape ?? []
+  const axes = "axes" in anchor.attrs ? anchor.attrs.axes : "axis" in anchor.attrs ? [anchor.attrs.axis] : []
+  return Dim.value(Shape.size(axes.map((axis) => shape[axis] as Dim.Dim)))
+}
+
+/** Threads for a row. Software devices lose more by barriers than they win by sharing a row; short rows do so everywhere. */
+const rowThreads = (length: number | undefined, limits: Limits): number => {
+  if (limits.kind === "cpu" || (length !== undefined && length <= 32)) return 1
+  if (length === undefined) return atMost(128, limits)
+  // Four elements for each thread at least.
+  return atMost(Math.max(32, Math.min(256, length / 4)), limits)
+}
+
+const forMatmul = (dot: NodeOf<"dot">, limits: Limits): Schedule.Matmul => {
+  const [lhs, rhs] = dot.operands as readonly [Node, Node]
+  const { lhsBatch, lhsContract, rhsBatch, rhsContract } = dot.attrs
+  const free = (x: Node, taken: ReadonlyArray<number>): number =>
+    Dim.value(Shape.size(x.type.shape.filter((_, axis) => !taken.includes(axis)))) ?? Infinity
+  const [m, n] = [free(lhs, [...lhsBatch, ...lhsContract]), free(rhs, [...rhsBatch, ...rhsContract])]
+  // Software devices run a thread as one SIMD lane: fewer threads with more elements each save barriers.
+  const most = limits.kind === "cpu" ? 32 : 64
+  const fitted = (size: number): number =>
+    Math.max(4, Math.min(most, size === Infinity ? most : 2 ** Math.ceil(Math.log2(Math.max(1, size)))))
+  let [rows, columns, depth] = [fitted(m), fitted(n), 16]
+  const tooMany = (): boolean => (rows / 4) * (columns / 4) > limits.maxComputeInvocationsPerWorkgroup
+  while (tooMany()) [rows, columns] = rows > columns ? [rows / 2, columns] : [rows, columns / 2]
+  while (depth > 4 && (rows + columns) * depth * 4 > limits.maxComputeWorkgroupStorageSize) depth /= 2
+  return { kind: "matmul", rows, columns, depth, threadRows: 4, threadColumns: 4 }
+}
+
+/** Prefill tiles from the most wanted on; the first that fits the device is taken. */
+const prefills = (limits: Limits): ReadonlyArray<Schedule.FlashPrefill> => {
+  const software = limits.kind === "cpu"
+  const tiles = software ? ("registers" as const) : ("workgroup" as const)
+  const sizes = software
+    ? [
+        [16, 16],
+        [16, 8],
+        [8, 8],
+        [4, 8],
+        [4, 4]
+      ]
+    : [
+        [32, 32],
+        [32, 16],
+        [16, 16],
+        [32, 8],
+        [16, 8],
+        [8, 8],
+        [4, 8],
+        [4, 4]
+      ]
+  const threads = software ? [16, 8, 4] : [128, 64, 32, 16]
+  return sizes.flatMap(([rows, keys]) =>
+    threads.map((count) => ({ rows: rows as number, keys: keys as number, threads: count, tiles }))
+  )
+}
+
+const decodes = (limits: Limits): ReadonlyArray<Schedule.FlashDecode> =>
+  limits.kind === "cpu"
+    ? [16, 32, 64].map((threads) => ({ threads, keysPerSplit: 256, maxSplits: 8 }))
+    : [64, 128, 32].map((threads) => ({ threads, keysPerSplit: 64, maxSplits: 64 }))
+
+const forAttention = (flash: NodeOf<"flash_attention">, limits: Limits): Schedule.Flash | undefined => {
+  const [q, k, v] = flash.operands as readonly [Node, Node, Node]
+  const size = (x: Node, axis: number): number | undefined => Dim.value(x.type.shape[axis] as Dim.Dim)
+  const [D, E, heads, keyHeads] = [size(q, 3), size(v, 3), size(q, 1), size(k, 1)]
+  if (D === undefined || E === undefined) return undefined
+  const group = heads === undefined || keyHeads === undefined || keyHeads === 0 ? undefined : heads / keyHeads
+  const fits = (s: Schedule.Flash): boolean => legal(s, limits, D, E, q.type.dtype, group)
+  const without = { threads: 1, keysPerSplit: 1, maxSplits: 1 }
+  const prefill = prefills(limits).find((p) =>
+    fits({ kind: "flash", prefill: p, decode: without, decodeRows: 0 })
+  )
+  if (prefill === undefined) return undefined
+  for (const decodeRows of [32, 16, 8, 4]) {
+    for (const decode of decodes(limits)) {
+      const schedule: Schedule.Flash = { kind: "flash", prefill, decode, decodeRows }
+      if (fits(schedule)) return schedule
+    }
+  }
+  return { kind: "flash", prefill, decode: without, decodeRows: 0 }
+}

@@ -1,0 +1,38 @@
+import * as Graph from "../ir/Graph.ts"
+import type { Node } from "../ir/Node.ts"
+import { anchorOf } from "./traits.ts"
+
+/**
+ * Kernels of one attention that differ in their output only (result, log-sum-exp): each but the first, with the first. A
+ * backend may compute them together.
+ */
+export const flashPartners = (graph: Graph.Graph): ReadonlyMap<Node, Node> => {
+  const firsts = new Map<string, Node>()
+  const partners = new Map<Node, Node>()
+  const numbers = new Map(graph.nodes.map((n, i) => [n, i] as const))
+  for (const node of graph.nodes) {
+    if (node.op !== "fused") continue
+    const flash = anchorOf(node.attrs.body)
+    if (flash?.op !== "flash_attention") continue
+    const key = attentionKey(node.operands, node.attrs.body.inputs, flash, numbers)
+    const first = firsts.get(key)
+    if (first === undefined) firsts.set(key, node)
+    else partners.set(node, first)
+  }
+  return partners
+}
+
+/** A text that is equal for equal attention over equal operands, whatever of it is asked for and whatever follows it. */
+const attentionKey = (
+  operands: ReadonlyArray<Node>,
+  inputs: ReadonlyArray<Node>,
+  flash: Extract<Node, { op: "flash_attention" }>,
+  numbers: ReadonlyMap<Node, number>
+): string => {
+  const read = flash.operands.map((o, i) => ({ name: `${i}`, node: o }))
+  const views = Graph.make(read)
+  const values = views.inputs.map((i) => numbers.get(operands[inputs.indexOf(i)] as Node))
+  const { score, mask, sink, probability, range, fill } = flash.attrs
+  const regions = [score, mask, sink, probability, range].map((r) => (r === undefined ? "-" : Graph.key(r)))
+  return [Graph.key(views), values.join(","), ...regions, String(fill)].join("|")
+}

@@ -1,0 +1,46 @@
+import type { Graph } from "../ir/Graph.ts"
+import * as Print from "../ir/Print.ts"
+import type { Schedule, Schedules } from "../ir/Schedule.ts"
+import * as TensorType from "../ir/TensorType.ts"
+import { anchorOf } from "./traits.ts"
+
+/** A schedule in words. */
+export const describe = (schedule: Schedule): string => {
+  switch (schedule.kind) {
+    case "elementwise":
+      return `one thread an element, workgroups of ${schedule.threads}`
+    case "rows":
+      return schedule.threads === 1 ? "one thread a row" : `${schedule.threads} threads a row`
+    case "matmul": {
+      const { rows, columns, depth, threadRows, threadColumns } = schedule
+      return `tiles of ${rows} x ${columns}, ${depth} deep, ${threadRows} x ${threadColumns} a thread`
+    }
+    case "flash": {
+      const { prefill, decode, decodeRows } = schedule
+      const tiles = `tiles of ${prefill.rows} rows x ${prefill.keys} keys in ${prefill.tiles === "workgroup" ? "workgroup memory" : "registers"}, ${prefill.threads} threads`
+      if (decodeRows === 0) return tiles
+      return `${tiles}; up to ${decodeRows} rows: ${decode.threads} threads, at most ${decode.maxSplits} splits of ${decode.keysPerSplit} keys or more`
+    }
+  }
+}
+
+/** One line for each kernel of a graph: what it is, what it computes, how it is cut. */
+export const scheduleTable = (graph: Graph, schedules: Schedules): string => {
+  const numbers = Print.numbering(graph)
+  const cells = graph.nodes.flatMap((node) => {
+    if (node.op !== "fused") return []
+    const schedule = schedules.get(node)
+    const anchor = anchorOf(node.attrs.body)?.op ?? "map"
+    const cut = schedule === undefined ? "no schedule" : describe(schedule)
+    return [[`%${numbers.get(node)}`, anchor, TensorType.print(node.type), cut]]
+  })
+  const widths = [0, 1, 2].map((column) => Math.max(0, ...cells.map((row) => (row[column] as string).length)))
+  return cells
+    .map((row) =>
+      row
+        .map((cell, column) => cell.padEnd(widths[column] ?? 0))
+        .join("  ")
+        .trimEnd()
+    )
+    .join("\n")
+}

@@ -1,0 +1,115 @@
+import { describe, expect, it } from "vitest"
+import { illegal } from "../../../ir/flashBudget.ts"
+import type * as Graph from "../../../ir/Graph.ts"
+import { type Limits, portable } from "../../../ir/Limits.ts"
+import type { Schedule, Schedules } from "../../../ir/Schedule.ts"
+import { chooseSchedule } from "../../../passes/chooseSchedule.ts"
+import { fuseElementwise } from "../../../passes/fuseElementwise.ts"
+import { scheduleTable } from "../../../passes/scheduleTable.ts"
+import { graphOf } from "../../support/evaluate.ts"
+import { randomGraph } from "../../support/randomGraph.ts"
+
+const devices: ReadonlyArray<readonly [string, Limits]> = [
+  ["the least WebGPU device", portable],
+  [
+    "a large device",
+    { ...portable, maxComputeWorkgroupStorageSize: 65536, maxComputeInvocationsPerWorkgroup: 1024 }
+  ],
+  ["a software device", { ...portable, kind: "cpu", maxComputeWorkgroupStorageSize: 32768 }],
+  ["a compatibility device", { ...portable, maxComputeInvocationsPerWorkgroup: 128 }]
+]
+
+const run = (text: string | Graph.Graph, limits: Limits) => {
+  const context = { limits, donated: new Set<string>(), count: () => {} }
+  const graph = fuseElementwise.run(typeof text === "string" ? graphOf(text) : text, context).graph
+  const { schedules, diagnostics } = chooseSchedule.run(graph, context)
+  return { graph, schedules: schedules as Schedules, diagnostics }
+}
+
+const attention = (D: number | string, E: number | string, heads = 8, keyHeads = 2): string => `
+  %0: f16[B, ${heads}, T, ${D}] = input {name = "q"}
+  %1: f16[B, ${keyHeads}, S, ${D}] = input {name = "k"}
+  %2: f16[B, ${keyHeads}, S, ${E}] = input {name = "v"}
+  %3: f16[B, ${heads}, T, ${E}] = flash_attention %0, %1, %2 {
+    score = {
+      %0: f32[] = input {name = "logit"}
+      %1: i32[] = input {name = "b"}
+      %2: i32[] = input {name = "h"}
+      %3: i32[] = input {name = "i"}
+      %4: i32[] = input {name = "j"}
+      return %0
+    }, fill = -inf, output = "result"
+  }
+  return %3`
+
+/** Why a device cannot run a schedule, for the kinds whose cost is plain. */
+const broken = (schedule: Schedule, limits: Limits): string | undefined => {
+  if (schedule.kind === "flash") return undefined
+  const threads =
+    schedule.kind === "matmul"
+      ? (schedule.rows / schedule.threadRows) * (schedule.columns / schedule.threadColumns)
+      : schedule.threads
+  if (!Number.isInteger(Math.log2(threads))) return `${threads} threads are no power of two`
+  if (threads > limits.maxComputeInvocationsPerWorkgroup) return `${threads} threads`
+  if (schedule.kind !== "matmul") return undefined
+  const bytes = (schedule.rows + schedule.columns) * schedule.depth * 4
+  return bytes > limits.maxComputeWorkgroupStorageSize ? `${bytes} bytes` : undefined
+}
+
+describe.each(devices)("choose-schedule on %s", (_, limits) => {
+  it("cuts every kernel of random programs as the device allows", () => {
+    for (let seed = 0; seed < 30; seed++) {
+      const { graph, schedules } = run(randomGraph(seed), limits)
+      for (const node of graph.nodes) {
+        if (node.op !== "fused") continue
+        const schedule = schedules.get(node)
+        expect(schedule).toBeDefined()
+        expect(broken(schedule as Schedule, limits)).toBeUndefined()
+      }
+    }
+  })
+
+  it.each([1, 3, 64, 80, 96, 128, 192, 256])(
+    "finds attention tiles for heads of %i, decode included",
+    (D) => {
+      for (const [E, heads, keyHeads] of [
+        [D, 8, 8],
+        [D, 32, 8],
+        [Math.max(1, D - 7), 6, 2],
+        [D, 16, 1]
+      ] as const) {
+        const { schedules } = run(attention(D, E, heads, keyHeads), limits)
+        const [schedule] = schedules.values()
+        expect(schedule?.kind).toBe("flash")
+        if (schedule?.kind !== "flash") continue
+        expect(illegal(schedule, limits, D, E, "f16", heads / keyHeads)).toBeUndefined()
+        expect(schedule.decodeRows).toBeGreaterThan(0)
+      }
+    }
+  )
+
+  it("refuses attention over head sizes that are no numbers, and says so", () => {
+    const { schedules, diagnostics } = run(attention("D", "D"), limits)
+    expect(schedules.size).toBe(0)
+    expect(diagnostics.map((d) => d.outcome)).toEqual(["refused"])
+    expect(diagnostics[0]?.suggestion).toContain("constant head sizes")
+  })
+})
+
+it("knows short rows from long ones, small results from large ones", () => {
+  const text = `
+    %0: f32[T, 16] = input {name = "x"}
+    %1: f32[T, 4096] = input {name = "y"}
+    %2: f32[T] = reduce_sum %0 {axes = [1]}
+    %3: f32[T] = reduce_sum %1 {axes = [1]}
+    %4: f32[16, 16] = dot %0, %0 {lhsBatch = [], rhsBatch = [], lhsContract = [0], rhsContract = [0]}
+    return "a": %2, "b": %3, "c": %4`
+  const { graph, schedules } = run(text, portable)
+  const [short, long, product] = graph.outputs.map((o) => schedules.get(o.node))
+  expect(short).toEqual({ kind: "rows", threads: 1 })
+  expect(long).toEqual({ kind: "rows", threads: 256 })
+  expect(product).toMatchObject({ kind: "matmul", rows: 16, columns: 16 })
+  const lines = scheduleTable(graph, schedules).split("\n")
+  expect(lines).toHaveLength(3)
+  expect(lines[1]).toMatch(/^%\d+ {2}reduce_sum {2}f32\[T\] +256 threads a row$/)
+})
