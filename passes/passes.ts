@@ -1,11 +1,15 @@
+import { analyseMask } from "./analyseMask.ts"
 import { chooseSchedule } from "./chooseSchedule.ts"
+import { fuseAttention } from "./fuseAttention.ts"
 import { fuseElementwise } from "./fuseElementwise.ts"
 import type { Pass } from "./Pass.ts"
 import { planMemory } from "./planMemory.ts"
 
 const all: ReadonlyArray<Pass> = [
   // In the order of the default pipeline.
+  fuseAttention,
   fuseElementwise,
+  analyseMask,
   chooseSchedule,
   planMemory
 ]

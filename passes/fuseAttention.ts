@@ -1,0 +1,75 @@
+import { Result } from "effect"
+import * as Graph from "../ir/Graph.ts"
+import * as Node from "../ir/Node.ts"
+import * as TensorType from "../ir/TensorType.ts"
+import * as Diagnostic from "./Diagnostic.ts"
+import { type Attention, find, type Refusal } from "./fusion/attention.ts"
+import { build } from "./fusion/build.ts"
+import * as Walk from "./fusion/Walk.ts"
+import type { Pass } from "./Pass.ts"
+
+const refused = (node: Node.Node, r: Refusal): Diagnostic.Diagnostic => ({
+  pass: "fuse-attention",
+  outcome: "refused",
+  ...Diagnostic.about(node),
+  ...(r.node.at === undefined ? {} : { at: r.node.at }),
+  nearest: r.nearest,
+  failed: `${r.failed} (${r.node.op} of ${TensorType.print(r.node.type)})`,
+  suggestion: r.suggestion
+})
+
+const nothingSelects = (a: Attention): Refusal => ({
+  node: a.k.arranged.node,
+  nearest: "softmax of a contraction, contracted with values",
+  failed: "the keys or the values depend on the query index, so no two queries share them",
+  suggestion: "leave the query axis out of the keys and the values"
+})
+
+/** The node that takes the place of a contraction of weights with values, or why there is none. */
+const fuse = (node: Node.NodeOf<"dot">, side: 0 | 1): Result.Result<Node.Node, Refusal> =>
+  Result.gen(function* () {
+    const walk = Walk.make()
+    const found = yield* find(walk, node, side)
+    const built = build(walk, found)
+    return built === undefined ? yield* Result.fail(nothingSelects(found)) : built.result
+  })
+
+/** What softmax weights pass through on their way to the values. */
+const isTransparent = (node: Node.Node): boolean => {
+  const { family } = Node.specOf(node.op)
+  return family === "elementwise" || family === "compare" || family === "movement"
+}
+
+/**
+ * Replaces softmax(f(Q Kᵀ)) V by `flash_attention`. Recognition is by meaning: the element of the scores is written as a scalar
+ * expression of its position, and what it says about q, k and the position is what the node gets.
+ */
+export const fuseAttention: Pass = {
+  name: "fuse-attention",
+  summary: "dot, score, mask, softmax, dot becomes flash_attention, or a refusal with its reason",
+  from: "traced",
+  to: "attention",
+  run: (graph, { count }) => {
+    const diagnostics: Array<Diagnostic.Diagnostic> = []
+    /** Rebuilt nodes that softmax weights reach without a contraction or reduction between. */
+    const carriers = new Set<Node.Node>()
+    const result = Graph.transform(graph, (node, _, original) => {
+      if (node.op === "softmax" || (isTransparent(node) && node.operands.some((o) => carriers.has(o))))
+        carriers.add(node)
+      if (node.op !== "dot") return node
+      const sides = ([0, 1] as const).filter((side) => carriers.has(node.operands[side] as Node.Node))
+      const tried = sides.map((side) => fuse(node, side))
+      const fused = tried.find(Result.isSuccess)
+      if (fused !== undefined) {
+        count("attention")
+        diagnostics.push({ pass: "fuse-attention", outcome: "fused", ...Diagnostic.about(original) })
+        return fused.success
+      }
+      const [failure] = tried
+      if (failure !== undefined && Result.isFailure(failure))
+        diagnostics.push(refused(original, failure.failure))
+      return node
+    })
+    return { graph: result, diagnostics }
+  }
+}
