@@ -1,10 +1,9 @@
 import { Result } from "effect"
-import type { DeviceArray, Value } from "../backends/Backend.ts"
+import type { Value } from "../backends/Backend.ts"
 import * as Dim from "../ir/Dim.ts"
-import * as DType from "../ir/DType.ts"
-import type { HostArray } from "../ir/HostArray.ts"
 import type { Constraint } from "../ir/Shape.ts"
 import * as TensorType from "../ir/TensorType.ts"
+import { argument, printArray } from "./argument.ts"
 import { SignatureError } from "./errors.ts"
 
 /** A named argument and what it must be. */
@@ -18,56 +17,6 @@ export interface Bound {
   readonly values: ReadonlyArray<Value>
   /** What each symbol is in this call. */
   readonly sizes: Dim.Bindings
-}
-
-const isDeviceArray = (value: object): value is DeviceArray => (value as DeviceArray)._tag === "DeviceArray"
-
-const constructors: { readonly [D in DType.DType]: { readonly name: string } } = {
-  f64: Float64Array,
-  f32: Float32Array,
-  f16: Uint16Array,
-  bf16: Uint16Array,
-  i32: Int32Array,
-  u32: Uint32Array,
-  bool: Uint8Array
-}
-
-const print = (dtype: string, shape: ReadonlyArray<number>): string => `${dtype}[${shape.join(", ")}]`
-
-/** Checks that a value is a tensor at all: fields, sizes, and data that fills the shape. */
-const wellFormed = (name: string, value: unknown): Result.Result<Value, SignatureError> => {
-  const refuse = (message: string, hint?: string) =>
-    Result.fail(
-      new SignatureError({
-        input: name,
-        message: `input ${JSON.stringify(name)}: ${message}`,
-        ...(hint ? { hint } : {})
-      })
-    )
-  const expected = "pass { dtype, shape, data } or a device array"
-  if (typeof value !== "object" || value === null) return refuse(`${typeof value} is not a tensor`, expected)
-  const array = value as HostArray
-  if (!DType.isDType(array.dtype))
-    return refuse(`unknown dtype ${JSON.stringify(array.dtype)}`, `use ${DType.all.join(", ")}`)
-  if (!Array.isArray(array.shape) || !array.shape.every((n) => Number.isSafeInteger(n) && n >= 0)) {
-    return refuse("its shape is not a list of sizes of 0 or more", expected)
-  }
-  if (isDeviceArray(value)) return Result.succeed(value)
-  const constructor = constructors[array.dtype].name
-  const given = Object.prototype.toString.call(array.data).slice(8, -1)
-  // Float16Array holds the same bits; where an engine has it, people use it.
-  if (given === "Float16Array" && array.dtype === "f16") {
-    const { buffer, byteOffset, byteLength } = array.data
-    return wellFormed(name, { ...array, data: new Uint16Array(buffer, byteOffset, byteLength / 2) })
-  }
-  if (given !== constructor) return refuse(`data of dtype ${array.dtype} is a ${constructor}, not a ${given}`)
-  const size = array.shape.reduce((a, b) => a * b, 1)
-  if (array.data.length !== size) {
-    return refuse(
-      `${print(array.dtype, array.shape)} holds ${size} elements, but its data has ${array.data.length}`
-    )
-  }
-  return Result.succeed(array)
 }
 
 /** Where a symbol got its size, for the message when another input disagrees. */
@@ -131,13 +80,13 @@ export const bind = (
       mistake(name, `input ${JSON.stringify(name)} is missing`, `it is ${TensorType.print(type)}`)
       continue
     }
-    const checked = wellFormed(name, given[name])
+    const checked = argument(name, given[name])
     if (Result.isFailure(checked)) {
       mistakes.push(checked.failure)
       continue
     }
     const value = checked.success
-    const wants = `input ${JSON.stringify(name)} is ${TensorType.print(type)}, given ${print(value.dtype, value.shape)}`
+    const wants = `input ${JSON.stringify(name)} is ${TensorType.print(type)}, given ${printArray(value)}`
     if (value.dtype !== type.dtype)
       mistake(name, `${wants}: another dtype`, "convert it, or cast inside the function")
     else if (value.shape.length !== type.shape.length) mistake(name, `${wants}: another rank`)
