@@ -115,11 +115,11 @@ export const bind = (
           const sources = Dim.symbols(entry.dim).map(
             (s) => `${s} = ${known.get(s)?.size} from ${known.get(s)?.source}`
           )
-          const because = sources.length > 0 ? `: ${sources.join(", ")}` : ""
-          mistake(
-            entry.name,
-            `${entry.where} is ${entry.size}, but ${Dim.print(entry.dim)} is ${needs}${because}`
-          )
+          const says =
+            sources.length > 0
+              ? `${Dim.print(entry.dim)} is ${needs}: ${sources.join(", ")}`
+              : `the signature says ${needs}`
+          mistake(entry.name, `${entry.where} is ${entry.size}, but ${says}`)
         }
         continue
       }

@@ -76,9 +76,7 @@ describe("binding arguments to a signature", () => {
     expect(message({ q: 3, k })).toContain("number is not a tensor")
     expect(message({ q: { dtype: "f8", shape: [], data: [] }, k })).toContain('unknown dtype "f8"')
     expect(message({ q: { ...f32(1, 8, 1, 4), shape: [1, 8, -1, 4] }, k })).toContain("sizes of 0 or more")
-    expect(message({ q: { ...f32(1, 8, 1, 4), data: new Float32Array(3) }, k })).toContain(
-      "holds 32 elements"
-    )
+    expect(message({ q: { ...f32(1, 8, 1, 4), data: new Float32Array(3) }, k })).toContain("which holds 32")
     expect(message({ q: { ...f32(1, 8, 1, 4), data: [1, 2] }, k })).toContain("Float32Array")
   })
 
