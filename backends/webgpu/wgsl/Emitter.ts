@@ -124,12 +124,16 @@ export const make = (module: Module): Emitter => {
     return bindAt(text, Math.max(0, branch))
   }
 
-  const block = (kind: "loop" | "branch", header: string, inside: () => void): void => {
+  const collect = (kind: "loop" | "branch", inside: () => void): ReadonlyArray<string> => {
     scopes.push(scope(kind))
     inside()
-    const done = scopes.pop() as Scope
+    return (scopes.pop() as Scope).lines
+  }
+
+  const block = (kind: "loop" | "branch", header: string, inside: () => void): void => {
+    const lines = collect(kind, inside)
     line(`${header} {`)
-    for (const l of done.lines) line(`  ${l}`)
+    for (const l of lines) line(`  ${l}`)
     line("}")
   }
 
@@ -148,8 +152,13 @@ export const make = (module: Module): Emitter => {
   }
 
   const branch = (condition: string, then: () => void, otherwise?: () => void): void => {
-    block("branch", `if (${condition})`, then)
-    if (otherwise !== undefined) block("branch", "else", otherwise)
+    // Both sides are collected first: what they bind further out must not come between them.
+    const sides = [then, ...(otherwise === undefined ? [] : [otherwise])].map((s) => collect("branch", s))
+    sides.forEach((lines, side) => {
+      line(side === 0 ? `if (${condition}) {` : "} else {")
+      for (const l of lines) line(`  ${l}`)
+    })
+    line("}")
   }
 
   const remember = (key: string, compute: () => string): string => {

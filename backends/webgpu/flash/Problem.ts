@@ -1,0 +1,73 @@
+import * as Dim from "../../../ir/Dim.ts"
+import * as Budget from "../../../ir/flashBudget.ts"
+import type { Limits } from "../../../ir/Limits.ts"
+import type { Node, NodeOf } from "../../../ir/Node.ts"
+import type { Flash } from "../../../ir/Schedule.ts"
+import { UnsupportedByDevice } from "../../errors.ts"
+import type { Job } from "../Job.ts"
+
+/** A fused body around `flash_attention`, with what its kernels need to know. Sizes are the op's: q [B, Hq, T, D], v [B, Hkv, S, E]. */
+export interface Problem {
+  readonly job: Job
+  readonly node: NodeOf<"flash_attention">
+  readonly limits: Limits
+  readonly schedule: Flash
+  readonly B: Dim.Dim
+  readonly Hkv: Dim.Dim
+  readonly T: Dim.Dim
+  readonly S: Dim.Dim
+  /** Query heads of a key/value head. */
+  readonly group: Dim.Dim
+  /** Packed rows of a key/value head: queries times group. */
+  readonly R: Dim.Dim
+  readonly D: number
+  readonly E: number
+  /** Score of masked keys where they take part; undefined where they do not. */
+  readonly fill: number | undefined
+  readonly output: "result" | "lse"
+}
+
+const headSize = (d: Dim.Dim, what: string): number => {
+  const size = Dim.value(d)
+  if (size === undefined || size < 1 || size > 256) {
+    throw new UnsupportedByDevice({
+      message: `flash_attention: the ${what} ${Dim.print(d)} is ${size === undefined ? "symbolic" : "outside 1 to 256"}`,
+      hint: "give the head size as a number from 1 to 256; lengths and heads may be symbols"
+    })
+  }
+  return size
+}
+
+/** Reads the anchor of a job. Throws `UnsupportedByDevice` for what the kernels cannot do. */
+export const of = (job: Job): Problem => {
+  const { anchor, schedule } = job
+  if (anchor?.op !== "flash_attention") throw new Error("the job has no flash_attention")
+  const [q, k, v] = anchor.operands as readonly [Node, Node, Node]
+  if (q.type.dtype === "f64")
+    throw new UnsupportedByDevice({ message: "WebGPU has no f64", hint: "cast to f32" })
+  const [B, Hq, T, D] = q.type.shape as readonly [Dim.Dim, Dim.Dim, Dim.Dim, Dim.Dim]
+  const [, Hkv, S] = k.type.shape as readonly [Dim.Dim, Dim.Dim, Dim.Dim]
+  const group = Dim.divideExact(Hq, Hkv) as Dim.Dim
+  const fill = Math.fround(anchor.attrs.fill)
+  const [size, valueSize] = [
+    headSize(D, "head size"),
+    headSize(v.type.shape[3] as Dim.Dim, "value head size")
+  ]
+  return {
+    job,
+    node: anchor,
+    limits: job.limits,
+    schedule:
+      schedule?.kind === "flash" ? schedule : Budget.choose(job.limits, size, valueSize, Dim.value(group)),
+    B,
+    Hkv,
+    T,
+    S,
+    group,
+    R: Dim.mul(T, group),
+    D: size,
+    E: valueSize,
+    fill: anchor.attrs.mask === undefined || fill === -Infinity ? undefined : fill,
+    output: anchor.attrs.output === "lse" ? "lse" : "result"
+  }
+}

@@ -1,0 +1,116 @@
+import type { Tile } from "../../../ir/flashBudget.ts"
+import type { Lowered, Ref } from "../Job.ts"
+import type { Condition } from "../Program.ts"
+import * as Size from "../Size.ts"
+import * as Emitter from "../wgsl/Emitter.ts"
+import * as Module from "../wgsl/Module.ts"
+import { literal } from "../wgsl/scalar.ts"
+import * as Output from "./output.ts"
+import type { Problem } from "./Problem.ts"
+import * as Rows from "./rows.ts"
+import * as Loop from "./tile.ts"
+
+/** Splits that a call is divided into: none has fewer than the schedule's keys, but for the last. */
+export const splitsOf = ({ schedule, S }: Problem): Size.Size =>
+  Size.max(1, Size.min(schedule.decode.maxSplits, Size.ceilDiv(S, schedule.decode.keysPerSplit)))
+
+/** Vectors that a split leaves for each row: its values, then maximum and sum. */
+const partWidth = ({ E, output }: Problem): number => (output === "lse" ? 1 : Math.ceil(E / 4) + 1)
+
+/** Bytes of the parts that splits leave for the combining kernel. A call of more than `most` rows is a prefill and leaves none. */
+export const partBytes = (problem: Problem, most: number): Size.Size =>
+  Size.mul(
+    Loop.workgroups(problem, splitsOf(problem)),
+    Size.mul(Size.min(problem.R, most), partWidth(problem) * 16)
+  )
+
+const partElement = { dtype: "f32", type: "vec4<f32>" } as const
+
+/**
+ * The kernel for few queries: a workgroup serves all packed rows of one key/value head on one part of the keys, so that K and V are read
+ * once. With one split it stores the result itself, with more it leaves its part for `combine`.
+ */
+export const decode = (problem: Problem, tile: Tile, parts: Ref, when: ReadonlyArray<Condition>): Lowered => {
+  const module = Module.make(problem.job)
+  const splits = splitsOf(problem)
+  const frame = Loop.open(module, problem, tile, splits)
+  const { e, b, head, split } = frame
+  Loop.loop(frame)
+  const sums = Rows.join(frame)
+  const buffer = module.buffer(parts, { ...partElement, access: "read_write" })
+  e.branch(
+    `${frame.splits} == 1`,
+    () => Rows.storeResult(frame, sums),
+    () => {
+      const pair = e.add(e.mul(b, e.dim(problem.Hkv)), head)
+      const first = e.mul(e.add(e.mul(pair, frame.splits), split), frame.rowCount)
+      Rows.storePartial(frame, sums, buffer, first)
+    }
+  )
+  return module.finish({
+    name: problem.output === "lse" ? "flash_decode_lse" : "flash_decode",
+    lines: e.lines(),
+    workgroupSize: [tile.threads, 1, 1],
+    workgroups: Loop.workgroups(problem, splits),
+    when
+  })
+}
+
+/** Merges the parts of the splits, each relative to its own maximum: one thread for each row and chunk of four values. */
+export const combine = (problem: Problem, parts: Ref, when: ReadonlyArray<Condition>): Lowered => {
+  const module = Module.make(problem.job)
+  const e = Emitter.make(module)
+  const threads = 64
+  const { R, output } = problem
+  const [width, lse] = [partWidth(problem), output === "lse"]
+  const chunks = lse ? 1 : width - 1
+  const items = Size.mul(Loop.workgroups(problem, R), chunks)
+  const buffer = module.buffer(parts, { ...partElement, access: "read" })
+  const splits = e.bind(Size.wgsl(splitsOf(problem), module.symbol))
+
+  const item = e.constant(`${Module.workgroupIndex} * ${threads} + i32(lix)`)
+  e.line(`if (${item} >= ${Size.wgsl(items, module.symbol)}) { return; }`)
+  const [number, chunk] = lse ? [item, "0"] : splitNumber(e, item, chunks)
+  const [pair, row] = splitNumber(e, number, e.dim(R))
+  const [b, head] = splitNumber(e, pair, e.dim(problem.Hkv))
+  const [i, member] = splitNumber(e, row, e.dim(problem.group))
+  const h = e.add(e.mul(head, e.dim(problem.group)), member)
+  const rowAt = (split: string): string =>
+    e.mul(e.add(e.mul(e.add(e.mul(pair, splits), split), e.dim(R)), row), String(width))
+
+  const nothing = e.bind(literal(module, "f32", -Infinity))
+  const top = e.variable("f32", literal(module, "f32", -3.4028234663852886e38))
+  e.loop("0", splits, "1", (split) => {
+    e.line(`${top} = max(${top}, ${e.bindLoad(`${buffer}[${e.add(rowAt(split), String(width - 1))}]`)}.x);`)
+  })
+  const sum = e.variable("f32", "0.0")
+  const value = e.variable("vec4<f32>", "vec4<f32>()")
+  e.loop("0", splits, "1", (split) => {
+    const at = rowAt(split)
+    const part = e.bindLoad(`${buffer}[${e.add(at, String(width - 1))}]`)
+    const weight = e.constant(`select(exp(max(${part}.x, ${top} - 128.0) - ${top}), 0.0, ${part}.y == 0.0)`)
+    e.line(`${sum} += ${part}.y * ${weight};`)
+    if (lse) return
+    // A split without keys left no values.
+    e.line(`${value} += select(${buffer}[${e.add(at, chunk)}] * ${weight}, vec4<f32>(), ${part}.y == 0.0);`)
+  })
+  const store = Output.make(e, problem)
+  if (lse) {
+    store.scalar([b, h, i], e.constant(`select(${top} + log(${sum}), ${nothing}, ${sum} == 0.0)`))
+  } else {
+    store.chunk([b, h, i], chunk, e.constant(`select(${value} / ${sum}, vec4<f32>(), ${sum} == 0.0)`))
+  }
+  return module.finish({
+    name: lse ? "flash_combine_lse" : "flash_combine",
+    lines: e.lines(),
+    workgroupSize: [threads, 1, 1],
+    workgroups: Size.ceilDiv(items, threads),
+    when
+  })
+}
+
+const splitNumber = (e: Emitter.Emitter, number: string, by: string | number): readonly [string, string] => {
+  if (String(by) === "1") return [number, "0"]
+  const quotient = e.bind(`${number} / ${by}`)
+  return [quotient, e.bind(`${number} - ${quotient} * ${by}`)]
+}

@@ -1,0 +1,26 @@
+import type { Tile } from "../../../ir/flashBudget.ts"
+import type { Lowered } from "../Job.ts"
+import type { Condition } from "../Program.ts"
+import * as Size from "../Size.ts"
+import * as Module from "../wgsl/Module.ts"
+import type { Problem } from "./Problem.ts"
+import * as Rows from "./rows.ts"
+import * as Loop from "./tile.ts"
+
+/**
+ * The kernel for many queries: a workgroup owns a block of packed rows of one key/value head, which share every K and V element it reads, and
+ * visits the keys that the range region leaves.
+ */
+export const prefill = (problem: Problem, tile: Tile, when: ReadonlyArray<Condition>): Lowered => {
+  const module = Module.make(problem.job)
+  const frame = Loop.open(module, problem, tile, undefined)
+  Loop.loop(frame)
+  Rows.storeResult(frame, Rows.join(frame))
+  return module.finish({
+    name: problem.output === "lse" ? "flash_prefill_lse" : "flash_prefill",
+    lines: frame.e.lines(),
+    workgroupSize: [tile.threads, 1, 1],
+    workgroups: Loop.workgroups(problem, Size.ceilDiv(problem.R, tile.rows)),
+    when
+  })
+}

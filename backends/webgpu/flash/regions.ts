@@ -1,0 +1,67 @@
+import type { Graph } from "../../../ir/Graph.ts"
+import type { Node } from "../../../ir/Node.ts"
+import * as Body from "../wgsl/body.ts"
+import * as Emitter from "../wgsl/Emitter.ts"
+import type { Module } from "../wgsl/Module.ts"
+import type { Problem } from "./Problem.ts"
+
+type Call = (...args: ReadonlyArray<string>) => string
+
+/** The regions of a node as WGSL functions: each takes the expressions of its scalar parameters and gives a call. */
+export interface Regions {
+  /** (logit, b, h, i, j) → f32 */
+  readonly score: Call
+  /** (b, h, i, j) → bool */
+  readonly mask: Call | undefined
+  /** (b, h, i) → f32 */
+  readonly sink: Call | undefined
+  /** (b, h, i, j) → f32 */
+  readonly probability: Call | undefined
+  /** (b, h, first, last) → vec4<i32>: lo, hi, fullLo, fullHi */
+  readonly range: Call | undefined
+}
+
+/** Declares the functions in the module. Captures are read where the body has them, through the views on the way. */
+export const declare = (module: Module, { job, node }: Problem): Regions => {
+  const captures = node.operands.slice(3)
+  const one = (name: string, region: Graph, types: ReadonlyArray<string>, result: string): Call => {
+    const emitter = Emitter.make(module)
+    const parameters = types.map(() => emitter.known(module.fresh("a")))
+    const outer = Body.make(emitter, job.body)
+    const inner = Body.region(emitter, region, (_, position) =>
+      position < types.length
+        ? undefined
+        : (indices) => outer.at(captures[position - types.length] as Node, indices)
+    )
+    for (const [i, p] of parameters.entries()) inner.give(region.inputs[i] as Node, p)
+    const values = region.outputs.map((o) => inner.at(o.node, []))
+    module.declare(
+      [
+        `fn ${name}(${parameters.map((p, i) => `${p}: ${types[i]}`).join(", ")}) -> ${result} {`,
+        ...emitter.lines().map((l) => `  ${l}`),
+        `  return ${values.length === 1 ? values[0] : `${result}(${values.join(", ")})`};`,
+        "}"
+      ].join("\n")
+    )
+    return (...args) => `${name}(${args.join(", ")})`
+  }
+  const optional = (name: string, region: Graph | undefined, types: ReadonlyArray<string>, result: string) =>
+    region === undefined ? undefined : one(name, region, types, result)
+  const { attrs } = node
+  return {
+    score: one("score", attrs.score, ["f32", "i32", "i32", "i32", "i32"], "f32"),
+    mask: optional("visible", attrs.mask, ["i32", "i32", "i32", "i32"], "bool"),
+    sink: optional("sink", attrs.sink, ["i32", "i32", "i32"], "f32"),
+    probability: optional("weight", attrs.probability, ["i32", "i32", "i32", "i32"], "f32"),
+    range: optional("key_range", attrs.range, ["i32", "i32", "i32", "i32"], "vec4<i32>")
+  }
+}
+
+/** Whether a region's value depends on its parameter of this number. */
+export const reads = (region: Graph, parameter: number): boolean => {
+  const input = region.inputs[parameter] as Node
+  return (
+    region.outputs.some((o) => o.node === input) ||
+    region.nodes.some((n) => n.operands.some((o) => o === input))
+  )
+}

@@ -1,0 +1,142 @@
+import * as Output from "./output.ts"
+import { type Frame, joinSlices, laneOf, range, reduce } from "./tile.ts"
+
+/** Sums of whole rows, for each four rows of the thread; the values of the first slice are whole afterwards. */
+export const join = (frame: Frame): ReadonlyArray<string> => {
+  const sums = reduce(frame, frame.sums, (x, y) => `${x} + ${y}`)
+  joinSlices(frame)
+  return sums
+}
+
+/** Runs `each` for the rows of the thread that exist. `row` is the number of the row within the thread, static. */
+const existing = (frame: Frame, each: (row: number) => void): void => {
+  frame.rows.forEach((row, a) => {
+    frame.e.branch(`${row.number} < ${frame.rowCount}`, () => each(a))
+  })
+}
+
+/** Divides by the sums once and stores the result, or the log-sum-exp. A row without keys gives 0, and -inf. */
+export const storeResult = (frame: Frame, sums: ReadonlyArray<string>): void => {
+  const { e, problem, b, rows, column, slice, maxima, nothing } = frame
+  const output = Output.make(e, problem)
+  if (problem.output === "lse") {
+    e.branch(`${column} == 0`, () => {
+      existing(frame, (a) => {
+        const [quad, lane] = laneOf(a)
+        const { h, i } = frame.rows[a] as Frame["rows"][number]
+        const sum = `${sums[quad]}.${lane}`
+        const value = e.constant(`select(${maxima[quad]}.${lane} + log(${sum}), ${nothing}, ${sum} == 0.0)`)
+        output.scalar([b, h, i], value)
+      })
+    })
+    return
+  }
+  const store = (): void => {
+    if (output.isShort) {
+      existing(frame, (a) => {
+        const [quad, lane] = laneOf(a)
+        const { h, i } = rows[a] as Frame["rows"][number]
+        eachChunk(frame, (n, chunk) => {
+          output.chunk(
+            [b, h, i],
+            chunk,
+            normalised(frame, `${frame.values[a]?.[n]}`, `${sums[quad]}.${lane}`)
+          )
+        })
+      })
+      return
+    }
+    inTurn(frame, sums, (a, chunk, value, sum) => {
+      const h = e.constant(pick(frame, a, (row) => row.h))
+      const i = e.constant(pick(frame, a, (row) => row.i))
+      output.chunk([b, h, i], chunk, normalised(frame, value, sum))
+    })
+  }
+  if (frame.tile.slices === 1) store()
+  else e.branch(`${slice} == 0`, store)
+}
+
+const normalised = ({ e }: Frame, value: string, sum: string): string =>
+  e.constant(`select(${value} / ${sum}, vec4<f32>(), ${sum} == 0.0)`)
+
+/** The chunks of the thread that exist. */
+const eachChunk = (frame: Frame, each: (n: number, chunk: string) => void): void => {
+  const { e, tile, problem, valueColumn } = frame
+  const needed = Math.ceil(problem.E / 4)
+  for (const n of range(tile.chunks)) {
+    const chunk = e.add(valueColumn, String(n * tile.valueColumns))
+    if (tile.valueColumns * tile.chunks === needed) each(n, chunk)
+    else e.branch(`${chunk} < ${needed}`, () => each(n, chunk))
+  }
+}
+
+/** A field of one of the thread's rows, by its number at run time. */
+const pick = ({ e, rows }: Frame, a: string, field: (row: Frame["rows"][number]) => string): string => {
+  const array = e.remember(`rows:${rows.map(field).join()}`, () =>
+    e.variable(`array<i32, ${rows.length}>`, `array<i32, ${rows.length}>(${rows.map(field).join(", ")})`)
+  )
+  return `${array}[${a}]`
+}
+
+/** A loop over the thread's rows and chunks, for stores that are too long to be repeated for each. */
+const inTurn = (
+  frame: Frame,
+  sums: ReadonlyArray<string>,
+  each: (a: string, chunk: string, value: string, sum: string) => void
+): void => {
+  const { e, tile, problem, rows, rowCount, values, valueColumn } = frame
+  const [needed, count] = [Math.ceil(problem.E / 4), rows.length * tile.chunks]
+  const array = (type: string, length: number, items: ReadonlyArray<string>): string =>
+    e.variable(`array<${type}, ${length}>`, `array<${type}, ${length}>(${items.join(", ")})`)
+  const all = array("vec4<f32>", count, values.flat())
+  const numbers = array(
+    "i32",
+    rows.length,
+    rows.map((row) => row.number)
+  )
+  const totals = array(
+    "f32",
+    rows.length,
+    rows.map((_, a) => `${sums[a >> 2]}.${laneOf(a)[1]}`)
+  )
+  // Made before the loop, where they stay.
+  pick(frame, "0", (row) => row.h)
+  pick(frame, "0", (row) => row.i)
+  e.loop("0", String(count), "1", (n) => {
+    const a = e.bind(`${n} / ${tile.chunks}`)
+    const chunk = e.bind(`${valueColumn} + (${n} - ${a} * ${tile.chunks}) * ${tile.valueColumns}`)
+    e.branch(`${numbers}[${a}] < ${rowCount} && ${chunk} < ${needed}`, () => {
+      each(a, chunk, e.constant(`${all}[${n}]`), e.constant(`${totals}[${a}]`))
+    })
+  })
+}
+
+/** A vector for each chunk of each row that exists, and one with the row's maximum and sum behind them. */
+export const storePartial = (
+  frame: Frame,
+  sums: ReadonlyArray<string>,
+  buffer: string,
+  firstRow: string
+): void => {
+  const { e, problem, rows, column, slice, maxima, values } = frame
+  const width = Math.ceil(problem.E / 4) * (problem.output === "lse" ? 0 : 1) + 1
+  const place = (a: number): string =>
+    e.mul(e.add(firstRow, (rows[a] as { number: string }).number), String(width))
+  if (problem.output === "result") {
+    e.branch(`${slice} == 0`, () => {
+      existing(frame, (a) => {
+        const at = place(a)
+        eachChunk(frame, (n, chunk) => {
+          e.line(`${buffer}[${e.add(at, chunk)}] = ${values[a]?.[n]};`)
+        })
+      })
+    })
+  }
+  e.branch(`${column} == 0`, () => {
+    existing(frame, (a) => {
+      const [quad, lane] = laneOf(a)
+      const at = e.add(place(a), String(width - 1))
+      e.line(`${buffer}[${at}] = vec4<f32>(${maxima[quad]}.${lane}, ${sums[quad]}.${lane}, 0.0, 0.0);`)
+    })
+  })
+}

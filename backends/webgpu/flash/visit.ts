@@ -1,0 +1,112 @@
+import { literal } from "../wgsl/scalar.ts"
+import * as Regions from "./regions.ts"
+import type { Frame } from "./tile.ts"
+
+/** A loop variable over keys: its name and where it starts. */
+export interface From {
+  readonly name: string
+  readonly start: string
+}
+
+type Tiles = (from: From, end: string, full: string | undefined) => void
+
+/**
+ * Emits which keys a workgroup visits, around `tiles`, which emits the loop over tiles from `from` below `end`; `full` is a condition that
+ * holds where a tile is visible to all rows. What may be visible comes first. Where masked keys take part with a finite
+ * score, the others follow unless every row has a score so far above it that they add nothing.
+ */
+export const keys = (frame: Frame, tiles: Tiles): void => {
+  const { e, problem, tile, keys, split, splits } = frame
+  const bounds = visible(frame)
+  const name = e.module.fresh("k")
+  if (bounds === undefined) {
+    const chunk = splits === "1" ? keys : perSplit(frame, keys)
+    const start = splits === "1" ? "0" : e.bind(`min(${split} * ${chunk}, ${keys})`)
+    tiles({ name, start }, splits === "1" ? keys : e.bind(`min(${start} + ${chunk}, ${keys})`), undefined)
+    return
+  }
+  const { lo, hi, fullLo, fullHi } = bounds
+  const length = e.bind(`${hi} - ${lo}`)
+  const chunk = splits === "1" ? length : perSplit(frame, length)
+  const start = splits === "1" ? lo : e.bind(`min(${lo} + ${split} * ${chunk}, ${hi})`)
+  const stop = splits === "1" ? hi : e.bind(`min(${start} + ${chunk}, ${hi})`)
+  const full = (end: string): string =>
+    `${name} >= ${fullLo} && ${name} + ${tile.keys} <= min(${fullHi}, ${end})`
+  if (problem.fill === undefined) {
+    tiles({ name, start }, stop, full(stop))
+    return
+  }
+  // The rest, [0, lo) and [hi, S) end to end, is divided among the splits that have visible keys, or among all.
+  const rest = e.bind(`${keys} - ${length}`)
+  const active = e.bind(`select(${splits}, (${length} + ${chunk} - 1) / max(${chunk}, 1), ${length} > 0)`)
+  const share = e.bind(`(${rest} + ${active} - 1) / max(${active}, 1)`)
+  const restStart = e.bind(`min(${split} * ${share}, ${rest})`)
+  const restStop = e.bind(`select(0, min(${restStart} + ${share}, ${rest}), ${split} < ${active})`)
+  const part = e.module.fresh("n")
+  e.block("loop", `for (var ${part} = 0; ${part} < 3; ${part} += 1)`, () => {
+    e.known(part)
+    needRest(frame, part)
+    const from = e.constant(
+      `select(select(max(${restStart}, ${lo}) + ${length}, min(${restStart}, ${lo}), ${part} == 1), ${start}, ${part} == 0)`
+    )
+    const end = e.constant(
+      `select(select(max(${restStop}, ${lo}) + ${length}, min(${restStop}, ${lo}), ${part} == 1), ${stop}, ${part} == 0)`
+    )
+    tiles({ name, start: from }, end, full(end))
+  })
+}
+
+/** Keys of a split, a multiple of the tile and no fewer than a split is worth. */
+const perSplit = ({ e, problem, tile, splits }: Frame, length: string): string => {
+  const least = problem.schedule.decode.keysPerSplit
+  const even = e.bind(`max((${length} + ${splits} - 1) / ${splits}, ${least})`)
+  return e.bind(`(${even} + ${tile.keys - 1}) / ${tile.keys} * ${tile.keys}`)
+}
+
+interface Bounds {
+  readonly lo: string
+  readonly hi: string
+  readonly fullLo: string
+  readonly fullHi: string
+}
+
+/** The range region for the rows of the workgroup; over all heads of the group where it depends on the head. */
+const visible = (frame: Frame): Bounds | undefined => {
+  const { e, problem, regions, tile, b, head, firstRow, rowCount, keys } = frame
+  const region = problem.node.attrs.range
+  if (regions.range === undefined || region === undefined) return undefined
+  const group = e.dim(problem.group)
+  const first = e.bind(`${firstRow} / ${group}`)
+  const last = e.bind(`(min(${firstRow} + ${tile.usedRows}, ${rowCount}) - 1) / ${group}`)
+  const firstHead = e.mul(head, group)
+  const one = e.constant(regions.range(b, firstHead, first, last))
+  let all = one
+  if (group !== "1" && Regions.reads(region, 1)) {
+    all = e.variable("vec4<i32>", one)
+    const g = e.module.fresh("n")
+    const next = regions.range(b, `${firstHead} + ${g}`, first, last)
+    e.line(`for (var ${g} = 1; ${g} < ${group}; ${g} += 1) {`)
+    e.line(`  let other = ${next};`)
+    e.line(`  ${all} = select(max(${all}, other), min(${all}, other), vec4<bool>(true, false, false, true));`)
+    e.line("}")
+  }
+  const lo = e.constant(`clamp(${all}.x, 0, ${keys})`)
+  const hi = e.constant(`clamp(${all}.y, ${lo}, ${keys})`)
+  return { lo, hi, fullLo: e.constant(`${all}.z`), fullHi: e.constant(`${all}.w`) }
+}
+
+/** Leaves the loop over the rest where no row of the workgroup could still gain weight: exp(-104) rounds to 0. */
+const needRest = (frame: Frame, part: string): void => {
+  const { e, problem, tile, rows, rowCount, rowGroup, column, maxima } = frame
+  const flags = e.module.workgroupArray("u32", tile.rowGroups, 4 * tile.rowGroups)
+  const limit = `${literal(e.module, "f32", problem.fill as number)} + 104.0`
+  const needs = rows.map(
+    (row, a) => `(${row.number} < ${rowCount} && !(${maxima[a >> 2]}.${"xyzw"[a & 3]} > ${limit}))`
+  )
+  e.line(`if (${part} == 1) {`)
+  e.line(`  if (${column} == 0) { ${flags}[${rowGroup}] = select(0u, 1u, ${needs.join(" || ")}); }`)
+  e.line(`  let flags = workgroupUniformLoad(&${flags});`)
+  const any = Array.from({ length: tile.rowGroups }, (_, n) => `flags[${n}]`).join(" | ")
+  e.line(`  if ((${any}) == 0u) { break; }`)
+  e.line("}")
+}

@@ -1,0 +1,240 @@
+import type * as DType from "./DType.ts"
+import type { Limits } from "./Limits.ts"
+import type { Flash, FlashDecode, FlashPrefill } from "./Schedule.ts"
+
+/**
+ * How a flash schedule divides its work among threads, what that costs in registers and workgroup memory, and so which
+ * schedules a device can run. Pure arithmetic: a pass chooses a schedule with it and the backend builds the kernel from it.
+ *
+ * A workgroup holds a tile of `rows` packed query rows by `keys` keys. For the logits its threads form a grid of `rowGroups` by `columns`; a
+ * thread computes `threadRows` neighbouring rows against `threadKeys` keys. For the product with V the same threads form
+ * `rowGroups` by `slices` by `valueColumns`; a thread sums every `slices`-th key into `threadRows` rows of `chunks` vectors of four
+ * value elements. D is the head size, E the value head size, both in elements.
+ */
+export interface Tile {
+  /** Rows of the tile; a multiple of four for the layout, of which `usedRows` hold data. */
+  readonly rows: number
+  readonly usedRows: number
+  readonly keys: number
+  readonly threads: number
+  readonly rowGroups: number
+  readonly columns: number
+  readonly threadRows: number
+  readonly threadKeys: number
+  readonly valueColumns: number
+  readonly slices: number
+  readonly chunks: number
+  /** Whether K and V tiles are staged in workgroup memory. */
+  readonly staged: boolean
+}
+
+/** Floats that a thread keeps in registers for the whole tile. More compile slowly on software devices and spill on others. */
+const maxRegisters = { registers: 320, workgroup: 160 } as const
+
+/** Threads that share a row reduce over this many partial values at once; more of them are folded first. */
+export const reductionWidth = 8
+
+const vectors = (elements: number): number => Math.ceil(elements / 4)
+
+const registers = (t: Tile): number => t.threadRows * (t.chunks * 4 + t.threadKeys)
+
+const divisors = (n: number): ReadonlyArray<number> =>
+  Array.from({ length: n }, (_, i) => i + 1).filter((d) => n % d === 0)
+
+const isCount = (n: number): boolean => Number.isInteger(n) && n >= 1
+
+const tile = (
+  rows: number,
+  usedRows: number,
+  keys: number,
+  threads: number,
+  rowGroups: number,
+  staged: boolean,
+  E: number
+): Tile => {
+  const columns = threads / rowGroups
+  const needed = vectors(E)
+  const valueColumns = divisors(columns).find((d) => d >= needed) ?? columns
+  return {
+    rows,
+    usedRows,
+    keys,
+    threads,
+    rowGroups,
+    columns,
+    threadRows: rows / rowGroups,
+    threadKeys: keys / columns,
+    valueColumns,
+    slices: columns / valueColumns,
+    chunks: Math.ceil(needed / valueColumns),
+    staged
+  }
+}
+
+/** Floats read for each pair of a row and a key: what the shape of the thread grid is chosen by. */
+const readsPerPair = (t: Tile, D: number): number =>
+  D / t.threadKeys +
+  D / t.threadRows +
+  t.valueColumns * (1 + (4 * t.chunks) / t.threadRows) +
+  Math.min(t.columns, reductionWidth) / t.threadKeys
+
+/** The thread grid of a prefill schedule, or undefined where its numbers do not fit together or need too many registers. */
+export const prefillTile = (schedule: FlashPrefill, D: number, E: number): Tile | undefined => {
+  const { rows, keys, threads, tiles } = schedule
+  if (![rows, keys, threads].every(isCount)) return undefined
+  const fitting = divisors(threads)
+    .filter((groups) => rows % (4 * groups) === 0 && keys % (threads / groups) === 0)
+    .map((groups) => tile(rows, rows, keys, threads, groups, tiles === "workgroup", E))
+    .filter((t) => registers(t) <= maxRegisters[tiles])
+  return fitting.reduce<Tile | undefined>(
+    (best, t) => (best === undefined || readsPerPair(t, D) < readsPerPair(best, D) ? t : best),
+    undefined
+  )
+}
+
+/**
+ * The thread grid of a decode variant for at most `rows` packed rows: every thread works on all rows, each on keys of its own, straight
+ * from storage, so that no key is read twice.
+ */
+export const decodeTile = (schedule: FlashDecode, rows: number, E: number): Tile | undefined => {
+  const { threads, keysPerSplit, maxSplits } = schedule
+  if (![threads, keysPerSplit, maxSplits, rows].every(isCount)) return undefined
+  const threadKeys = Math.max(1, Math.min(4, Math.floor(keysPerSplit / threads)))
+  const t = tile(vectors(rows) * 4, rows, threads * threadKeys, threads, 1, false, E)
+  return registers(t) <= maxRegisters.registers ? t : undefined
+}
+
+/** Vectors of workgroup memory in each of the arrays of a tile. */
+export const arrays = (t: Tile, D: number, E: number) => {
+  const staging = t.staged ? t.keys * rowStride(Math.max(D, E)) : 0
+  const sums = t.slices > 1 ? t.rows * t.valueColumns * t.chunks : 0
+  return {
+    /** K or V, and at the end the sums of the slices. */
+    stage: Math.max(staging, sums),
+    /** Weights: a column of rows for each key, padded by one so that neighbours fall into different banks. */
+    weights: t.keys * weightStride(t),
+    /** Partial maxima and sums of the threads that share a row. */
+    partial: (t.columns * t.rows) / 4
+  }
+}
+
+/** Vectors from one key to the next in the staged tile. */
+export const rowStride = (elements: number): number => vectors(elements) + 1
+
+/** Vectors from one key to the next among the weights. */
+export const weightStride = (t: Tile): number => t.rows / 4 + (t.columns > 1 ? 1 : 0)
+
+/** Bytes of workgroup memory of one tile; two words more hold flags. */
+export const tileBytes = (t: Tile, D: number, E: number): number => {
+  const { stage, weights, partial } = arrays(t, D, E)
+  return 16 * (stage + weights + partial) + 4 * (1 + t.rowGroups)
+}
+
+/**
+ * The row counts that decode variants are compiled for: one query of a group, and all that the schedule allows. Sizes that are
+ * symbolic are undefined.
+ */
+export const decodeVariants = (
+  schedule: Flash,
+  group: number | undefined,
+  queries: number | undefined
+): ReadonlyArray<number> => {
+  const most = schedule.decodeRows
+  if (most < 1 || (group ?? 1) > most) return []
+  if (group === undefined) return [most]
+  if (queries === undefined) return 2 * group <= most ? [group, most] : [group]
+  return group * queries <= most ? [Math.max(1, group * queries)] : []
+}
+
+/**
+ * Bytes of workgroup memory that the largest kernel of a schedule needs, or undefined where a kernel's numbers do not fit together. The dtype
+ * does not matter: tiles are staged as f32, so that a number is converted once and used many times.
+ */
+export const workgroupBytes = (schedule: Flash, D: number, E: number, group?: number): number | undefined => {
+  const tiles = [
+    prefillTile(schedule.prefill, D, E),
+    ...decodeVariants(schedule, group, undefined).map((rows) => decodeTile(schedule.decode, rows, E))
+  ]
+  let most = 0
+  for (const t of tiles) {
+    if (t === undefined) return undefined
+    most = Math.max(most, tileBytes(t, D, E))
+  }
+  return most
+}
+
+/** Whether a device can run a schedule for these head sizes: `undefined`, or the reason why not. */
+export const illegal = (
+  schedule: Flash,
+  limits: Limits,
+  D: number,
+  E: number,
+  dtype: DType.DType,
+  group?: number
+): string | undefined => {
+  if (dtype === "f64") return "f64 does not run on a device"
+  if (!(isCount(D) && isCount(E) && D <= 256 && E <= 256))
+    return `head sizes ${D} and ${E} are not from 1 to 256`
+  const threads = Math.max(schedule.prefill.threads, schedule.decodeRows > 0 ? schedule.decode.threads : 1)
+  if (threads > limits.maxComputeInvocationsPerWorkgroup) {
+    return `${threads} threads exceed ${limits.maxComputeInvocationsPerWorkgroup}`
+  }
+  const bytes = workgroupBytes(schedule, D, E, group)
+  if (bytes === undefined) return "its rows, keys and threads do not divide, or need too many registers"
+  if (bytes > limits.maxComputeWorkgroupStorageSize) {
+    return `${bytes} bytes of workgroup memory exceed ${limits.maxComputeWorkgroupStorageSize}`
+  }
+  return undefined
+}
+
+export const legal = (
+  schedule: Flash,
+  limits: Limits,
+  D: number,
+  E: number,
+  dtype: DType.DType,
+  group?: number
+): boolean => illegal(schedule, limits, D, E, dtype, group) === undefined
+
+const prefills = {
+  // Software devices compile unrolled code slowly and read memory slowly: few threads, many rows and keys in each.
+  cpu: [
+    [16, 16, 4],
+    [16, 16, 8],
+    [16, 16, 16],
+    [8, 16, 16],
+    [4, 16, 16]
+  ],
+  gpu: [
+    [64, 32, 128],
+    [64, 16, 128],
+    [32, 32, 128],
+    [32, 16, 128],
+    [32, 16, 64],
+    [16, 16, 64],
+    [16, 8, 64],
+    [8, 8, 64],
+    [8, 4, 32],
+    [4, 4, 16]
+  ]
+} as const
+
+/** A schedule that the device can run, the best known first. Every device of WebGPU's least limits can run one for any head size. */
+export const choose = (limits: Limits, D: number, E: number, group?: number): Flash => {
+  const cpu = limits.kind === "cpu"
+  const least = group ?? 1
+  for (const [rows, keys, threads] of prefills[limits.kind]) {
+    for (const decodeRows of [Math.max(least, cpu ? 4 : 8), least, 0]) {
+      const schedule: Flash = {
+        kind: "flash",
+        prefill: { rows, keys, threads, tiles: cpu ? "registers" : "workgroup" },
+        decode: cpu
+          ? { threads: 16, keysPerSplit: 256, maxSplits: 8 }
+          : { threads: 64, keysPerSplit: 64, maxSplits: 64 },
+        decodeRows: decodeRows <= 16 ? decodeRows : 0
+      }
+      if (legal(schedule, limits, D, E, "f32", group)) return schedule
+    }
+  }
+  throw new Error(`no flash schedule fits head sizes ${D} and ${E}`)
+}
