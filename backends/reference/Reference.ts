@@ -8,6 +8,7 @@ import * as Shape from "../../ir/Shape.ts"
 import * as TensorType from "../../ir/TensorType.ts"
 import type { Context } from "./Kernel.ts"
 import { kernels } from "./kernels.ts"
+import * as Region from "./region.ts"
 import * as Value from "./Value.ts"
 
 export interface Options {
@@ -110,6 +111,18 @@ export const evaluate = (
   const context = contextOf(sizes, options.precision ?? "f32")
   return evaluateValues(graph, inputs.map(Value.fromHost), context).map(Value.toHost)
 }
+
+/**
+ * A region of attention as a function of its scalar parameters, with its captured tensors fixed: for tests and tools that look
+ * at single positions. The array it returns is reused by the next call.
+ */
+export const region = (
+  graph: Graph.Graph,
+  captures: ReadonlyArray<HostArray.HostArray>,
+  sizes: Dim.Bindings,
+  options: Options = {}
+): Region.Compiled =>
+  Region.compile(graph, captures.map(Value.fromHost), contextOf(sizes, options.precision ?? "f32"))
 
 /**
  * Sizes of the symbols that occur alone as an axis of an input, read off the arguments. Symbols that occur only in

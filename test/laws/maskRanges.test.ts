@@ -1,0 +1,127 @@
+import { describe, expect, it } from "vitest"
+import type * as Graph from "../../ir/Graph.ts"
+import type { HostArray } from "../../ir/HostArray.ts"
+import { analyseMask } from "../../passes/analyseMask.ts"
+import { array, integers, type Random, random } from "../support/arrays.ts"
+import { graphOf } from "../support/evaluate.ts"
+import { checkRanges } from "../support/ranges.ts"
+
+/** Lines that end in a bool, numbered from `at` on: predicates over b, h, i, j and the captures below. */
+type Lines = (name: string) => string
+
+const compare =
+  (op: string, x: string, y: string): Lines =>
+  (n) =>
+    `%${n}: bool[] = ${op} ${x}, ${y}`
+const constant = (n: string, value: number): string => `%${n}: i32[] = constant {values = [${value}]}`
+
+/** Predicates that masks are made of, with numbers drawn at random. */
+const atom = ({ integer, pick }: Random): Lines =>
+  pick<Lines>([
+    compare("le", "%j", "%i"),
+    compare("gt", "%j", "%i"),
+    compare("eq", "%i", "%j"),
+    (n) =>
+      `%${n}o: i32[] = dim {value = S - T}\n%${n}d: i32[] = add %i, %${n}o\n%${n}: bool[] = le %j, %${n}d`,
+    (n) =>
+      `%${n}d: i32[] = sub %i, %j\n${constant(`${n}w`, integer(-2, 9))}\n%${n}: bool[] = lt %${n}d, %${n}w`,
+    (n) =>
+      `%${n}d: i32[] = sub %i, %j\n%${n}a: i32[] = abs %${n}d\n${constant(`${n}w`, integer(0, 5))}\n%${n}: bool[] = le %${n}a, %${n}w`,
+    (n) => `${constant(`${n}p`, integer(0, 9))}\n%${n}: bool[] = lt %j, %${n}p`,
+    (n) => `%${n}l: i32[] = load %lengths, %b\n%${n}: bool[] = lt %j, %${n}l`,
+    (n) =>
+      `%${n}x: i32[] = load %doc, %b, %i\n%${n}y: i32[] = load %doc, %b, %j\n%${n}: bool[] = eq %${n}x, %${n}y`,
+    (n) => `%${n}: bool[] = load %keep, %i, %j`,
+    (n) =>
+      `${constant(`${n}c`, integer(1, 4))}\n%${n}x: i32[] = floor_div %i, %${n}c\n%${n}y: i32[] = floor_div %j, %${n}c\n%${n}: bool[] = ge %${n}x, %${n}y`,
+    (n) =>
+      `${constant(`${n}c`, integer(1, 4))}\n%${n}d: i32[] = sub %i, %j\n%${n}m: i32[] = mod %${n}d, %${n}c\n${constant(`${n}z`, 0)}\n%${n}: bool[] = eq %${n}m, %${n}z`,
+    (n) => `${constant(`${n}c`, integer(0, 3))}\n%${n}: bool[] = eq %h, %${n}c`
+  ])
+
+const combine = (from: Random, depth: number): Lines => {
+  if (depth === 0) return atom(from)
+  const [x, y] = [combine(from, depth - 1), combine(from, depth - 1)]
+  return from.pick<Lines>([
+    (n) => `${x(`${n}l`)}\n${y(`${n}r`)}\n%${n}: bool[] = and %${n}l, %${n}r`,
+    (n) => `${x(`${n}l`)}\n${y(`${n}r`)}\n%${n}: bool[] = and %${n}l, %${n}r`,
+    (n) => `${x(`${n}l`)}\n${y(`${n}r`)}\n%${n}: bool[] = or %${n}l, %${n}r`,
+    (n) => `${x(`${n}l`)}\n${y(`${n}r`)}\n%${n}: bool[] = xor %${n}l, %${n}r`,
+    (n) => `${x(`${n}l`)}\n%${n}: bool[] = not %${n}l`
+  ])
+}
+
+const parameter = (name: string, type: string): string => `%${name}: ${type} = input {name = "${name}"}`
+const positions = ["b", "h", "i", "j"].map((name) => parameter(name, "i32[]"))
+const captures = [
+  parameter("lengths", "i32[B]"),
+  parameter("doc", "i32[B, S]"),
+  parameter("keep", "bool[T, S]")
+].join("\n")
+
+const attention = (mask: string, range = ""): Graph.Graph =>
+  graphOf(`graph {
+    ${parameter("q", "f32[B, H, T, 1]")}
+    ${parameter("k", "f32[B, H, S, 1]")}
+    ${captures}
+    %out: f32[B, H, T, 1] = flash_attention %q, %k, %k, %lengths, %doc, %keep {
+      score = {${[parameter("logit", "f32[]"), ...positions, captures].join("\n")}\nreturn %logit},
+      mask = {${[...positions, captures, mask].join("\n")}\nreturn %m},
+      ${range} fill = -inf, output = "result"
+    }
+    return %out
+  }`)
+
+const inputsOf = (from: Random, B: number, H: number, T: number, S: number): ReadonlyArray<HostArray> => [
+  array(from, "f32", [B, H, T, 1]),
+  array(from, "f32", [B, H, S, 1]),
+  integers(from, [B], -1, S + 1),
+  integers(from, [B, S], 0, 2),
+  array(from, "bool", [T, S])
+]
+
+const analysed = (graph: Graph.Graph): Graph.Graph =>
+  analyseMask.run(graph, { count: () => {} } as unknown as Parameters<typeof analyseMask.run>[1]).graph
+
+describe("mask analysis never hides a visible key, nor shows a hidden one", () => {
+  it.each(Array.from({ length: 60 }, (_, seed) => seed))("random mask %i", (seed) => {
+    const from = random(1000 + seed)
+    const text = combine(from, from.integer(0, 3))("m")
+    const graph = analysed(attention(text))
+    for (const [T, S] of [
+      [1, 1],
+      [7, 11],
+      [11, 7],
+      [3, 0],
+      [0, 3],
+      [5, 13]
+    ] as const) {
+      const { wrong } = checkRanges(graph, inputsOf(from, 2, 2, T, S), { B: 2, H: 2, T, S })
+      expect(wrong.slice(0, 3), text).toEqual([])
+    }
+  })
+})
+
+describe("the check itself", () => {
+  const range = (hi: string, fullHi: string) => {
+    const parameters = ["b", "h", "first", "last"].map((name) => parameter(name, "i32[]"))
+    const region = `range = {${[...parameters, captures, constant("zero", 0), constant("one", 1)].join("\n")}
+      %next: i32[] = add %last, %one
+      %whole: i32[] = add %first, %one
+      return "lo": %zero, "hi": ${hi}, "fullLo": %zero, "fullHi": ${fullHi}},`
+    return attention("%m: bool[] = le %j, %i", region)
+  }
+  const check = (graph: Graph.Graph) =>
+    checkRanges(graph, inputsOf(random(1), 1, 1, 5, 5), { B: 1, H: 1, T: 5, S: 5 })
+
+  it("takes the bounds of the causal mask", () => {
+    const { wrong, visited, needed } = check(range("%next", "%whole"))
+    expect(wrong).toEqual([])
+    expect(visited).toBe(needed)
+  })
+
+  it("sees a key that is left out, and one too many called visible", () => {
+    expect(check(range("%last", "%whole")).wrong[0]).toContain("visible, but outside")
+    expect(check(range("%next", "%next")).wrong[0]).toContain("hidden, but inside")
+  })
+})
