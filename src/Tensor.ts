@@ -28,6 +28,7 @@ export {
   full,
   iota,
   ones,
+  positions,
   size,
   tril,
   triu,

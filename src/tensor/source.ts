@@ -1,6 +1,7 @@
 import * as Dim from "../../ir/Dim.ts"
 import * as DType from "../../ir/DType.ts"
 import type * as IRNode from "../../ir/Node.ts"
+import type { At, AxisFits } from "./axes.ts"
 import type { Dims, Size } from "./dims.ts"
 import { broadcastNode, type SizesOf, shapeOf, sizeOf } from "./movement.ts"
 import { castNode, scalar, tensorNode } from "./operand.ts"
@@ -203,6 +204,25 @@ export const size: {
     return fromNode(
       dimNode(axis === undefined ? Dim.product(shape) : Site.sizeAt(shape, Site.axisOf("size", axis, shape)))
     )
+  }
+)
+
+/** 0, 1, 2, … along an axis of `x`, as i32: its positions. */
+export const positions: {
+  <const N extends number>(
+    axis: N
+  ): <S extends Dims>(
+    x: Tensor<DType.DType, S> & AxisFits<S, N, "positions">
+  ) => Tensor<"i32", readonly [At<S, N>]>
+  <S extends Dims, const N extends number>(
+    x: Tensor<DType.DType, S>,
+    axis: N & AxisFits<S, N, "positions">
+  ): Tensor<"i32", readonly [At<S, N>]>
+} = Site.dual(
+  (args) => isTensor(args[0]),
+  (x: Tensor, axis: number) => {
+    const { shape } = tensorNode("positions", x).type
+    return fromNode(iotaNode(Site.sizeAt(shape, Site.axisOf("positions", axis, shape))))
   }
 )
 
