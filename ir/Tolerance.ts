@@ -65,8 +65,9 @@ const accumulator = (d: DType.DType): number => DType.roundoff[d === "f64" ? "f6
 const granted: { readonly [op: string]: number } = {
   div: 2.5,
   rsqrt: 2,
-  sqrt: 4,
-  log: 3,
+  sqrt: 4.5,
+  // 2^-21 absolute near 1, 3 units elsewhere.
+  log: 8,
   sin: 2 ** 13,
   cos: 2 ** 13,
   erf: 16
