@@ -1,0 +1,163 @@
+import * as Graph from "../../ir/Graph.ts"
+import * as Node from "../../ir/Node.ts"
+import * as A from "./arithmetic.ts"
+import type { Scope } from "./bounds.ts"
+import { atMostZero, type Known } from "./compare.ts"
+import * as Keys from "./Keys.ts"
+import * as Linear from "./Linear.ts"
+import * as Region from "./Region.ts"
+
+/**
+ * Interval analysis of a mask: which keys a block of queries can see, as arithmetic on the block's first and last query, lengths and
+ * captured scalars. `node` is attention with a mask; the result is its `range` region,
+ * (b, h, first, last, captures…) → lo, hi, fullLo, fullHi, all within 0..S and in order.
+ *
+ * Conditions are evaluated abstractly, as pairs of ranges of keys. A comparison of sums gives the half-line on which it holds for some query
+ * of the block and the one on which it holds for all of them, see `compare.ts`; conjunctions intersect, disjunctions unite. What is not
+ * understood, such as an element of a captured mask, may hold anywhere and certainly holds nowhere.
+ */
+export const visibleKeys = (node: Node.NodeOf<"flash_attention">, mask: Graph.Graph): Graph.Graph => {
+  const [, k] = node.operands as readonly [Node.Node, Node.Node]
+  const index = { dtype: "i32", shape: [] } as const
+  const input = (name: string, type: Node.Node["type"]): Node.Node =>
+    Node.make("input", [], { name, type }) as Node.Node
+  const [b, h, first, last] = ["b", "h", "first", "last"].map((name) => input(name, index)) as [
+    Node.Node,
+    Node.Node,
+    Node.Node,
+    Node.Node
+  ]
+  const captures = node.operands.slice(3).map((c, i) => input(`c${i}`, c.type))
+  const keys = Node.make("dim", [], { value: k.type.shape[2] as never }) as Node.Node
+  // i and j have no value in the region: what depends on them is never copied.
+  const copies = new Map<Node.Node, Node.Node>()
+  const sources = [b, h, undefined, undefined, ...captures]
+  mask.inputs.forEach((i, at) => {
+    const source = sources[at]
+    if (source !== undefined) copies.set(i, source)
+  })
+  const scope: Scope = { first, last, keys, unit: (n) => copy(n, copies) }
+  const { some, every } = conditionOf(Region.read(mask), scope)
+  // With a finite fill a masked key takes part, with the fill as its score.
+  const seen = node.attrs.fill === -Infinity ? some : Keys.all
+  const [lo, hi] = Keys.ends(seen, keys)
+  const [fullLo, fullHi] = Keys.ends(every, keys)
+  const outputs = Object.entries({ lo, hi, fullLo, fullHi }).map(([name, node]) => ({ name, node }))
+  return Graph.make(outputs, [b, h, first, last, ...captures])
+}
+
+/** A value that does not depend on i and j, over other inputs. */
+const copy = (root: Node.Node, copies: Map<Node.Node, Node.Node>): Node.Node => {
+  for (const node of Node.postOrder([root], copies)) {
+    copies.set(
+      node,
+      Node.withOperands(
+        node,
+        node.operands.map((o) => copies.get(o) as Node.Node)
+      )
+    )
+  }
+  return copies.get(root) as Node.Node
+}
+
+/** Masks of more nodes than this are not analysed: they are no pattern that a person wrote. */
+const mostConditions = 2000
+
+/** A bound that takes more than this many nodes to write costs more than it saves. */
+const mostNodes = 300
+
+const conditionOf = (region: Region.Region, scope: Scope): Keys.Keys => {
+  if (region.graph.nodes.length > mostConditions) return Keys.unknown
+  const known = new Map<Node.Node, Known>()
+  const get = (node: Node.Node): Known => known.get(node) ?? { yes: Keys.unknown, no: Keys.unknown }
+  for (const node of region.graph.nodes) {
+    if (node.type.dtype === "bool" && node.type.shape.length === 0)
+      known.set(node, trim(knownOf(node, region, scope, get)))
+  }
+  return get((region.graph.outputs[0] as Graph.Output).node).yes
+}
+
+const trim = ({ yes, no }: Known): Known => {
+  const small = (k: Keys.Keys): Keys.Keys => {
+    const ends = [k.some.lo, k.some.hi, k.every.lo, k.every.hi].filter((n) => n !== undefined)
+    return Node.postOrder(ends).length > mostNodes ? Keys.unknown : k
+  }
+  return { yes: small(yes), no: small(no) }
+}
+
+const knownOf = (
+  node: Node.Node,
+  region: Region.Region,
+  scope: Scope,
+  get: (node: Node.Node) => Known
+): Known => {
+  if (region.isUnit(node)) {
+    const value = A.valueOf(node)
+    const holds = value === undefined ? scope.unit(node) : value !== 0
+    const [yes, no] = [Keys.when(holds, scope.keys), Keys.when(A.not(holds), scope.keys)]
+    return { yes: { some: yes, every: yes }, no: { some: no, every: no } }
+  }
+  const [x, y, z] = node.operands as readonly [Node.Node, Node.Node, Node.Node]
+  const or = (a: Keys.Keys, b: Keys.Keys): Keys.Keys => Keys.or(a, b, scope.keys)
+  switch (node.op) {
+    case "not":
+      return { yes: get(x).no, no: get(x).yes }
+    case "and":
+      return { yes: Keys.and(get(x).yes, get(y).yes), no: or(get(x).no, get(y).no) }
+    case "or":
+      return { yes: or(get(x).yes, get(y).yes), no: Keys.and(get(x).no, get(y).no) }
+    case "select": {
+      const taken = (side: "yes" | "no"): Keys.Keys =>
+        or(Keys.and(get(x).yes, get(y)[side]), Keys.and(get(x).no, get(z)[side]))
+      return { yes: taken("yes"), no: taken("no") }
+    }
+    case "xor":
+      return unequal(get(x), get(y), or)
+    case "eq":
+    case "ne": {
+      if (x.type.dtype === "bool") {
+        const different = unequal(get(x), get(y), or)
+        return node.op === "ne" ? different : { yes: different.no, no: different.yes }
+      }
+      return integers(node, region, scope, get)
+    }
+    case "lt":
+    case "le":
+    case "gt":
+    case "ge":
+      return integers(node, region, scope, get)
+    default:
+      return { yes: Keys.unknown, no: Keys.unknown }
+  }
+}
+
+const unequal = (a: Known, b: Known, or: (a: Keys.Keys, b: Keys.Keys) => Keys.Keys): Known => ({
+  yes: or(Keys.and(a.yes, b.no), Keys.and(a.no, b.yes)),
+  no: or(Keys.and(a.yes, b.yes), Keys.and(a.no, b.no))
+})
+
+const integers = (
+  node: Node.Node,
+  region: Region.Region,
+  scope: Scope,
+  get: (node: Node.Node) => Known
+): Known => {
+  const [x, y] = node.operands as readonly [Node.Node, Node.Node]
+  if (x.type.dtype !== "i32") return { yes: Keys.unknown, no: Keys.unknown }
+  const difference = Linear.minus(region.linear(x), region.linear(y))
+  const opposite = Linear.scale(difference, -1)
+  const below = (d: Linear.Linear, by: number): Keys.Keys =>
+    atMostZero(Linear.plus(d, Linear.constant(by)), scope, get)
+  const [le, ge] = [below(difference, 0), below(opposite, 0)]
+  const [lt, gt] = [below(difference, 1), below(opposite, 1)]
+  const equal: Known = { yes: Keys.and(le, ge), no: Keys.or(lt, gt, scope.keys) }
+  const table: { readonly [op: string]: Known } = {
+    lt: { yes: lt, no: ge },
+    le: { yes: le, no: gt },
+    gt: { yes: gt, no: le },
+    ge: { yes: ge, no: lt },
+    eq: equal,
+    ne: { yes: equal.no, no: equal.yes }
+  }
+  return table[node.op] as Known
+}
