@@ -136,6 +136,10 @@ export const steps = (
       Size.evaluate((program.kernels[s.kernel] as Kernel).workgroups, bindings) > 0
   )
 
+/** Slots that some of these steps write or read: what a call needs of intermediate memory. */
+export const slotsOf = (running: ReadonlyArray<Step>): ReadonlySet<number> =>
+  new Set(running.flatMap((s) => s.buffers.flatMap((b) => (b._tag === "slot" ? [b.index] : []))))
+
 /** Arguments of `dispatchWorkgroups` for a linear count; x * y may exceed it by less than x. */
 export const dispatchSize = (count: number, limits: Limits): readonly [x: number, y: number] => {
   const most = limits.maxComputeWorkgroupsPerDimension

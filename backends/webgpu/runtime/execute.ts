@@ -20,9 +20,11 @@ export interface Loaded {
 interface Bound {
   readonly inputs: ReadonlyArray<GPUBuffer>
   readonly outputs: ReadonlyArray<GPUBuffer>
-  readonly slots: ReadonlyArray<GPUBuffer>
+  /** Those that the steps of this call use. */
+  readonly slots: ReadonlyMap<number, GPUBuffer>
   readonly lengths: GPUBuffer
   readonly donated: ReadonlySet<number>
+  readonly steps: ReadonlyArray<Program.Step>
 }
 
 /**
@@ -117,19 +119,23 @@ const bindBuffers = (
           `output ${JSON.stringify(port.name)} ${TensorType.print(port.type)}`
         )
   )
-  const slots = program.slots.map((s, i) =>
-    acquire(Size.evaluate(s.bytes, sizes), `intermediate buffer ${i}`)
+  const steps = Program.steps(program, sizes, donated)
+  const slots = new Map(
+    [...Program.slotsOf(steps)].map((i) => {
+      const { bytes } = program.slots[i] as Program.Slot
+      return [i, acquire(Size.evaluate(bytes, sizes), `intermediate buffer ${i}`)] as const
+    })
   )
   const uniform = Program.uniform(program, sizes)
   const lengths = acquire(uniform.byteLength, "the lengths")
   queue.writeBuffer(lengths, 0, uniform)
-  return { inputs, outputs, slots, lengths, donated }
+  return { inputs, outputs, slots, lengths, donated, steps }
 }
 
 /** Encodes the steps of this call into one pass and submits it. */
 const submit = (session: Session, loaded: Loaded, bound: Bound, sizes: Bindings): void => {
   const { program, pipelines, constants } = loaded
-  const steps = Program.steps(program, sizes, bound.donated)
+  const { steps } = bound
   if (steps.length === 0) return
   const resource = ({ _tag, index }: Program.BufferRef): GPUBufferBinding => {
     switch (_tag) {
@@ -138,7 +144,7 @@ const submit = (session: Session, loaded: Loaded, bound: Bound, sizes: Bindings)
       case "output":
         return sized(bound.outputs[index], program.outputs[index]?.bytes)
       case "slot":
-        return sized(bound.slots[index], program.slots[index]?.bytes)
+        return sized(bound.slots.get(index), program.slots[index]?.bytes)
       case "constant":
         return { buffer: constants[index] as GPUBuffer }
     }
