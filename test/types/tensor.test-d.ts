@@ -95,7 +95,10 @@ test("matmul contracts", () => {
 })
 
 test("attention as the paper writes it keeps its type", () => {
-  const scores = Tensor.matmul(q, Tensor.transpose(Tensor.repeatHeads(k, 4))).pipe(Tensor.mul(0.125), Tensor.softmax(-1))
+  const scores = Tensor.matmul(q, Tensor.transpose(Tensor.repeatHeads(k, 4))).pipe(
+    Tensor.mul(0.125),
+    Tensor.softmax(-1)
+  )
   expectTypeOf(scores).toEqualTypeOf<T<"f16", readonly ["B", 32, "T", "S"]>>()
 })
 
@@ -132,7 +135,9 @@ test("axes move", () => {
 test("reshape counts where it can", () => {
   expectTypeOf(Tensor.reshape(x, [6])).toEqualTypeOf<T<"f32", readonly [6]>>()
   expectTypeOf(Tensor.reshape(x, [3, -1])).toEqualTypeOf<T<"f32", readonly [3, Tensor.Size]>>()
-  expectTypeOf(Tensor.reshape(q, ["B", 8, 4, "T", 64])).toEqualTypeOf<T<"f16", readonly ["B", 8, 4, "T", 64]>>()
+  expectTypeOf(Tensor.reshape(q, ["B", 8, 4, "T", 64])).toEqualTypeOf<
+    T<"f16", readonly ["B", 8, 4, "T", 64]>
+  >()
   expectTypeOf(Tensor.reshape(q, ["B*T", 2048])).toEqualTypeOf<T<"f16", readonly [Tensor.Size, 2048]>>()
   expectTypeOf(Tensor.reshape(ranked, [8])).toEqualTypeOf<T<"f32", readonly [8]>>()
   expectTypeOf(Tensor.reshape(big, [118358016])).toEqualTypeOf<T<"f32", readonly [118358016]>>()
