@@ -212,6 +212,7 @@ const prefills = {
     [32, 16, 128],
     [32, 16, 64],
     [16, 16, 64],
+    [32, 8, 64],
     [16, 8, 64],
     [8, 8, 64],
     [8, 4, 32],
@@ -219,22 +220,32 @@ const prefills = {
   ]
 } as const
 
+const decodes = {
+  cpu: { threads: [16, 32, 64], rows: 4, keysPerSplit: 256, maxSplits: 8 },
+  gpu: { threads: [64, 32, 128], rows: 8, keysPerSplit: 64, maxSplits: 64 }
+} as const
+
+/** Decode variants keep all packed rows in registers: beyond this many, prefill is the better kernel. */
+const mostDecodeRows = 16
+
 /** A schedule that the device can run, the best known first. Every device of WebGPU's least limits can run one for any head size. */
 export const choose = (limits: Limits, D: number, E: number, group?: number): Flash => {
-  const cpu = limits.kind === "cpu"
-  const least = group ?? 1
+  const tiles = limits.kind === "cpu" ? "registers" : "workgroup"
+  const { rows: wanted, keysPerSplit, maxSplits, threads: counts } = decodes[limits.kind]
+  const fits = (schedule: Flash): boolean => legal(schedule, limits, D, E, "f32", group)
+  const without = { threads: counts[0], keysPerSplit, maxSplits }
   for (const [rows, keys, threads] of prefills[limits.kind]) {
-    for (const decodeRows of [Math.max(least, cpu ? 4 : 8), least, 0]) {
-      const schedule: Flash = {
-        kind: "flash",
-        prefill: { rows, keys, threads, tiles: cpu ? "registers" : "workgroup" },
-        decode: cpu
-          ? { threads: 16, keysPerSplit: 256, maxSplits: 8 }
-          : { threads: 64, keysPerSplit: 64, maxSplits: 64 },
-        decodeRows: decodeRows <= 16 ? decodeRows : 0
+    const prefill = { rows, keys, threads, tiles } as const
+    if (!fits({ kind: "flash", prefill, decode: without, decodeRows: 0 })) continue
+    const least = group ?? 1
+    for (const decodeRows of [Math.max(least, wanted), least]) {
+      for (const count of counts) {
+        const decode = { threads: count, keysPerSplit, maxSplits }
+        const schedule: Flash = { kind: "flash", prefill, decode, decodeRows }
+        if (decodeRows <= mostDecodeRows && fits(schedule)) return schedule
       }
-      if (legal(schedule, limits, D, E, "f32", group)) return schedule
     }
+    return { kind: "flash", prefill, decode: without, decodeRows: 0 }
   }
   throw new Error(`no flash schedule fits head sizes ${D} and ${E}`)
 }

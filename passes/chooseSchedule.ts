@@ -1,5 +1,5 @@
 import * as Dim from "../ir/Dim.ts"
-import { legal } from "../ir/flashBudget.ts"
+import { choose, legal } from "../ir/flashBudget.ts"
 import type { Limits } from "../ir/Limits.ts"
 import type { Node, NodeOf } from "../ir/Node.ts"
 import type * as Schedule from "../ir/Schedule.ts"
@@ -94,56 +94,13 @@ const forMatmul = (dot: NodeOf<"dot">, limits: Limits): Schedule.Matmul => {
   return { kind: "matmul", rows, columns, depth, threadRows: 4, threadColumns: 4 }
 }
 
-/** Prefill tiles from the most wanted on; the first that fits the device is taken. */
-const prefills = (limits: Limits): ReadonlyArray<Schedule.FlashPrefill> => {
-  const software = limits.kind === "cpu"
-  const tiles = software ? ("registers" as const) : ("workgroup" as const)
-  const sizes = software
-    ? [
-        [16, 16],
-        [16, 8],
-        [8, 8],
-        [4, 8],
-        [4, 4]
-      ]
-    : [
-        [32, 32],
-        [32, 16],
-        [16, 16],
-        [32, 8],
-        [16, 8],
-        [8, 8],
-        [4, 8],
-        [4, 4]
-      ]
-  const threads = software ? [16, 8, 4] : [128, 64, 32, 16]
-  return sizes.flatMap(([rows, keys]) =>
-    threads.map((count) => ({ rows: rows as number, keys: keys as number, threads: count, tiles }))
-  )
-}
-
-const decodes = (limits: Limits): ReadonlyArray<Schedule.FlashDecode> =>
-  limits.kind === "cpu"
-    ? [16, 32, 64].map((threads) => ({ threads, keysPerSplit: 256, maxSplits: 8 }))
-    : [64, 128, 32].map((threads) => ({ threads, keysPerSplit: 64, maxSplits: 64 }))
-
+/** The tiles of attention are worked out next to their budget; what no device can run gets none. */
 const forAttention = (flash: NodeOf<"flash_attention">, limits: Limits): Schedule.Flash | undefined => {
   const [q, k, v] = flash.operands as readonly [Node, Node, Node]
   const size = (x: Node, axis: number): number | undefined => Dim.value(x.type.shape[axis] as Dim.Dim)
   const [D, E, heads, keyHeads] = [size(q, 3), size(v, 3), size(q, 1), size(k, 1)]
-  if (D === undefined || E === undefined) return undefined
+  if (D === undefined || E === undefined || D > 256 || E > 256 || q.type.dtype === "f64") return undefined
   const group = heads === undefined || keyHeads === undefined || keyHeads === 0 ? undefined : heads / keyHeads
-  const fits = (s: Schedule.Flash): boolean => legal(s, limits, D, E, q.type.dtype, group)
-  const without = { threads: 1, keysPerSplit: 1, maxSplits: 1 }
-  const prefill = prefills(limits).find((p) =>
-    fits({ kind: "flash", prefill: p, decode: without, decodeRows: 0 })
-  )
-  if (prefill === undefined) return undefined
-  for (const decodeRows of [32, 16, 8, 4]) {
-    for (const decode of decodes(limits)) {
-      const schedule: Schedule.Flash = { kind: "flash", prefill, decode, decodeRows }
-      if (fits(schedule)) return schedule
-    }
-  }
-  return { kind: "flash", prefill, decode: without, decodeRows: 0 }
+  const schedule = choose(limits, D, E, group)
+  return legal(schedule, limits, D, E, q.type.dtype, group) ? schedule : undefined
 }
