@@ -1,0 +1,66 @@
+import { test } from "vitest"
+import { agree } from "../../support/agree.ts"
+import { causal, flashText, schedulesOf, small, smallDecode, smallStaged } from "../../support/flashText.ts"
+
+const variants = [
+  ["registers", small],
+  ["workgroup", smallStaged],
+  ["decode", smallDecode]
+] as const
+
+const run = (text: string, sizes: { readonly [s: string]: number }, schedule: (typeof variants)[number][1]) =>
+  agree(text, sizes, { kind: "cpu", schedules: schedulesOf(schedule) })
+
+for (const [name, schedule] of variants) {
+  test(`lengths around tiles, ${name}`, async () => {
+    const text = flashText({ outputs: ["result", "lse"] })
+    for (const T of [0, 1, 2, 4, 5]) for (const S of [0, 1, 3, 4, 5, 13]) await run(text, { T, S }, schedule)
+  })
+
+  test(`lengths around tiles, causal, ${name}`, async () => {
+    const text = flashText({ ...causal, heads: [4, 2] })
+    for (const T of [1, 2, 3, 4, 7]) for (const S of [0, 1, 4, 7]) await run(text, { T, S }, schedule)
+  })
+
+  test(`head sizes, ${name}`, async () => {
+    for (const head of [
+      [1, 1],
+      [3, 3],
+      [4, 9],
+      [10, 3],
+      [20, 4]
+    ] as const) {
+      await run(flashText({ ...causal, head }), { T: 4, S: 7 }, schedule)
+    }
+  })
+
+  test(`groups of heads, ${name}`, async () => {
+    for (const heads of [
+      [2, 1],
+      [3, 1],
+      [8, 2],
+      [8, 1]
+    ] as const) {
+      for (const T of [1, 3])
+        await run(flashText({ ...causal, heads, sizes: [2, "T", "S"] }), { T, S: 5 }, schedule)
+    }
+  })
+}
+
+test("batch, heads and lengths may all be symbols", async () => {
+  const text = flashText({ heads: ["3*H", "H"], sizes: ["B", "T", "S"] })
+  await run(text, { B: 2, H: 2, T: 3, S: 5 }, small)
+  await run(text, { B: 1, H: 1, T: 1, S: 6 }, smallDecode)
+})
+
+test("the head sizes of models, on the schedules that are chosen", async () => {
+  for (const [D, T, S] of [
+    [64, 18, 19],
+    [80, 5, 17],
+    [128, 17, 5]
+  ] as const) {
+    await agree(flashText({ ...causal, heads: [4, 1], head: [D, D] }), { T, S }, { kind: "cpu" })
+  }
+  await agree(flashText({ head: [192, 256] }), { T: 3, S: 9 }, { kind: "cpu" })
+  await agree(flashText({ ...causal, heads: [4, 1], head: [64, 64] }), { T: 17, S: 33 }, { kind: "gpu" })
+})

@@ -1,0 +1,152 @@
+import type * as Graph from "../../ir/Graph.ts"
+import type { Node } from "../../ir/Node.ts"
+import type { Flash, Schedule, Schedules } from "../../ir/Schedule.ts"
+
+/** An attention program as text, from the parts that a test wants to vary. Sizes are numbers or symbols. */
+export interface Attention {
+  readonly heads?: readonly [query: number | string, key: number | string]
+  readonly sizes?: readonly [batch: number | string, queries: number | string, keys: number | string]
+  /** Head size and value head size. */
+  readonly head?: readonly [number, number]
+  readonly dtype?: string
+  readonly resultDtype?: string
+  /** Types of captured tensors by name; a region reads them as `%name`. */
+  readonly captures?: { readonly [name: string]: string }
+  /** Lines of a region over %logit, %b, %h, %i, %j (or %first, %last) and the captures. The last line is the value. */
+  readonly score?: ReadonlyArray<string>
+  readonly mask?: ReadonlyArray<string>
+  readonly sink?: ReadonlyArray<string>
+  readonly probability?: ReadonlyArray<string>
+  /** Ends with %lo, %hi, %fullLo, %fullHi defined. */
+  readonly range?: ReadonlyArray<string>
+  readonly fill?: string
+  readonly outputs?: ReadonlyArray<"result" | "lse">
+}
+
+const name = (line: string): string => (/^%\w+/.exec(line.trim()) as RegExpExecArray)[0]
+
+export const flashText = (a: Attention): string => {
+  const [Hq, Hkv] = a.heads ?? [2, 2]
+  const [B, T, S] = a.sizes ?? [1, "T", "S"]
+  const [D, E] = a.head ?? [8, 8]
+  const dtype = a.dtype ?? "f32"
+  const captures = Object.entries(a.captures ?? {})
+  const input = (as: string, type: string): string => `    %${as}: ${type} = input {name = "${as}"}`
+  const region = (
+    as: string,
+    parameters: ReadonlyArray<readonly [string, string]>,
+    lines: ReadonlyArray<string> | undefined,
+    result?: string
+  ): ReadonlyArray<string> => {
+    if (lines === undefined) return []
+    const returned = result ?? name(lines.at(-1) as string)
+    return [
+      `  ${as} = {`,
+      ...[...parameters, ...captures].map(([p, type]) => input(p, type)),
+      ...lines.map((l) => `    ${l}`),
+      `    return ${returned}`,
+      "  },"
+    ]
+  }
+  const index = (...names: ReadonlyArray<string>) => names.map((n) => [n, "i32[]"] as const)
+  const real = ["logit", "f32[]"] as const
+  const bounds = `"lo": %lo, "hi": %hi, "fullLo": %fullLo, "fullHi": %fullHi`
+  const node = (output: "result" | "lse"): ReadonlyArray<string> => {
+    const type =
+      output === "result" ? `${a.resultDtype ?? dtype}[${B}, ${Hq}, ${T}, ${E}]` : `f32[${B}, ${Hq}, ${T}]`
+    return [
+      `%${output}: ${type} = flash_attention ${["q", "k", "v", ...captures.map(([n]) => n)].map((n) => `%${n}`).join(", ")} {`,
+      ...region("score", [real, ...index("b", "h", "i", "j")], a.score ?? scaled),
+      ...region("mask", index("b", "h", "i", "j"), a.mask),
+      ...region("sink", index("b", "h", "i"), a.sink),
+      ...region("probability", index("b", "h", "i", "j"), a.probability),
+      ...region("range", index("b", "h", "first", "last"), a.range, bounds),
+      `  fill = ${a.fill ?? "-inf"},`,
+      `  output = "${output}"`,
+      "}"
+    ]
+  }
+  const outputs = a.outputs ?? ["result"]
+  return [
+    "graph {",
+    `%q: ${dtype}[${B}, ${Hq}, ${T}, ${D}] = input {name = "q"}`,
+    `%k: ${dtype}[${B}, ${Hkv}, ${S}, ${D}] = input {name = "k"}`,
+    `%v: ${dtype}[${B}, ${Hkv}, ${S}, ${E}] = input {name = "v"}`,
+    ...captures.map(([n, type]) => `%${n}: ${type} = input {name = "${n}"}`),
+    ...outputs.flatMap(node),
+    `return ${outputs.map((o) => `"${o}": %${o}`).join(", ")}`,
+    "}"
+  ].join("\n")
+}
+
+/** logit * 0.25 */
+export const scaled: ReadonlyArray<string> = [
+  "%scale: f32[] = constant {values = [0.25]}",
+  "%scaled: f32[] = mul %logit, %scale"
+]
+
+const one = "%one: i32[] = constant {values = [1]}"
+const zero = "%zero: i32[] = constant {values = [0]}"
+
+/** j <= i, with its range. */
+export const causal = {
+  mask: ["%seen: bool[] = le %j, %i"],
+  range: [
+    one,
+    "%lo: i32[] = constant {values = [0]}",
+    "%hi: i32[] = add %last, %one",
+    `%fullLo: i32[] = constant {values = [0]}`,
+    "%fullHi: i32[] = add %first, %one"
+  ]
+} satisfies Attention
+
+/** i - width < j <= i, with its range. */
+export const window = (width: number) =>
+  ({
+    mask: [
+      `%width: i32[] = constant {values = [${width}]}`,
+      "%past: bool[] = le %j, %i",
+      "%start: i32[] = sub %i, %width",
+      "%near: bool[] = gt %j, %start",
+      "%seen: bool[] = and %past, %near"
+    ],
+    range: [
+      one,
+      `%back: i32[] = constant {values = [${width - 1}]}`,
+      "%lo: i32[] = sub %first, %back",
+      "%hi: i32[] = add %last, %one",
+      "%fullLo: i32[] = sub %last, %back",
+      "%fullHi: i32[] = add %first, %one"
+    ]
+  }) satisfies Attention
+
+/** A range that knows nothing: all keys may be visible, none is certain. */
+export const anyKey: ReadonlyArray<string> = [
+  "%lo: i32[] = constant {values = [0]}",
+  "%hi: i32[] = dim {value = S}",
+  "%fullLo: i32[] = constant {values = [0]}",
+  `%fullHi: i32[] = constant {values = [0]}`
+]
+
+/** Small tiles, so that few keys and rows already make several of them, and pipelines compile quickly. */
+export const small: Flash = {
+  kind: "flash",
+  prefill: { rows: 4, keys: 4, threads: 2, tiles: "registers" },
+  decode: { threads: 4, keysPerSplit: 4, maxSplits: 3 },
+  decodeRows: 0
+}
+
+export const smallStaged: Flash = { ...small, prefill: { rows: 8, keys: 4, threads: 8, tiles: "workgroup" } }
+
+/** Runs everything with the decode variant. */
+export const smallDecode: Flash = { ...small, decodeRows: 8 }
+
+/** One schedule for all attention nodes of a graph. */
+export const schedulesOf =
+  (schedule: Flash) =>
+  (graph: Graph.Graph): Schedules =>
+    new Map<Node, Schedule>(
+      graph.nodes.filter((n) => n.op === "flash_attention").map((n) => [n, schedule] as const)
+    )
+
+export { zero }
