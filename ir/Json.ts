@@ -238,6 +238,7 @@ const graph = (json: GraphJson, path: string, depth: number): Graph.Graph => {
     }
     inputs.set(own.attrs.name, own)
   }
+  if (json.outputs.length === 0) throw refuse(`${path}.outputs`, "a graph returns at least one value")
   const names = new Set<string>()
   const outputs = json.outputs.map(({ name, node: number }, index) => {
     const here = `${path}.outputs[${index}]`

@@ -257,7 +257,6 @@ const definition = (reader: Reader, scope: Scope): void => {
 
 const results = (reader: Reader, scope: Scope): ReadonlyArray<Graph.Output> => {
   const { cursor } = reader
-  if (cursor.at("}")) return []
   if (cursor.at("%")) {
     const node = operand(reader, scope)
     if (cursor.at(","))
