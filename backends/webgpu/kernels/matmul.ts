@@ -95,6 +95,9 @@ const placeOf = (job: Job, c: Contraction, emitter: Emitter.Emitter, batch: stri
   }
 }
 
+/** Whether a size is known to be a multiple. */
+const divides = (per: number, size: Dim.Dim): boolean => per === 1 || (Dim.value(size) ?? 1) % per === 0
+
 const steps = (n: number): ReadonlyArray<number> => Array.from({ length: n }, (_, i) => i)
 
 const scheduleOf = (job: Job, c: Contraction): Matmul => {
@@ -102,12 +105,12 @@ const scheduleOf = (job: Job, c: Contraction): Matmul => {
   const [rows, columns] = [Dim.value(Shape.size(c.rows)) ?? 64, Dim.value(Shape.size(c.columns)) ?? 64]
   const threadRows = Math.max(1, Math.min(4, rows))
   const threadColumns = Math.max(1, Math.min(4, columns))
-  // 64 threads; a matrix with few rows gets wide tiles.
+  // 64 threads, or 16 to 32 where there are few rows.
   const down = Math.min(8, 2 ** Math.ceil(Math.log2(Math.max(1, Math.ceil(rows / threadRows)))))
   return {
     kind: "matmul",
     rows: down * threadRows,
-    columns: (64 / down) * threadColumns,
+    columns: Math.min(64 / down, 16) * threadColumns,
     depth: 16,
     threadRows,
     threadColumns
@@ -125,6 +128,50 @@ const accumulators = (
 
 const multiplyAdd = (emitter: Emitter.Emitter, type: string, sum: string, a: string, b: string): void =>
   emitter.line(type === "f32" ? `${sum} = fma(${a}, ${b}, ${sum});` : `${sum} = ${sum} + ${a} * ${b};`)
+
+interface Span {
+  readonly first: string
+  readonly size: Dim.Dim
+  /** Whether the block certainly lies within the size. */
+  readonly inside: boolean
+}
+
+/**
+ * Stores a thread's block of results. The accumulators are copied to an array first, so that what follows the product is in
+ * the text once and not once for each of them: compilers take long over repeated text.
+ */
+const storeBlock = (
+  place: Place,
+  type: string,
+  sums: ReadonlyArray<ReadonlyArray<string>>,
+  spans: { readonly rows: Span; readonly columns: Span }
+): void => {
+  const { emitter } = place
+  const across = (sums[0] as ReadonlyArray<string>).length
+  const all = sums.flat()
+  const put = (row: string, column: string, value: string): void => {
+    const inside = [
+      ...(spans.rows.inside ? [] : [`${row} < ${emitter.dim(spans.rows.size)}`]),
+      ...(spans.columns.inside ? [] : [`${column} < ${emitter.dim(spans.columns.size)}`])
+    ]
+    const store = () => place.store(row, column, value)
+    if (inside.length === 0) store()
+    else emitter.branch(inside.join(" && "), store)
+  }
+  if (all.length === 1) {
+    put(spans.rows.first, spans.columns.first, emitter.constant(all[0] as string))
+    return
+  }
+  const results = emitter.variable(
+    `array<${type}, ${all.length}>`,
+    `array<${type}, ${all.length}>(${all.join(", ")})`
+  )
+  emitter.loop("0", String(all.length), "1", (item) => {
+    const row = emitter.add(spans.rows.first, emitter.bind(`${item} / ${across}`))
+    const column = emitter.add(spans.columns.first, emitter.bind(`${item} % ${across}`))
+    put(row, column, emitter.constant(`${results}[${item}]`))
+  })
+}
 
 /**
  * For processors that run shaders in software: each thread computes a few rows and columns straight from storage. Barriers
@@ -154,35 +201,26 @@ const fromRegisters = (job: Job, c: Contraction): Lowered => {
   const lines = (first: string, size: Dim.Dim, per: number) =>
     steps(per).map((i) => {
       const index = emitter.add(emitter.mul(first, String(per)), String(i))
-      const always = per === 1 || (Dim.value(size) ?? 1) % per === 0
-      return {
-        index,
-        always,
-        clamped: always ? index : emitter.bind(`min(${index}, ${emitter.dim(size)} - 1)`)
-      }
+      return divides(per, size) ? index : emitter.bind(`min(${index}, ${emitter.dim(size)} - 1)`)
     })
   const own = { rows: lines(tileRow, rows, threadRows), columns: lines(tileColumn, columns, threadColumns) }
   const sums = accumulators(emitter, type, threadRows, threadColumns)
   emitter.loop("0", emitter.dim(depth), "1", (k) => {
-    const a = own.rows.map((r) => place.lhs(r.clamped, k))
-    const b = own.columns.map((col) => place.rhs(k, col.clamped))
+    const a = own.rows.map((r) => place.lhs(r, k))
+    const b = own.columns.map((col) => place.rhs(k, col))
     a.forEach((x, i) => {
       b.forEach((y, j) => {
         multiplyAdd(emitter, type, (sums[i] as ReadonlyArray<string>)[j] as string, x, y)
       })
     })
   })
-  own.rows.forEach((r, i) => {
-    own.columns.forEach((col, j) => {
-      const put = () =>
-        place.store(r.index, col.index, emitter.constant((sums[i] as ReadonlyArray<string>)[j] as string))
-      const inside = [
-        ...(r.always ? [] : [`${r.index} < ${emitter.dim(rows)}`]),
-        ...(col.always ? [] : [`${col.index} < ${emitter.dim(columns)}`])
-      ]
-      if (inside.length === 0) put()
-      else emitter.branch(inside.join(" && "), put)
-    })
+  storeBlock(place, type, sums, {
+    rows: { first: emitter.mul(tileRow, String(threadRows)), size: rows, inside: divides(threadRows, rows) },
+    columns: {
+      first: emitter.mul(tileColumn, String(threadColumns)),
+      size: columns,
+      inside: divides(threadColumns, columns)
+    }
   })
   return module.finish({
     name: "matmul",
@@ -232,20 +270,14 @@ const fromTiles = (job: Job, c: Contraction): Lowered => {
     along: "depth" | "free",
     read: (free: string, k: string) => { readonly value: () => string; readonly inside: string }
   ): void => {
-    const total = size * step
-    for (const round of steps(Math.ceil(total / threads))) {
-      const item = emitter.add(lane, String(round * threads))
+    emitter.loop(lane, String(size * step), String(threads), (item) => {
       const inner = along === "depth" ? step : size
       const [slow, fast] = [emitter.bind(`${item} / ${inner}`), emitter.bind(`${item} % ${inner}`)]
       const [free, k] = along === "depth" ? [slow, fast] : [fast, slow]
       const { value, inside } = read(free, k)
-      const put = () => {
-        const element = value()
-        emitter.line(`${array}[${k} * ${width} + ${free}] = select(${type}(0), ${element}, ${inside});`)
-      }
-      if ((round + 1) * threads <= total) put()
-      else emitter.branch(`${item} < ${total}`, put)
-    }
+      const element = value()
+      emitter.line(`${array}[${k} * ${width} + ${free}] = select(${type}(0), ${element}, ${inside});`)
+    })
   }
 
   const sums = accumulators(emitter, type, threadRows, threadColumns)
@@ -280,14 +312,13 @@ const fromTiles = (job: Job, c: Contraction): Lowered => {
     })
     emitter.line("workgroupBarrier();")
   })
-  steps(threadRows).forEach((i) => {
-    steps(threadColumns).forEach((j) => {
-      const row = emitter.add(emitter.add(firstRow, threadRow), String(i))
-      const column = emitter.add(emitter.add(firstColumn, threadColumn), String(j))
-      emitter.branch(`${row} < ${emitter.dim(rows)} && ${column} < ${emitter.dim(columns)}`, () =>
-        place.store(row, column, emitter.constant((sums[i] as ReadonlyArray<string>)[j] as string))
-      )
-    })
+  storeBlock(place, type, sums, {
+    rows: { first: emitter.add(firstRow, threadRow), size: rows, inside: divides(schedule.rows, rows) },
+    columns: {
+      first: emitter.add(firstColumn, threadColumn),
+      size: columns,
+      inside: divides(schedule.columns, columns)
+    }
   })
   return module.finish({
     name: "matmul",

@@ -111,10 +111,8 @@ const statistics = (
     (total, column) => `max(${total}, ${row.element(column)})`,
     (a, b) => `max(${a}, ${b})`
   )
-  const weight = (column: string): string => {
-    const x = row.element(column)
-    return emitter.bind(`select(exp(${x} - ${max}), 0.0, ${x} < ${least})`)
-  }
+  const exp = emitter.module.helper("exp_f32")
+  const weight = (column: string): string => emitter.bind(`${exp}(${row.element(column)} - ${max})`)
   return { max, weight, sum: sumOf(row, weight) }
 }
 

@@ -12,6 +12,8 @@ export type HelperName =
   | "nan_bits"
   | "inf_bits"
   | "exp_f32"
+  | "exp2_f32"
+  | "log_f32"
   | "tanh_f32"
   | "sigmoid_f32"
   | "erf_f32"
@@ -42,8 +44,23 @@ export const helpers: { readonly [K in HelperName]: Helper } = {
   inf_bits: {
     text: "fn inf_bits(x: f32) -> bool { return (bitcast<u32>(x) & 0x7fffffffu) == 0x7f800000u; }"
   },
-  // Below -104 the result rounds to 0; what the builtin makes of -inf does not matter.
-  exp_f32: { text: "fn exp_f32(x: f32) -> f32 { return select(exp(x), 0.0, x < -104.0); }" },
+  // Below -104 the result rounds to 0. What the builtins make of -inf and of NaN differs from device to device.
+  exp_f32: {
+    text: "fn exp_f32(x: f32) -> f32 { return select(select(exp(x), 0.0, x < -104.0), x, nan_bits(x)); }",
+    uses: ["nan_bits"]
+  },
+  exp2_f32: {
+    text: "fn exp2_f32(x: f32) -> f32 { return select(select(exp2(x), 0.0, x < -150.0), x, nan_bits(x)); }",
+    uses: ["nan_bits"]
+  },
+  // The builtin is undefined at 0 and below; the quotient and the root give -inf and NaN without spelling them.
+  log_f32: {
+    text: `fn log_f32(x: f32) -> f32 {
+  let r = select(select(log(x), -1.0 / abs(x), x == 0.0), sqrt(x), x < 0.0);
+  return select(r, x, nan_bits(x));
+}`,
+    uses: ["nan_bits"]
+  },
   // Cephes tanhf: an odd polynomial near 0, where the quotient of exponentials loses digits.
   tanh_f32: {
     text: `fn tanh_f32(x: f32) -> f32 {
@@ -84,18 +101,20 @@ export const helpers: { readonly [K in HelperName]: Helper } = {
 }`,
     uses: ["nan_bits"]
   },
-  // Reduction by π/2 in three parts (Cody & Waite), then the Cephes polynomials; the builtins promise 2^-11 only. Good to |x| of 10^5.
+  // Reduction by π/2 in three parts (Cody & Waite), then the Cephes polynomials; the builtins promise 2^-11 only. Good to |x| of 10^5; beyond, a number from -1 to 1.
   quadrant: {
     text: `fn quadrant(x: f32, turn: i32) -> f32 {
   let k = round(x * 0.63661977236758134);
-  let r = fma(-k, 7.5497899548918821e-8, fma(-k, 4.837512969970703125e-4, fma(-k, 1.5703125, x)));
+  let d = fma(-k, 7.5497899548918821e-8, fma(-k, 4.837512969970703125e-4, fma(-k, 1.5703125, x)));
+  let r = select(clamp(d, -0.8, 0.8), d, nan_bits(d));
   let q = (i32(k) + turn) & 3;
   let z = r * r;
   let s = fma(fma(fma(-1.9515295891e-4, z, 8.3321608736e-3), z, -1.6666654611e-1) * z, r, r);
   let c = fma(fma(fma(2.443315711809948e-5, z, -1.388731625493765e-3), z, 4.166664568298827e-2) * z, z, fma(-0.5, z, 1.0));
   let v = select(s, c, (q & 1) == 1);
   return select(v, -v, q >= 2);
-}`
+}`,
+    uses: ["nan_bits"]
   },
   sin_f32: { text: "fn sin_f32(x: f32) -> f32 { return quadrant(x, 0); }", uses: ["quadrant"] },
   cos_f32: { text: "fn cos_f32(x: f32) -> f32 { return quadrant(x, 1); }", uses: ["quadrant"] },

@@ -1,4 +1,4 @@
-import type { DType } from "../../../ir/DType.ts"
+import { type DType, maxFinite } from "../../../ir/DType.ts"
 import type { OpName } from "../../../ir/ops.ts"
 import { UnsupportedByDevice } from "../../errors.ts"
 import type { Module } from "./Module.ts"
@@ -128,8 +128,8 @@ export const scalar: { readonly [K in ScalarOp]: Emit } = {
   ceil: builtin("ceil"),
   round: builtin("round"),
   exp: call("exp_f32"),
-  exp2: builtin("exp2"),
-  log: builtin("log"),
+  exp2: call("exp2_f32"),
+  log: call("log_f32"),
   sqrt: builtin("sqrt"),
   rsqrt: builtin("inverseSqrt"),
   sin: call("sin_f32"),
@@ -171,7 +171,7 @@ export const cast = ({ module, from, to }: Context, x: string): string => {
     return source === "bool"
       ? x
       : source === "f32"
-        ? `(${x} != 0.0)`
+        ? `((bitcast<u32>(${x}) & 0x7fffffffu) != 0u)`
         : `(${x} != ${source === "i32" ? "0" : "0u"})`
   if (target !== "f32") {
     return source === "f32"
@@ -203,10 +203,10 @@ export const literal = (module: Module, dtype: DType, x: number): string => {
     case "f32": {
       const value = Math.fround(x)
       if (Number.isFinite(value)) {
-        // A short text where it reads back as the same float, so that 0.1 stays 0.1.
-        return shortest(
-          Math.fround(x) === Math.fround(Number(x.toPrecision(9))) ? Number(x.toPrecision(9)) : value
-        )
+        // A short text where it reads back as the same float, so that 0.1 stays 0.1, and is not past the largest one.
+        const short = Number(x.toPrecision(9))
+        const same = Math.fround(short) === value && Math.abs(short) <= maxFinite.f32
+        return shortest(same ? short : value)
       }
       const bits = Number.isNaN(value) ? "0x7fc00000u" : value > 0 ? "0x7f800000u" : "0xff800000u"
       return `bitcast<f32>(${bits} | ${module.opaqueZero()})`

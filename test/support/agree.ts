@@ -1,0 +1,53 @@
+import * as Reference from "../../backends/reference/Reference.ts"
+import type { Graph } from "../../ir/Graph.ts"
+import type { HostArray } from "../../ir/HostArray.ts"
+import type { Schedules } from "../../ir/Schedule.ts"
+import * as Shape from "../../ir/Shape.ts"
+import * as arrays from "./arrays.ts"
+import { graphOf } from "./evaluate.ts"
+import { runGraph } from "./runProgram.ts"
+import { expectOutputs } from "./tolerance.ts"
+
+export interface Options {
+  /** Which kernels: those for GPUs or those for software devices. Both, unless given; all of them run anywhere. */
+  readonly kind?: "gpu" | "cpu"
+  readonly data?: arrays.Kind
+  readonly inputs?: ReadonlyArray<HostArray>
+  readonly schedules?: (graph: Graph) => Schedules
+}
+
+/** Runs a text, or a graph, on the software GPU and on the reference and compares within the graph's tolerance. */
+export const agree = async (
+  program: string | Graph,
+  sizes: { readonly [symbol: string]: number } = {},
+  options: Options = {}
+): Promise<void> => {
+  const graph = typeof program === "string" ? graphOf(program) : program
+  const from = arrays.random(7)
+  const inputs =
+    options.inputs ??
+    graph.inputs.map((i) =>
+      arrays.array(from, i.type.dtype, Shape.evaluate(i.type.shape, sizes), options.data)
+    )
+  const expected = Reference.evaluate(graph, inputs, sizes, { precision: "f64" })
+  for (const kind of options.kind === undefined ? (["cpu", "gpu"] as const) : [options.kind]) {
+    const actual = await runGraph(graph, inputs, sizes, kind, options.schedules?.(graph))
+    expectOutputs(graph, sizes, actual, expected, { exponent: 8 })
+  }
+}
+
+/** The line of an input, which the text can call by its name. */
+export const input = (type: string, name = "x"): string => `%${name}: ${type} = input {name = "${name}"}`
+
+/** A graph of lines `name: type = …`; every name is also an output. */
+export const outputsOf = (
+  inputs: ReadonlyArray<string>,
+  lines: ReadonlyArray<readonly [name: string, line: string]>
+): string =>
+  [
+    "graph {",
+    ...inputs,
+    ...lines.map(([name, line]) => `%${name}: ${line}`),
+    `return ${lines.map(([name]) => `"${name}": %${name}`).join(", ")}`,
+    "}"
+  ].join("\n")
