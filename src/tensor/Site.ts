@@ -16,8 +16,22 @@ const home = suffix.test(import.meta.url) ? import.meta.url.replace(suffix, "/")
 
 const own = home === undefined ? [] : ["src/", "ir/", "passes/", "backends/"].map((folder) => home + folder)
 
-/** `at f (file:///a.ts:1:2)`, `at file:///a.ts:1:2` (V8); `f@http://host/a.ts:1:2` (Firefox, Safari). */
-const frame = /(?:^\s*at (?:.*? \()?|@)((?:[a-z][\w+.-]*:\/\/)?[^\s()@]*?):(\d+):(\d+)\)?\s*$/
+/** `at f (file:///a.ts:1:2)`, `at async file:///a.ts:1:2`: V8. */
+const v8Frame = /^\s*at (?:.*? \((.+):(\d+):(\d+)\)|(?:async )?(\S.*):(\d+):(\d+))\s*$/
+
+/** `f@http://host/a.ts:1:2`, `http://host/a.ts:1:2`: Firefox, Safari. */
+const otherFrame = /^(?:.*?@(?=[a-z][\w+.-]*:|\/))?(\S.*):(\d+):(\d+)\s*$/
+
+const frame = (line: string): Location | undefined => {
+  const [, inside, row, column, bare, bareRow, bareColumn] = v8Frame.exec(line) ?? otherFrame.exec(line) ?? []
+  const file = inside ?? bare
+  if (file === undefined || file.includes("<anonymous>")) return undefined
+  return {
+    file: file.replace(/^file:\/\//, ""),
+    line: Number(row ?? bareRow),
+    column: Number(column ?? bareColumn)
+  }
+}
 
 const asUrl = (file: string): string => (file.startsWith("/") ? `file://${file}` : file)
 
@@ -38,11 +52,8 @@ export const fromStack = (
   foreign: (file: string) => boolean = isForeign
 ): Location => {
   for (const line of (typeof stack === "string" ? stack : "").split("\n")) {
-    const match = frame.exec(line)
-    const file = match?.[1]
-    if (match && file && foreign(file)) {
-      return { file: file.replace(/^file:\/\//, ""), line: Number(match[2]), column: Number(match[3]) }
-    }
+    const found = frame(line)
+    if (found !== undefined && foreign(found.file)) return found
   }
   return unknown
 }
