@@ -1,12 +1,18 @@
 import { analyseMask } from "./analyseMask.ts"
+import { canonicalize } from "./canonicalize.ts"
 import { chooseSchedule } from "./chooseSchedule.ts"
 import { fuseAttention } from "./fuseAttention.ts"
 import { fuseElementwise } from "./fuseElementwise.ts"
+import { normalizeMask } from "./normalizeMask.ts"
+import { normalizeSoftmax } from "./normalizeSoftmax.ts"
 import type { Pass } from "./Pass.ts"
 import { planMemory } from "./planMemory.ts"
 
 const all: ReadonlyArray<Pass> = [
   // In the order of the default pipeline.
+  canonicalize,
+  normalizeSoftmax,
+  normalizeMask,
   fuseAttention,
   fuseElementwise,
   analyseMask,

@@ -31,7 +31,9 @@ const alias = (position: Position): Step => ({
   use: ([e]) => ({ element: e as Element.Element })
 })
 
-export const make = (table: Element.Table = Element.table()): Walk => {
+/** `stops` are nodes to load from, whatever they are. */
+export const make = (stops: ReadonlySet<Node.Node> = new Set()): Walk => {
+  const table = Element.table()
   const numbers = new Map<Node.Node, number>()
   const known = new Map<string, Element.Element>()
   const keyOf = ({ node, at }: Position): string => {
@@ -42,6 +44,7 @@ export const make = (table: Element.Table = Element.table()): Walk => {
   const leaf = (node: Node.Node, at: At): Step => ({ element: table.load(node, at) })
 
   const start = ({ node, at }: Position): Step => {
+    if (stops.has(node)) return leaf(node, at)
     const family = Node.specOf(node.op).family
     if (node.op === "constant") {
       const [first] = node.attrs.values

@@ -56,7 +56,7 @@ const sizeOf = (node: Node.Node, axis: number): Dim.Dim => node.type.shape[axis]
 const named = (node: Node.Node): string => `${node.op} of ${TensorType.print(node.type)}`
 
 /** The variables of a contraction of weights (operand `side`) with values. */
-const variablesOf = (node: Node.NodeOf<"dot">, side: 0 | 1) => {
+export const variablesOf = (node: Node.NodeOf<"dot">, side: 0 | 1) => {
   const { lhsBatch, rhsBatch, lhsContract, rhsContract } = node.attrs
   const [weights, values] = [node.operands[side], node.operands[1 - side]] as [Node.Node, Node.Node]
   const own =
