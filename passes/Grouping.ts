@@ -37,6 +37,9 @@ interface Draft {
   readonly operands: Set<Node>
 }
 
+/** Ways by which a kernel may reach a value that it computes anew for each: they multiply from one value to the next. */
+const mostWays = 4
+
 /** Members of one kernel: bounds the size of a shader, which a software device compiles slowly. */
 const mostMembers = 96
 
@@ -217,13 +220,19 @@ export const group = (graph: Graph.Graph, limits: Limits): ReadonlyArray<Kernel>
   const mayJoin = (node: Node, places: ReadonlyMap<Draft, Place>): boolean => {
     const entries = [...places]
     if (!entries.every(([draft]) => fits(draft, node))) return false
-    if (repeats(node, facts)) return entries.every(([, place]) => !place.tiled || foldsIntoTile(node))
+    if (repeats(node, facts)) {
+      return entries.every(
+        ([, place]) =>
+          (!place.tiled || foldsIntoTile(node)) && (node.operands.length < 2 || place.paths.size <= mostWays)
+      )
+    }
     const [draft, place] = entries[0] as [Draft, Place]
     // The target of an in-place update is a buffer.
     if (entries.length > 1 || place.tiled || node.op === "update_slice") return false
     if (traits.isAnchor(node)) return draft.anchor === undefined && place.onto && place.paths.size === 1
     const repeated = place.spread || place.paths.size > 1
     if (repeated && !(traits.isElementwise(node) && traits.isCheap(node))) return false
+    if (place.paths.size > mostWays) return false
     // Where its anchor cannot follow into this kernel, it stays with its anchor instead of being computed per pass here.
     return (place.onto && draft.anchor === undefined) || !endsAnchor(node, facts)
   }

@@ -275,6 +275,25 @@ describe("fuse-elementwise", () => {
     expect(kernelsOf(fuse(graph, { ...portable, maxStorageBuffersPerShaderStage: 16 })).length).toBe(1)
   })
 
+  it("does not compute a value in ever more ways where shifted sums follow each other", () => {
+    const build = Graph.builder()
+    let x: Node.Node = build.add("input", [], { name: "x", type: { dtype: "f32", shape: Shape.from([64]) } })
+    for (let size = 64; size > 24; size--) {
+      const part = (start: number): Node.Node =>
+        build.add("slice", [x], {
+          starts: Shape.from([start]),
+          stops: Shape.from([start + size - 1]),
+          steps: [1]
+        })
+      x = build.add("add", [part(0), part(1)], {})
+    }
+    const graph = Graph.make([{ name: "out", node: x }])
+    const fused = fuse(graph)
+    expect(kernelsOf(fused).length).toBeLessThanOrEqual(20)
+    const inputs = inputsOf(graph, {}, 3)
+    expect(Reference.evaluate(fused, inputs, {})).toEqual(Reference.evaluate(graph, inputs, {}))
+  })
+
   it("ends quickly on a chain of fifty thousand steps, in kernels of bounded size", () => {
     const build = Graph.builder()
     const T = Shape.from(["T"])
