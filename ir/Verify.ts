@@ -69,25 +69,6 @@ const attributes = (node: Node.Node, report: Check["report"]): boolean => {
   return sound
 }
 
-/** The attributes that the text form leaves to the annotation say what the annotation says. */
-const annotation = (node: Node.Node, report: Check["report"]): void => {
-  const values = node.attrs as { readonly [name: string]: unknown }
-  for (const [name, { kind }] of Object.entries(Node.specOf(node.op).attrs)) {
-    const { dtype, shape } = node.type
-    const agrees =
-      kind === "resultType"
-        ? TensorType.equals(values[name] as TensorType.TensorType, node.type)
-        : kind === "resultShape"
-          ? TensorType.equals({ dtype, shape: values[name] as TensorType.TensorType["shape"] }, node.type)
-          : kind !== "resultDType" || values[name] === dtype
-    if (!agrees)
-      report(
-        `the attribute ${name} of ${node.op} is not what its type ${TensorType.print({ dtype, shape })} says`,
-        node
-      )
-  }
-}
-
 /** The type is what the op's rule gives on the types of the operands. */
 const typed = (node: Node.Node, report: Check["report"]): void => {
   const miscount = Node.wrongCount(node.op, node.operands.length)
@@ -98,8 +79,7 @@ const typed = (node: Node.Node, report: Check["report"]): void => {
   try {
     const types = node.operands.map((o) => o.type)
     const { type } = Node.infer(node.op, types, node.attrs)
-    if (TensorType.equals(type, node.type)) annotation(node, report)
-    else
+    if (!TensorType.equals(type, node.type))
       report(
         `the type is ${TensorType.print(node.type)}, but ${node.op} gives ${TensorType.print(type)}`,
         node
