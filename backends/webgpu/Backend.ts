@@ -75,7 +75,7 @@ export const make = (
         })
         return {
           program: Program.print(program),
-          stats: (sizes) => statsOf(plan, program, sizes),
+          stats: (sizes) => statsOf(plan, program, limits, sizes),
           run: (values, sizes, options) =>
             owned(attempt(() => execute(session, { program, pipelines, constants }, values, sizes, options)))
         }

@@ -2,7 +2,7 @@ import * as Dim from "../../../ir/Dim.ts"
 import * as Budget from "../../../ir/flashBudget.ts"
 import type { Limits } from "../../../ir/Limits.ts"
 import type { Node, NodeOf } from "../../../ir/Node.ts"
-import type { Flash } from "../../../ir/Schedule.ts"
+import type { Flash, Schedule } from "../../../ir/Schedule.ts"
 import { UnsupportedByDevice } from "../../errors.ts"
 import type { Job } from "../Job.ts"
 
@@ -38,6 +38,24 @@ const headSize = (d: Dim.Dim, what: string): number => {
   return size
 }
 
+/** The schedule of a node: the one that was chosen for it, or one that fits. */
+export const scheduleOf = (
+  node: NodeOf<"flash_attention">,
+  schedule: Schedule | undefined,
+  limits: Limits
+): Flash => {
+  if (schedule?.kind === "flash") return schedule
+  const [q, k, v] = node.operands as readonly [Node, Node, Node]
+  const size = (x: Node, axis: number): Dim.Dim => x.type.shape[axis] as Dim.Dim
+  const group = Dim.divideExact(size(q, 1), size(k, 1)) as Dim.Dim
+  return Budget.choose(
+    limits,
+    headSize(size(q, 3), "head size"),
+    headSize(size(v, 3), "value head size"),
+    Dim.value(group)
+  )
+}
+
 /** Reads the anchor of a job. Throws `UnsupportedByDevice` for what the kernels cannot do. */
 export const of = (job: Job): Problem => {
   const { anchor, schedule } = job
@@ -57,8 +75,7 @@ export const of = (job: Job): Problem => {
     job,
     node: anchor,
     limits: job.limits,
-    schedule:
-      schedule?.kind === "flash" ? schedule : Budget.choose(job.limits, size, valueSize, Dim.value(group)),
+    schedule: scheduleOf(anchor, schedule, job.limits),
     B,
     Hkv,
     T,
