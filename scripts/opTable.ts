@@ -1,0 +1,60 @@
+/** Writes the table of ops into ir/README.md: `node scripts/opTable.ts`. A test checks that the table is fresh. */
+import { readFileSync, writeFileSync } from "node:fs"
+import { fileURLToPath } from "node:url"
+import * as Attr from "../ir/Attr.ts"
+import * as Node from "../ir/Node.ts"
+import { opNames } from "../ir/ops.ts"
+
+export const readme = fileURLToPath(new URL("../ir/README.md", import.meta.url))
+
+const start = "<!-- ops: written by scripts/opTable.ts -->"
+const end = "<!-- /ops -->"
+
+const attribute = (name: string, { kind, optional }: Attr.Schema[string]): string =>
+  `\`${name}${optional ? "?" : ""}: ${Attr.inAnnotation(kind) ? "annotation" : kind}\``
+
+const facts = (node: Node.AnyOp): string =>
+  Object.entries(node.facts)
+    .map(([fact, value]) => (value === true ? fact : `${fact}: ${value}`))
+    .join(", ")
+
+const cells = (texts: ReadonlyArray<string>): string =>
+  `| ${texts.map((t) => t.replaceAll("|", "\\|")).join(" | ")} |`
+
+/** The ops of one family, each on a line. */
+const family = (name: string, ops: ReadonlyArray<Node.AnyOp>): string =>
+  [
+    `### ${name}`,
+    "",
+    cells(["op", "operands", "attributes", "meaning", "facts"]),
+    cells(["---", "---", "---", "---", "---"]),
+    ...ops.map((op) => {
+      const attributes = Object.entries(op.attrs).map(([attr, schema]) => attribute(attr, schema))
+      return cells([`\`${op.name}\``, op.operands.join(", "), attributes.join(" "), op.summary, facts(op)])
+    })
+  ].join("\n")
+
+/** The table as Markdown, families in the order of `ops`. */
+export const table = (): string => {
+  const specs = opNames.map(Node.specOf)
+  const families = [...new Set(specs.map((op) => op.family))]
+  return families
+    .map((name) =>
+      family(
+        name,
+        specs.filter((op) => op.family === name)
+      )
+    )
+    .join("\n\n")
+}
+
+/** A text with the table between its marks. */
+export const withTable = (text: string): string => {
+  const [from, to] = [text.indexOf(start), text.indexOf(end)]
+  if (from < 0 || to < from) throw new Error(`${readme} lacks the marks ${start} and ${end}`)
+  return `${text.slice(0, from + start.length)}\n\n${table()}\n\n${text.slice(to)}`
+}
+
+if (process.argv[1] === fileURLToPath(import.meta.url)) {
+  writeFileSync(readme, withTable(readFileSync(readme, "utf8")))
+}
