@@ -137,7 +137,21 @@ export interface T5Options {
   readonly bidirectional?: boolean
 }
 
-/** Buckets of T5 (Raffel et al. 2020, arXiv 1910.10683): one for each small distance, logarithmic beyond. */
+/** The bucket of each distance up to the largest, in float32 step by step as the published weights were trained. */
+const t5Table = (sided: number, exact: number, maxDistance: number): ReadonlyArray<number> => {
+  const f = Math.fround
+  const range = Math.log(maxDistance / exact)
+  return Array.from({ length: maxDistance + 1 }, (_, distance) => {
+    if (distance < exact) return distance
+    const steps = f(f(f(Math.log(f(distance / exact))) / range) * (sided - exact))
+    return Math.min(exact + Math.trunc(steps), sided - 1)
+  })
+}
+
+/**
+ * Buckets of T5 (Raffel et al. 2020, arXiv 1910.10683): one for each small distance, logarithmic beyond. They are looked up, since a
+ * logarithm that is off by one bit would put distances at a boundary into the wrong bucket.
+ */
 export const t5Buckets = ({
   buckets = 32,
   maxDistance = 128,
@@ -145,25 +159,25 @@ export const t5Buckets = ({
 }: T5Options = {}): Buckets => {
   const sided = bidirectional ? Math.floor(buckets / 2) : buckets
   const exact = Math.floor(sided / 2)
-  if (!Number.isSafeInteger(buckets) || exact < 1 || !(maxDistance > exact)) {
+  if (
+    !(Number.isSafeInteger(buckets) && exact >= 1 && Number.isSafeInteger(maxDistance) && maxDistance > exact)
+  ) {
     throw Site.attrError(
       "t5Buckets",
-      `${buckets} buckets up to ${maxDistance} are too few`,
-      "use 4 or more buckets, and a larger distance"
+      `${buckets} buckets do not reach to a distance of ${maxDistance}`,
+      "use 4 or more buckets, and a distance beyond half of one side's"
     )
   }
+  const table = t5Table(sided, exact, maxDistance)
   const i32 = (x: Tensor.Tensor): Tensor.Tensor<"i32"> => x as Tensor.Tensor<"i32">
   return (distance) => {
-    const after = bidirectional ? Tensor.mul(Tensor.cast(Tensor.gt(distance, 0), "i32"), sided) : undefined
     const away = i32(bidirectional ? Tensor.abs(distance) : Tensor.neg(Tensor.minimum(distance, 0)))
-    // Clamped from below, so that no logarithm of 0 is taken for distances whose bucket is exact.
-    const far = Tensor.maximum(Tensor.cast(away, "f32"), exact)
-    const steps = Tensor.mul(
-      Tensor.log(Tensor.div(far, exact)),
-      (sided - exact) / Math.log(maxDistance / exact)
+    const bucket = Tensor.take(
+      Tensor.fromValues(table, "i32"),
+      Tensor.minimum(away, maxDistance) as Tensor.Tensor<"i32">,
+      0
     )
-    const logarithmic = Tensor.minimum(Tensor.add(Tensor.cast(steps, "i32"), exact), sided - 1)
-    const bucket = i32(Tensor.where(Tensor.lt(away, exact), away, logarithmic))
-    return after === undefined ? bucket : i32(Tensor.add(bucket, after))
+    if (!bidirectional) return i32(bucket)
+    return i32(Tensor.add(bucket, Tensor.mul(Tensor.cast(Tensor.gt(distance, 0), "i32"), sided)))
   }
 }
