@@ -7,6 +7,7 @@ import { normalizeMask } from "./normalizeMask.ts"
 import { normalizeSoftmax } from "./normalizeSoftmax.ts"
 import type { Pass } from "./Pass.ts"
 import { planMemory } from "./planMemory.ts"
+import { unfuseAttention } from "./unfuseAttention.ts"
 
 const all: ReadonlyArray<Pass> = [
   // In the order of the default pipeline.
@@ -17,7 +18,9 @@ const all: ReadonlyArray<Pass> = [
   fuseElementwise,
   analyseMask,
   chooseSchedule,
-  planMemory
+  planMemory,
+  // Not in the default pipeline.
+  unfuseAttention
 ]
 
 /** Every pass by name. Adding one is its file and a line here. */

@@ -1,5 +1,6 @@
 import { Result } from "effect"
 import * as Dim from "../../ir/Dim.ts"
+import * as DType from "../../ir/DType.ts"
 import type * as Node from "../../ir/Node.ts"
 import * as TensorType from "../../ir/TensorType.ts"
 import * as Basis from "./Basis.ts"
@@ -255,6 +256,9 @@ export const find = (walk: Walk, node: Node.NodeOf<"dot">, side: 0 | 1): Found<A
 
     const { load, keySide } = yield* findContraction(walk, score, v.key, softmax)
     const contraction = load.of as Node.NodeOf<"dot">
+    if (!DType.isFloat(contraction.type.dtype)) {
+      return yield* refuse(`the logits are ${contraction.type.dtype}`, "contract floats", contraction)
+    }
     const inner = operandsAt(contraction, load.at)
     const [lhs, rhs] = contraction.operands as readonly [Node.Node, Node.Node]
     const chains = {

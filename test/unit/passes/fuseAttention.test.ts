@@ -3,6 +3,7 @@ import type * as Dim from "../../../ir/Dim.ts"
 import type { HostArray } from "../../../ir/HostArray.ts"
 import * as Print from "../../../ir/Print.ts"
 import { fuseAttention } from "../../../passes/fuseAttention.ts"
+import { unfuseAttention } from "../../../passes/unfuseAttention.ts"
 import { expectSameValue, isViewOfInput, nodesOf, through } from "../../support/fusing.ts"
 import type { N } from "../../support/spell.ts"
 import * as s from "../../support/spell.ts"
@@ -24,6 +25,9 @@ const fuses = (out: N, at: Dim.Bindings = sizes, inputs?: ReadonlyArray<HostArra
   for (const operand of node.operands.slice(0, 3))
     expect(isViewOfInput(operand), Print.graph(graph)).toBe(true)
   expectSameValue(before, graph, at, inputs)
+  const again = through(graph, unfuseAttention).graph
+  expect(nodesOf(again, "flash_attention")).toEqual([])
+  expectSameValue(before, again, at, inputs)
   return { graph, node }
 }
 

@@ -5,6 +5,7 @@ import { canonicalize } from "../../../passes/canonicalize.ts"
 import { fuseAttention } from "../../../passes/fuseAttention.ts"
 import { normalizeMask } from "../../../passes/normalizeMask.ts"
 import { normalizeSoftmax } from "../../../passes/normalizeSoftmax.ts"
+import { unfuseAttention } from "../../../passes/unfuseAttention.ts"
 import { expectSameValue, isViewOfInput, nodesOf, through } from "../../support/fusing.ts"
 import type { N } from "../../support/spell.ts"
 import * as s from "../../support/spell.ts"
@@ -35,6 +36,7 @@ const fuses = (out: N) => {
   const node = nodesOf(graph, "flash_attention")[0]
   for (const operand of node?.operands.slice(0, 3) ?? []) expect(isViewOfInput(operand)).toBe(true)
   expectSameValue(before, graph, sizes)
+  expectSameValue(before, through(graph, unfuseAttention).graph, sizes)
   return node
 }
 

@@ -1,0 +1,139 @@
+import * as Dim from "../ir/Dim.ts"
+import * as Graph from "../ir/Graph.ts"
+import type * as Node from "../ir/Node.ts"
+import type { OpName } from "../ir/ops.ts"
+import type * as Shape from "../ir/Shape.ts"
+import { type Pass, quiet } from "./Pass.ts"
+
+type Flash = Node.NodeOf<"flash_attention">
+type Add = <K extends OpName>(op: K, operands: ReadonlyArray<Node.Node>, attrs: Node.AttrsOf<K>) => Node.Node
+
+/** An i32 scalar that is a polynomial of lengths. */
+const integer = (add: Add, d: Dim.Dim): Node.Node => {
+  const value = Dim.value(d)
+  return value === undefined
+    ? add("dim", [], { value: d })
+    : add("constant", [], { values: [value], type: { dtype: "i32", shape: [] } })
+}
+
+/** One element for each position, positions being i32 tensors that broadcast: a gather of the flattened tensor. */
+const load = (add: Add, x: Node.Node, positions: ReadonlyArray<Node.Node>): Node.Node => {
+  const { shape } = x.type
+  if (shape.length === 0) return x
+  const zero = integer(add, Dim.zero)
+  const flat = positions.reduce<Node.Node | undefined>((sum, p, axis) => {
+    const size = shape[axis] as Dim.Dim
+    const last = integer(add, Dim.sub(size, Dim.one))
+    const clamped = add("min", [add("max", [p, zero], {}), last], {})
+    return sum === undefined ? clamped : add("add", [add("mul", [sum, integer(add, size)], {}), clamped], {})
+  }, undefined) as Node.Node
+  return add("gather", [add("reshape", [x], { shape: [Dim.product(shape)] }), flat], { axis: 0 })
+}
+
+/** A region as tensor operations: its scalars become tensors that broadcast, its loads become gathers. */
+const inline = (add: Add, region: Graph.Graph, inputs: ReadonlyArray<Node.Node>): Node.Node => {
+  const made = new Map<Node.Node, Node.Node>(
+    region.inputs.map((input, n) => [input as Node.Node, inputs[n] as Node.Node])
+  )
+  for (const node of region.nodes) {
+    if (node.op === "input") continue
+    const operands = node.operands.map((o) => made.get(o) as Node.Node)
+    const [x, ...positions] = operands
+    made.set(
+      node,
+      node.op === "load" && x !== undefined
+        ? load(add, x, positions)
+        : add(node.op, operands, node.attrs as never)
+    )
+  }
+  const [output] = region.outputs
+  return made.get((output as Graph.Output).node) as Node.Node
+}
+
+/** [B, Hkv, S, D] as [B, Hq, S, D], each head as often as query heads share it. */
+const expand = (add: Add, x: Node.Node, heads: Dim.Dim): Node.Node => {
+  const [b, h, s, d] = x.type.shape as readonly [Dim.Dim, Dim.Dim, Dim.Dim, Dim.Dim]
+  const group = Dim.divideExact(heads, h) as Dim.Dim
+  if (Dim.isOne(group)) return x
+  const wide = add("broadcast", [add("reshape", [x], { shape: [b, h, Dim.one, s, d] })], {
+    shape: [b, h, group, s, d]
+  })
+  return add("reshape", [wide], { shape: [b, heads, s, d] })
+}
+
+/** The node by its definition: every step in the accumulator's type, the score matrix as a tensor. */
+const definition = (node: Flash, add: Add): Node.Node => {
+  const [q, k, v, ...captures] = node.operands as readonly [
+    Node.Node,
+    Node.Node,
+    Node.Node,
+    ...Array<Node.Node>
+  ]
+  const { attrs } = node
+  const [B, Hq, T] = q.type.shape as readonly [Dim.Dim, Dim.Dim, Dim.Dim, Dim.Dim]
+  const S = k.type.shape[2] as Dim.Dim
+  const real = q.type.dtype === "f64" ? "f64" : "f32"
+  const cast = (x: Node.Node, dtype: typeof real | typeof attrs.dtype): Node.Node =>
+    x.type.dtype === dtype ? x : add("cast", [x], { dtype })
+  const to = (x: Node.Node, shape: Shape.Shape): Node.Node => add("broadcast", [x], { shape })
+  const index = (size: Dim.Dim, axis: number): Node.Node =>
+    add("reshape", [add("iota", [], { type: { dtype: "i32", shape: [size] } })], {
+      shape: [0, 1, 2, 3].map((a) => (a === axis ? size : Dim.one))
+    })
+  const [b, h, i, j] = [index(B, 0), index(Hq, 1), index(T, 2), index(S, 3)]
+  const rows: Shape.Shape = [B, Hq, T, Dim.one]
+  const all: Shape.Shape = [B, Hq, T, S]
+
+  const logits = add("dot", [cast(q, real), cast(expand(add, k, Hq), real)], {
+    lhsBatch: [0, 1],
+    rhsBatch: [0, 1],
+    lhsContract: [3],
+    rhsContract: [3]
+  })
+  const scored = to(inline(add, attrs.score, [logits, b, h, i, j, ...captures]), all)
+  const fill = add("constant", [], { values: [attrs.fill], type: { dtype: real, shape: [] } })
+  const scores =
+    attrs.mask === undefined
+      ? scored
+      : add("select", [inline(add, attrs.mask, [b, h, i, j, ...captures]), scored, fill], {})
+  const columns =
+    attrs.sink === undefined
+      ? scores
+      : add("concat", [scores, to(inline(add, attrs.sink, [b, h, i, ...captures]), rows)], { axis: 3 })
+  if (attrs.output === "lse") return add("logsumexp", [columns], { axis: 3 })
+  const normalised = add("softmax", [columns], { axis: 3 })
+  const weights =
+    attrs.sink === undefined
+      ? normalised
+      : add("slice", [normalised], { starts: all.map(() => Dim.zero), stops: all, steps: [1, 1, 1, 1] })
+  const factored =
+    attrs.probability === undefined
+      ? weights
+      : add("mul", [weights, inline(add, attrs.probability, [b, h, i, j, ...captures])], {})
+  const result = add("dot", [factored, cast(expand(add, v, Hq), real)], {
+    lhsBatch: [0, 1],
+    rhsBatch: [0, 1],
+    lhsContract: [3],
+    rhsContract: [2]
+  })
+  return cast(result, attrs.dtype)
+}
+
+/** The inverse of fuse-attention, by the node's definition. */
+export const unfuseAttention: Pass = {
+  name: "unfuse-attention",
+  summary:
+    "flash_attention as the contractions and the softmax it stands for, to check it and to compare with it",
+  from: "attention",
+  to: "traced",
+  run: (graph, { count }) =>
+    quiet(
+      Graph.transform(graph, (node, builder) => {
+        if (node.op !== "flash_attention") return node
+        count("definition")
+        const add: Add = (op, operands, attrs) =>
+          builder.add(op, operands, attrs, { at: node.at, label: node.label }) as unknown as Node.Node
+        return definition(node, add)
+      })
+    )
+}
