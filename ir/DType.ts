@@ -27,7 +27,8 @@ export const all = Object.keys(bytes) as ReadonlyArray<DType>
 
 export const isDType = (x: unknown): x is DType => typeof x === "string" && x in bytes
 
-export const isFloat = (d: DType): d is FloatDType => d === "f64" || d === "f32" || d === "f16" || d === "bf16"
+export const isFloat = (d: DType): d is FloatDType =>
+  d === "f64" || d === "f32" || d === "f16" || d === "bf16"
 
 export const isInt = (d: DType): d is IntDType => d === "i32" || d === "u32"
 
@@ -50,7 +51,15 @@ export const maxFinite: { readonly [D in FloatDType]: number } = {
   bf16: (2 - 2 ** -7) * 2 ** 127
 }
 
-const lattice: { readonly [D in DType]: number } = { bool: 0, u32: 1, i32: 2, bf16: 3, f16: 3, f32: 4, f64: 5 }
+const lattice: { readonly [D in DType]: number } = {
+  bool: 0,
+  u32: 1,
+  i32: 2,
+  bf16: 3,
+  f16: 3,
+  f32: 4,
+  f64: 5
+}
 
 /**
  * The common type of two operands: bool < u32 < i32 < {f16, bf16} < f32 < f64, where f16 and bf16 meet at

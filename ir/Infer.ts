@@ -2,12 +2,13 @@ import * as Dim from "./Dim.ts"
 import * as DType from "./DType.ts"
 import { AttrError, DTypeError, ShapeError } from "./errors.ts"
 import type { Inferred } from "./Op.ts"
-import * as Shape from "./Shape.ts"
+import type * as Shape from "./Shape.ts"
 import * as TensorType from "./TensorType.ts"
 
 /** Building blocks of shape rules. Each takes the op's name, so that a message says who refused. */
 
-const listed = (operands: ReadonlyArray<TensorType.TensorType>): string => operands.map(TensorType.print).join(" and ")
+const listed = (operands: ReadonlyArray<TensorType.TensorType>): string =>
+  operands.map(TensorType.print).join(" and ")
 
 export const shapeError = (
   op: string,
@@ -15,7 +16,11 @@ export const shapeError = (
   why: string,
   hint?: string
 ): ShapeError =>
-  new ShapeError({ op, message: `${op}: ${why}, given ${listed(operands)}`, ...(hint === undefined ? {} : { hint }) })
+  new ShapeError({
+    op,
+    message: `${op}: ${why}, given ${listed(operands)}`,
+    ...(hint === undefined ? {} : { hint })
+  })
 
 export const dtypeError = (
   op: string,
@@ -23,7 +28,11 @@ export const dtypeError = (
   why: string,
   hint?: string
 ): DTypeError =>
-  new DTypeError({ op, message: `${op}: ${why}, given ${listed(operands)}`, ...(hint === undefined ? {} : { hint }) })
+  new DTypeError({
+    op,
+    message: `${op}: ${why}, given ${listed(operands)}`,
+    ...(hint === undefined ? {} : { hint })
+  })
 
 export const attrError = (op: string, why: string, hint?: string): AttrError =>
   new AttrError({ op, message: `${op}: ${why}`, ...(hint === undefined ? {} : { hint }) })
@@ -31,13 +40,22 @@ export const attrError = (op: string, why: string, hint?: string): AttrError =>
 /** Requires `axis` in 0..rank-1. Axes in the IR are never negative; `Tensor` normalises what a person writes. */
 export const axis = (op: string, axis: number, rank: number, what = "axis"): number => {
   if (!Number.isInteger(axis) || axis < 0 || axis >= rank) {
-    throw attrError(op, `${what} ${axis} is outside a tensor of rank ${rank}`, `use an axis from 0 to ${rank - 1}`)
+    throw attrError(
+      op,
+      `${what} ${axis} is outside a tensor of rank ${rank}`,
+      `use an axis from 0 to ${rank - 1}`
+    )
   }
   return axis
 }
 
 /** Requires distinct axes, each within the rank. */
-export const axes = (op: string, axes: ReadonlyArray<number>, rank: number, what = "axes"): ReadonlyArray<number> => {
+export const axes = (
+  op: string,
+  axes: ReadonlyArray<number>,
+  rank: number,
+  what = "axes"
+): ReadonlyArray<number> => {
   axes.forEach((a) => axis(op, a, rank, what))
   if (new Set(axes).size !== axes.length) throw attrError(op, `${what} [${axes.join(", ")}] repeat an axis`)
   return axes
@@ -71,7 +89,8 @@ export const atMost = (
 ): void => {
   const difference = Dim.value(Dim.sub(right, left))
   if (difference === undefined) into.push({ left, relation: "<=", right, reason: `${op}: ${reason}` })
-  else if (difference < 0) throw attrError(op, `${reason}, but ${Dim.print(left)} exceeds ${Dim.print(right)}`)
+  else if (difference < 0)
+    throw attrError(op, `${reason}, but ${Dim.print(left)} exceeds ${Dim.print(right)}`)
 }
 
 /**

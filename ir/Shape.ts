@@ -25,7 +25,8 @@ export const size = (shape: Shape): Dim.Dim => Dim.product(shape)
 export const evaluate = (shape: Shape, bindings: Dim.Bindings): ReadonlyArray<number> =>
   shape.map((d) => Dim.evaluate(d, bindings))
 
-export const symbols = (shape: Shape): ReadonlyArray<string> => [...new Set(shape.flatMap(Dim.symbols))].sort()
+export const symbols = (shape: Shape): ReadonlyArray<string> =>
+  [...new Set(shape.flatMap(Dim.symbols))].sort()
 
 /** The sizes as numbers, where every one of them is constant. */
 export const constants = (shape: Shape): ReadonlyArray<number> | undefined => {

@@ -11,6 +11,7 @@ export const make = (dtype: DType, shape: Shape.Shape): TensorType => ({ dtype, 
 
 export const print = (t: TensorType): string => `${t.dtype}${Shape.print(t.shape)}`
 
-export const equals = (a: TensorType, b: TensorType): boolean => a.dtype === b.dtype && Shape.equals(a.shape, b.shape)
+export const equals = (a: TensorType, b: TensorType): boolean =>
+  a.dtype === b.dtype && Shape.equals(a.shape, b.shape)
 
 export const rank = (t: TensorType): number => t.shape.length

@@ -39,7 +39,11 @@ export const lt = comparison("lt", "x < y.", (x, y) => x < y)
 export const le = comparison("le", "x ≤ y.", (x, y) => x <= y)
 export const gt = comparison("gt", "x > y.", (x, y) => x > y)
 export const ge = comparison("ge", "x ≥ y.", (x, y) => x >= y)
-export const isNan = predicate("is_nan", "Whether the element is NaN; a test of its bits on devices.", Number.isNaN)
+export const isNan = predicate(
+  "is_nan",
+  "Whether the element is NaN; a test of its bits on devices.",
+  Number.isNaN
+)
 export const isInf = predicate(
   "is_inf",
   "Whether the element is +inf or -inf; a test of its bits on devices.",
@@ -68,6 +72,6 @@ export const select = Op.define("select", {
     const shape = Infer.broadcast("select", operands, constraints)
     return { type: { dtype: branches.type.dtype, shape }, constraints }
   },
-  scalar: (condition, then, otherwise) => ((condition !== 0 ? then : otherwise) as number),
+  scalar: (condition, then, otherwise) => (condition !== 0 ? then : otherwise) as number,
   facts: { exact: true }
 })

@@ -18,7 +18,8 @@ export const dot = Op.define("dot", {
   attrs: { lhsBatch: Attr.ints, rhsBatch: Attr.ints, lhsContract: Attr.ints, rhsContract: Attr.ints },
   infer: (operands, { lhsBatch, rhsBatch, lhsContract, rhsContract }) => {
     const [lhs, rhs] = operands as readonly [TensorType, TensorType]
-    if (lhs.dtype !== rhs.dtype) throw Infer.dtypeError("dot", operands, "operands must have one dtype", "cast one of them")
+    if (lhs.dtype !== rhs.dtype)
+      throw Infer.dtypeError("dot", operands, "operands must have one dtype", "cast one of them")
     Infer.requireDomain("dot", operands, lhs.dtype, "number")
     Infer.axes("dot", [...lhsBatch, ...lhsContract], lhs.shape.length, "lhs axes")
     Infer.axes("dot", [...rhsBatch, ...rhsContract], rhs.shape.length, "rhs axes")

@@ -54,9 +54,18 @@ const roundHalfEven = (x: number): number => {
 export const neg = unary("neg", "number", "Negation.", (x) => -x, { exact: true })
 export const abs = unary("abs", "number", "Absolute value.", Math.abs, { exact: true })
 export const sign = unary("sign", "number", "-1, 0 or 1.", Math.sign, { exact: true, monotone: true })
-export const floor = unary("floor", "float", "Largest integer not above.", Math.floor, { exact: true, monotone: true })
-export const ceil = unary("ceil", "float", "Smallest integer not below.", Math.ceil, { exact: true, monotone: true })
-export const round = unary("round", "float", "Nearest integer, halves to even.", roundHalfEven, { exact: true, monotone: true })
+export const floor = unary("floor", "float", "Largest integer not above.", Math.floor, {
+  exact: true,
+  monotone: true
+})
+export const ceil = unary("ceil", "float", "Smallest integer not below.", Math.ceil, {
+  exact: true,
+  monotone: true
+})
+export const round = unary("round", "float", "Nearest integer, halves to even.", roundHalfEven, {
+  exact: true,
+  monotone: true
+})
 export const exp = unary("exp", "float", "Natural exponential.", Math.exp, { monotone: true })
 export const exp2 = unary("exp2", "float", "Two to the power of x.", (x) => 2 ** x, { monotone: true })
 export const log = unary("log", "float", "Natural logarithm.", Math.log, { monotone: true })
@@ -66,7 +75,9 @@ export const sin = unary("sin", "float", "Sine of an angle in radians.", Math.si
 export const cos = unary("cos", "float", "Cosine of an angle in radians.", Math.cos)
 export const tanh = unary("tanh", "float", "Hyperbolic tangent.", Math.tanh, { monotone: true })
 export const erf = unary("erf", "float", "Error function.", erfScalar, { monotone: true })
-export const sigmoid = unary("sigmoid", "float", "1 / (1 + exp(-x)).", (x) => 1 / (1 + Math.exp(-x)), { monotone: true })
+export const sigmoid = unary("sigmoid", "float", "1 / (1 + exp(-x)).", (x) => 1 / (1 + Math.exp(-x)), {
+  monotone: true
+})
 export const not = unary("not", "bool", "Logical not.", (x) => (x === 0 ? 1 : 0), { exact: true })
 
 export const add = binary("add", "number", "Sum.", (x, y) => x + y, {
@@ -123,7 +134,8 @@ export const xor = binary("xor", "logic", "Exclusive or; bitwise on integers.", 
 
 export const cast = Op.define("cast", {
   family: "elementwise",
-  summary: "To another dtype: floats round to nearest even, floats to integers truncate and saturate, NaN to 0, bool is != 0.",
+  summary:
+    "To another dtype: floats round to nearest even, floats to integers truncate and saturate, NaN to 0, bool is != 0.",
   example: `%0: f16[T, 4] = input {name = "x"}\n%1: f32[T, 4] = cast %0`,
   operands: ["x"],
   attrs: { dtype: Attr.resultDType },

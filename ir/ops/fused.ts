@@ -26,7 +26,10 @@ export const fused = Op.define("fused", {
   attrs: { body: Attr.region },
   infer: (operands, { body }) => {
     const takes = body.inputs.map((i) => i.type)
-    if (takes.length !== operands.length || !takes.every((t, i) => TensorType.equals(t, operands[i] as TensorType.TensorType))) {
+    if (
+      takes.length !== operands.length ||
+      !takes.every((t, i) => TensorType.equals(t, operands[i] as TensorType.TensorType))
+    ) {
       throw Infer.attrError(
         "fused",
         `the body takes (${takes.map(TensorType.print).join(", ")}) but is given (${operands.map(TensorType.print).join(", ")})`

@@ -1,5 +1,5 @@
 import * as Attr from "../Attr.ts"
-import * as Dim from "../Dim.ts"
+import type * as Dim from "../Dim.ts"
 import * as Infer from "../Infer.ts"
 import * as Op from "../Op.ts"
 import type { Constraint } from "../Shape.ts"
@@ -9,7 +9,8 @@ import type { TensorType } from "../TensorType.ts"
 
 export const gather = Op.define("gather", {
   family: "index",
-  summary: "Slices of x at the given positions of one axis (NumPy take); positions are clamped into the axis.",
+  summary:
+    "Slices of x at the given positions of one axis (NumPy take); positions are clamped into the axis.",
   example: [
     `%0: f32[8, 32] = input {name = "table"}`,
     `%1: i32[T, S] = input {name = "bucket"}`,
@@ -29,7 +30,8 @@ export const gather = Op.define("gather", {
 
 export const load = Op.define("load", {
   family: "index",
-  summary: "One element, at one scalar position for each axis; positions are clamped. What regions read captures with.",
+  summary:
+    "One element, at one scalar position for each axis; positions are clamped. What regions read captures with.",
   example: [
     `%0: f32[8, T, S] = input {name = "bias"}`,
     `%1: i32[] = input {name = "h"}`,
@@ -45,7 +47,8 @@ export const load = Op.define("load", {
       throw Infer.shapeError("load", operands, "needs one scalar position for each axis of its first operand")
     }
     for (const p of positions) {
-      if (p.shape.length !== 0 || p.dtype !== "i32") throw Infer.dtypeError("load", operands, "positions are i32 scalars")
+      if (p.shape.length !== 0 || p.dtype !== "i32")
+        throw Infer.dtypeError("load", operands, "positions are i32 scalars")
     }
     return { type: { dtype: x.dtype, shape: [] } }
   },
@@ -66,21 +69,32 @@ export const updateSlice = Op.define("update_slice", {
   attrs: { axis: Attr.int, wrap: Attr.bool },
   infer: (operands, { axis }) => {
     const [x, update, start] = operands as readonly [TensorType, TensorType, TensorType]
-    if (x.dtype !== update.dtype) throw Infer.dtypeError("update_slice", operands, "x and update must have one dtype", "cast one of them")
+    if (x.dtype !== update.dtype)
+      throw Infer.dtypeError("update_slice", operands, "x and update must have one dtype", "cast one of them")
     if (start.dtype !== "i32" || start.shape.length > 1) {
       throw Infer.dtypeError("update_slice", operands, "start is an i32 scalar or an i32 vector over axis 0")
     }
-    if (x.shape.length !== update.shape.length) throw Infer.shapeError("update_slice", operands, "x and update must have one rank")
+    if (x.shape.length !== update.shape.length)
+      throw Infer.shapeError("update_slice", operands, "x and update must have one rank")
     Infer.axis("update_slice", axis, x.shape.length)
     const constraints: Array<Constraint> = []
     x.shape.forEach((size, i) => {
       const other = update.shape[i] as Dim.Dim
-      if (i !== axis) Infer.same("update_slice", operands, size, other, `sizes at axis ${i} must be equal`, constraints)
+      if (i !== axis)
+        Infer.same("update_slice", operands, size, other, `sizes at axis ${i} must be equal`, constraints)
       else Infer.atMost("update_slice", other, size, "the update fits into the axis", constraints)
     })
     if (start.shape.length === 1) {
-      if (axis === 0) throw Infer.attrError("update_slice", "a start for each entry of axis 0 cannot move along axis 0")
-      Infer.same("update_slice", operands, x.shape[0] as Dim.Dim, start.shape[0] as Dim.Dim, "one start for each entry of axis 0", constraints)
+      if (axis === 0)
+        throw Infer.attrError("update_slice", "a start for each entry of axis 0 cannot move along axis 0")
+      Infer.same(
+        "update_slice",
+        operands,
+        x.shape[0] as Dim.Dim,
+        start.shape[0] as Dim.Dim,
+        "one start for each entry of axis 0",
+        constraints
+      )
     }
     return { type: x, constraints }
   },

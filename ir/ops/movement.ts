@@ -38,7 +38,10 @@ export const transpose = Op.define("transpose", {
   infer: (operands, { perm }) => {
     const x = operands[0] as TensorType
     if (perm.length !== x.shape.length) {
-      throw Infer.attrError("transpose", `perm [${perm.join(", ")}] does not order the ${x.shape.length} axes of ${Shape.print(x.shape)}`)
+      throw Infer.attrError(
+        "transpose",
+        `perm [${perm.join(", ")}] does not order the ${x.shape.length} axes of ${Shape.print(x.shape)}`
+      )
     }
     Infer.axes("transpose", perm, x.shape.length, "perm")
     return { type: { dtype: x.dtype, shape: perm.map((a) => x.shape[a] as Dim.Dim) } }
@@ -61,7 +64,14 @@ export const broadcast = Op.define("broadcast", {
     x.shape.forEach((own, i) => {
       const target = shape[i + shape.length - x.shape.length] as Dim.Dim
       if (!Dim.isOne(own)) {
-        Infer.same("broadcast", operands, own, target, `axis ${i} must be 1 or reach ${Shape.print(shape)}`, constraints)
+        Infer.same(
+          "broadcast",
+          operands,
+          own,
+          target,
+          `axis ${i} must be 1 or reach ${Shape.print(shape)}`,
+          constraints
+        )
       }
     })
     return { type: { dtype: x.dtype, shape }, constraints }
@@ -78,12 +88,16 @@ export const slice = Op.define("slice", {
   infer: (operands, { starts, stops, steps }) => {
     const x = operands[0] as TensorType
     if ([starts, stops, steps].some((list) => list.length !== x.shape.length)) {
-      throw Infer.attrError("slice", `starts, stops and steps need one entry for each axis of ${Shape.print(x.shape)}`)
+      throw Infer.attrError(
+        "slice",
+        `starts, stops and steps need one entry for each axis of ${Shape.print(x.shape)}`
+      )
     }
     const constraints: Array<Shape.Constraint> = []
     const shape = x.shape.map((size, axis) => {
       const [start, stop, step] = [starts[axis] as Dim.Dim, stops[axis] as Dim.Dim, steps[axis] as number]
-      if (!Number.isInteger(step) || step < 1) throw Infer.attrError("slice", `step ${step} on axis ${axis} is not 1 or more`)
+      if (!Number.isInteger(step) || step < 1)
+        throw Infer.attrError("slice", `step ${step} on axis ${axis} is not 1 or more`)
       Infer.atMost("slice", Dim.zero, start, `axis ${axis} starts at 0 or later`, constraints)
       Infer.atMost("slice", start, stop, `axis ${axis} stops no earlier than it starts`, constraints)
       Infer.atMost("slice", stop, size, `axis ${axis} stops within its size`, constraints)
@@ -91,9 +105,15 @@ export const slice = Op.define("slice", {
       if (step === 1) return length
       const known = Dim.value(length)
       const count =
-        known === undefined ? Dim.divideExact(length, Dim.constant(step)) : Dim.constant(Math.ceil(known / step))
+        known === undefined
+          ? Dim.divideExact(length, Dim.constant(step))
+          : Dim.constant(Math.ceil(known / step))
       if (count === undefined) {
-        throw Infer.attrError("slice", `${Dim.print(length)} elements do not divide into steps of ${step}`, "use a size that is a multiple of the step")
+        throw Infer.attrError(
+          "slice",
+          `${Dim.print(length)} elements do not divide into steps of ${step}`,
+          "use a size that is a multiple of the step"
+        )
       }
       return count
     })
@@ -115,12 +135,21 @@ export const concat = Op.define("concat", {
     const constraints: Array<Shape.Constraint> = []
     let shape = first.shape
     for (const part of rest) {
-      if (part.dtype !== first.dtype) throw Infer.dtypeError("concat", operands, "operands must have one dtype", "cast one of them")
-      if (part.shape.length !== first.shape.length) throw Infer.shapeError("concat", operands, "operands must have one rank")
+      if (part.dtype !== first.dtype)
+        throw Infer.dtypeError("concat", operands, "operands must have one dtype", "cast one of them")
+      if (part.shape.length !== first.shape.length)
+        throw Infer.shapeError("concat", operands, "operands must have one rank")
       shape = shape.map((size, i) =>
         i === axis
           ? Dim.add(size, part.shape[i] as Dim.Dim)
-          : Infer.same("concat", operands, size, part.shape[i] as Dim.Dim, `sizes at axis ${i} must be equal`, constraints)
+          : Infer.same(
+              "concat",
+              operands,
+              size,
+              part.shape[i] as Dim.Dim,
+              `sizes at axis ${i} must be equal`,
+              constraints
+            )
       )
     }
     return { type: { dtype: first.dtype, shape }, constraints }

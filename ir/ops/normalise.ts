@@ -41,13 +41,17 @@ const norm = <const Name extends string>(name: Name, summary: string) =>
     operands: ["x"],
     attrs: { axis: Attr.int, epsilon: Attr.number },
     infer: (operands, { axis, epsilon }) => {
-      if (!(epsilon >= 0 && epsilon < Infinity)) throw Infer.attrError(name, `epsilon ${epsilon} is not a finite number of 0 or more`)
+      if (!(epsilon >= 0 && epsilon < Infinity))
+        throw Infer.attrError(name, `epsilon ${epsilon} is not a finite number of 0 or more`)
       return { type: alongAxis(name, operands, axis) }
     }
   })
 
 /** Ba, Kiros & Hinton 2016, arXiv 1607.06450, without gain and bias. */
-export const layerNorm = norm("layer_norm", "(x - mean) / sqrt(variance + epsilon) along an axis, the variance over n.")
+export const layerNorm = norm(
+  "layer_norm",
+  "(x - mean) / sqrt(variance + epsilon) along an axis, the variance over n."
+)
 
 /** Zhang & Sennrich 2019, arXiv 1910.07467, without gain. */
 export const rmsNorm = norm("rms_norm", "x / sqrt(mean of x² + epsilon) along an axis.")
