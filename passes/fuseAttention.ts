@@ -25,13 +25,43 @@ const nothingSelects = (a: Attention): Refusal => ({
   suggestion: "leave the query axis out of the keys and the values"
 })
 
+/** Whether a value is computed from another; `numbers` orders nodes by when they were met, operands first. */
+const dependsOn = (value: Node.Node, on: Node.Node, numbers: ReadonlyMap<Node.Node, number>): boolean => {
+  const first = numbers.get(on) ?? 0
+  const seen = new Set<Node.Node>()
+  const stack = [value]
+  for (let node = stack.pop(); node !== undefined; node = stack.pop()) {
+    if (node === on) return true
+    // What was met before the other node cannot depend on it.
+    if (seen.has(node) || (numbers.get(node) ?? first) < first) continue
+    seen.add(node)
+    stack.push(...node.operands)
+  }
+  return false
+}
+
+const needsScores = (value: Node.Node): Refusal => ({
+  node: value,
+  nearest: "softmax of a contraction, contracted with values",
+  failed: `the scores are changed by ${value.op}, which is computed from the scores themselves`,
+  suggestion:
+    "a maximum that is subtracted needs no writing: softmax does it; other statistics need the scores in memory"
+})
+
 /** The node that takes the place of a contraction of weights with values, or why there is none. */
-const fuse = (node: Node.NodeOf<"dot">, side: 0 | 1): Result.Result<Node.Node, Refusal> =>
+const fuse = (
+  node: Node.NodeOf<"dot">,
+  side: 0 | 1,
+  numbers: ReadonlyMap<Node.Node, number>
+): Result.Result<Node.Node, Refusal> =>
   Result.gen(function* () {
     const walk = Walk.make()
     const found = yield* find(walk, node, side)
     const built = build(walk, found)
-    return built === undefined ? yield* Result.fail(nothingSelects(found)) : built.result
+    if (built === undefined) return yield* Result.fail(nothingSelects(found))
+    const circular = built.captured.find((c) => dependsOn(c, found.contraction, numbers))
+    if (circular !== undefined) return yield* Result.fail(needsScores(circular))
+    return built.result
   })
 
 /** What softmax weights pass through on their way to the values. */
@@ -53,12 +83,14 @@ export const fuseAttention: Pass = {
     const diagnostics: Array<Diagnostic.Diagnostic> = []
     /** Rebuilt nodes that softmax weights reach without a contraction or reduction between. */
     const carriers = new Set<Node.Node>()
+    const numbers = new Map<Node.Node, number>()
     const result = Graph.transform(graph, (node, _, original) => {
+      numbers.set(node, numbers.size)
       if (node.op === "softmax" || (isTransparent(node) && node.operands.some((o) => carriers.has(o))))
         carriers.add(node)
       if (node.op !== "dot") return node
       const sides = ([0, 1] as const).filter((side) => carriers.has(node.operands[side] as Node.Node))
-      const tried = sides.map((side) => fuse(node, side))
+      const tried = sides.map((side) => fuse(node, side, numbers))
       const fused = tried.find(Result.isSuccess)
       if (fused !== undefined) {
         count("attention")

@@ -117,6 +117,10 @@ const onIndices = (t: Table, op: OpName, args: ReadonlyArray<Element>): Element 
       const by = b.expr.terms.length === 0 && IndexExpr.isAtLeast(b.expr, one) ? b.expr.constant : undefined
       return by && t.index(op === "mod" ? IndexExpr.mod(a.expr, by) : IndexExpr.div(a.expr, by))
     }
+    case "min":
+      return IndexExpr.isAtLeast(IndexExpr.sub(b.expr, a.expr), IndexExpr.zero.constant) ? a : undefined
+    case "max":
+      return IndexExpr.isAtLeast(IndexExpr.sub(a.expr, b.expr), IndexExpr.zero.constant) ? a : undefined
     case "lt":
       return decided(t, IndexExpr.sub(b.expr, a.expr), 1)
     case "gt":

@@ -15,11 +15,8 @@ import type { Walk } from "./Walk.ts"
 export interface Built {
   /** Of the type of the contraction it replaces. */
   readonly result: Node.Node
-  readonly flash: Node.NodeOf<"flash_attention">
-  /** The regions' meaning as elements, for reports. */
-  readonly mask: Element.Element | undefined
-  readonly fill: number
-  readonly scoreReads: ReadonlyArray<Node.Node>
+  /** The tensors that the regions read. */
+  readonly captured: ReadonlyArray<Node.Node>
 }
 
 const named = (...names: ReadonlyArray<string>): ReadonlyArray<region.Parameter> =>
@@ -155,5 +152,5 @@ export const build = (walk: Walk, a: Attention): Built | undefined => {
   const digits = a.result.map((name) => a.basis.digits(name))
   const arranged = { node: flash as Node.Node, axes: [r.batch, [...r.head, ...r.group], r.row, r.width] }
   const result = rearrange.reshape(rearrange.regroup(arranged, digits), a.node.type.shape)
-  return { result, flash, mask, fill: filled === undefined ? -Infinity : filled.fill, scoreReads: captured }
+  return { result, captured }
 }
