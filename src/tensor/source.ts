@@ -68,19 +68,19 @@ export const constant: <D extends DType.DType = "f32">(
 export type Nested = number | boolean | ReadonlyArray<Nested>
 
 /** The shape of nested lists, as far as their types tell. */
-type NestedDims<V> = V extends number | boolean
+type NestedDims<V> = [V] extends [number | boolean]
   ? readonly []
-  : V extends ReadonlyArray<infer A>
-    ? A extends number | boolean
+  : [V] extends [ReadonlyArray<infer A>]
+    ? [A] extends [number | boolean]
       ? readonly [Counted<V>]
-      : A extends ReadonlyArray<infer B>
-        ? B extends number | boolean
+      : [A] extends [ReadonlyArray<infer B>]
+        ? [B] extends [number | boolean]
           ? readonly [Counted<V>, Counted<A>]
           : Dims
         : Dims
     : Dims
 
-type Counted<V extends ReadonlyArray<unknown>> = number extends V["length"] ? Size : V["length"]
+type Counted<V> = V extends { readonly length: infer N extends number } ? (number extends N ? Size : N) : Size
 
 /** Sizes and elements of nested lists; ragged ones are refused. */
 const unnest = (

@@ -175,3 +175,107 @@ test("what TypeScript cannot follow is not in the way", () => {
   const sizes: Array<number> = [2, 3]
   expectTypeOf(Tensor.reshape(x, sizes)).toExtend<Tensor.Tensor<"f32">>()
 })
+
+declare const past: T<"f16", readonly ["B", 8, "P", 64]>
+declare const ids: T<"i32", readonly ["B", "T"]>
+
+test("tensors join where their other sizes agree", () => {
+  expectTypeOf(Tensor.concat([past, k], 2)).toEqualTypeOf<T<"f16", readonly ["B", 8, Tensor.Size, 64]>>()
+  expectTypeOf(Tensor.concat([x, ints], 0)).toEqualTypeOf<T<"f32", readonly [Tensor.Size, 3]>>()
+  expectTypeOf(Tensor.concat([past], 2)).toEqualTypeOf<T<"f16", readonly ["B", 8, "P", 64]>>()
+  expectTypeOf(Tensor.stack([x, x])).toEqualTypeOf<
+    T<"f32", readonly [Tensor.Size, Tensor.Size, Tensor.Size]>
+  >()
+  const many: Array<Tensor.Tensor> = [x, y]
+  expectTypeOf(Tensor.concat(many, 0)).toExtend<Tensor.Tensor>()
+  // @ts-expect-error 64 and 32 stand beside the axis
+  Tensor.concat([past, spec32], 2)
+  // @ts-expect-error P and S stand beside the axis
+  Tensor.concat([past, k], 1)
+  // @ts-expect-error ranks 2 and 1
+  Tensor.concat([x, row], 0)
+  // @ts-expect-error rank 4 has no axis 4
+  Tensor.concat([past, k], 4)
+})
+
+declare const spec32: T<"f16", readonly ["B", 8, "S", 32]>
+
+test("tensors come apart", () => {
+  const [a, b, c] = Tensor.split(q, 3, 1)
+  expectTypeOf(a).toEqualTypeOf<T<"f16", readonly [Tensor.Size, Tensor.Size, Tensor.Size, Tensor.Size]>>()
+  expectTypeOf(b).toEqualTypeOf(c)
+  expectTypeOf(Tensor.slice(q, 2, { start: -1 })).toEqualTypeOf<
+    T<"f16", readonly ["B", 32, Tensor.Size, 64]>
+  >()
+  expectTypeOf(q.pipe(Tensor.flip(-1))).toEqualTypeOf<typeof q>()
+  // @ts-expect-error rank 4 has no axis 4
+  Tensor.slice(q, 4, { start: 1 })
+  // @ts-expect-error there are three parts
+  const [, , , fourth] = Tensor.split(q, 3, 1)
+  expectTypeOf(fourth).toBeNever
+})
+
+test("axes appear, disappear, swap", () => {
+  expectTypeOf(Tensor.expandDims(x, 1)).toEqualTypeOf<T<"f32", readonly [2, 1, 3]>>()
+  expectTypeOf(x.pipe(Tensor.expandDims(-1))).toEqualTypeOf<T<"f32", readonly [2, 3, 1]>>()
+  expectTypeOf(Tensor.squeeze(Tensor.expandDims(x, 0), 0)).toEqualTypeOf<T<"f32", readonly [2, 3]>>()
+  expectTypeOf(Tensor.swapAxes(q, 1, -2)).toEqualTypeOf<T<"f16", readonly ["B", "T", 32, 64]>>()
+  expectTypeOf(Tensor.argmax(q, 1)).toEqualTypeOf<T<"i32", readonly ["B", "T", 64]>>()
+  expectTypeOf(Tensor.cumsum(ints, 0)).toEqualTypeOf<T<"i32", readonly [2, 3]>>()
+  // @ts-expect-error the axis has size 2
+  Tensor.squeeze(x, 0)
+  // @ts-expect-error the new rank is 3
+  Tensor.expandDims(x, 3)
+})
+
+test("einsum reads its equation", () => {
+  expectTypeOf(Tensor.einsum("bhqd,bgkd->bhgqk", q, k)).toEqualTypeOf<
+    T<"f16", readonly ["B", 32, 8, "T", "S"]>
+  >()
+  expectTypeOf(x.pipe(Tensor.einsum("ij,jk->ik", y))).toEqualTypeOf<T<"f32", readonly [2, 4]>>()
+  expectTypeOf(Tensor.einsum("ij->j", ints)).toEqualTypeOf<T<"i32", readonly [3]>>()
+  expectTypeOf(Tensor.einsum("...d,...d->...", q, q)).toEqualTypeOf<T<"f16", Tensor.Dims>>()
+  expectTypeOf(Tensor.einsum("ij,jk,kl->il", x, y, anything)).toExtend<Tensor.Tensor>()
+  // @ts-expect-error h is 32 and 8
+  Tensor.einsum("bhqd,bhkd->bhqk", q, k)
+  // @ts-expect-error no operand has z
+  Tensor.einsum("ij,jk->iz", x, y)
+  // @ts-expect-error three letters for two axes
+  Tensor.einsum("ijk,kl->il", x, y)
+})
+
+test("positions that are data", () => {
+  declareTable(Tensor.take(y, ids, 0))
+  expectTypeOf(Tensor.oneHot(ids, 7)).toEqualTypeOf<
+    T<"f32", readonly [Tensor.Size, Tensor.Size, Tensor.Size]>
+  >()
+  // @ts-expect-error floats are no positions
+  Tensor.take(y, x, 0)
+  // @ts-expect-error rank 2 has no axis 2
+  Tensor.take(y, ids, 2)
+})
+
+const declareTable = (_: T<"f32", readonly [Tensor.Size, Tensor.Size, Tensor.Size]>): void => {}
+
+test("sources", () => {
+  expectTypeOf(Tensor.zeros(["T", 64])).toEqualTypeOf<T<"f32", readonly ["T", 64]>>()
+  expectTypeOf(Tensor.full([2], 1, "bf16")).toEqualTypeOf<T<"bf16", readonly [2]>>()
+  expectTypeOf(Tensor.iota("T")).toEqualTypeOf<T<"i32", readonly ["T"]>>()
+  expectTypeOf(
+    Tensor.fromValues([
+      [1, 2],
+      [3, 4],
+      [5, 6]
+    ])
+  ).toEqualTypeOf<T<"f32", readonly [3, 2]>>()
+  expectTypeOf(Tensor.size(q, 2)).toEqualTypeOf<T<"i32", readonly []>>()
+  expectTypeOf(Tensor.tril(x)).toEqualTypeOf<typeof x>()
+})
+
+test("normalisations, activations and rope keep the type", () => {
+  expectTypeOf(Tensor.layerNorm(q, { gain: row })).toEqualTypeOf<typeof q>()
+  expectTypeOf(q.pipe(Tensor.rmsNorm())).toEqualTypeOf<typeof q>()
+  expectTypeOf(Tensor.rope(q, { interleaved: true })).toEqualTypeOf<typeof q>()
+  expectTypeOf(Tensor.gelu(q)).toEqualTypeOf<typeof q>()
+  expectTypeOf(Tensor.silu(ints)).toEqualTypeOf<T<"f32", readonly [2, 3]>>()
+})
