@@ -11,6 +11,7 @@ import { map } from "./kernels/map.ts"
 import { matmul } from "./kernels/matmul.ts"
 import { rowOps } from "./kernels/rowOps.ts"
 import { rows } from "./kernels/rows.ts"
+import { update } from "./kernels/update.ts"
 import * as Program from "./Program.ts"
 import * as Size from "./Size.ts"
 import * as Epilogue from "./wgsl/epilogue.ts"
@@ -42,10 +43,19 @@ export const lower = (plan: Plan, limits: Limits): Program.Program => {
     return { _tag: "constant", index }
   }
 
-  const slot = (bytes: Size.SizeLike): Program.BufferRef => ({
-    _tag: "slot",
-    index: slots.push({ bytes: Program.aligned(bytes) }) - 1
-  })
+  const slot = (bytes: Size.Size): Program.BufferRef => ({ _tag: "slot", index: slots.push({ bytes }) - 1 })
+
+  /** Slots for memory that only the kernels of one node need; the next node takes the same. */
+  const shared: Array<number> = []
+  let taken = 0
+  const temporary = (size: Size.SizeLike): Program.BufferRef => {
+    const bytes = Program.aligned(size)
+    const index = shared[taken] ?? slots.push({ bytes }) - 1
+    shared[taken++] = index
+    const most = (slots[index] as Program.Slot).bytes
+    slots[index] = { bytes: most === bytes ? bytes : Size.max(most, bytes) }
+    return { _tag: "slot", index }
+  }
 
   const kernelNumber = (kernel: Program.Kernel): number => {
     const key = `${Size.print(kernel.workgroups)}\n${kernel.wgsl}`
@@ -70,7 +80,7 @@ export const lower = (plan: Plan, limits: Limits): Program.Program => {
       schedule: plan.schedules.get(node),
       limits,
       symbols,
-      scratch: (bytes) => ({ _tag: "scratch", index: scratch.push(slot(bytes)) - 1 })
+      scratch: (bytes) => ({ _tag: "scratch", index: scratch.push(temporary(bytes)) - 1 })
     }
     const place = (ref: Ref): Program.BufferRef => {
       switch (ref._tag) {
@@ -84,20 +94,26 @@ export const lower = (plan: Plan, limits: Limits): Program.Program => {
           return to
       }
     }
-    if (!Epilogue.isDirect(job)) {
+    if (!fitsOneKernel(job)) {
       const { anchor, rest, type } = splitAtAnchor(job)
-      const between = slot(Program.storageBytes(type))
+      const between = temporary(Program.storageBytes(type))
       run(anchor, node, operands, between)
       run(rest, node, [...operands, between], to)
       return
     }
-    for (const { kernel, buffers, when } of lowerJob(job)) {
-      steps.push({
-        kernel: kernelNumber(kernel),
-        buffers: buffers.map(place),
-        ...(when === undefined ? {} : { when })
-      })
+    const append = (lowered: ReadonlyArray<Lowered>, conditions: ReadonlyArray<Program.Condition>): void => {
+      for (const { kernel, buffers, when = [] } of lowered) {
+        const all = [...when, ...conditions]
+        steps.push({
+          kernel: kernelNumber(kernel),
+          buffers: buffers.map(place),
+          ...(all.length === 0 ? {} : { when: all })
+        })
+      }
     }
+    const donor = donorOf(plan, node)
+    append(lowerJob(job), donor === undefined ? [] : [{ _tag: "donated", input: donor, is: false }])
+    if (donor !== undefined) append([update(job)], [{ _tag: "donated", input: donor, is: true }])
   }
 
   graph.inputs.forEach((input, index) => {
@@ -144,13 +160,31 @@ export const lower = (plan: Plan, limits: Limits): Program.Program => {
     inputs: graph.inputs.map((n) => port(n.attrs.name, n.type)),
     constants,
     slots,
-    outputs: graph.outputs.map((o) => port(o.name, o.node.type))
+    outputs: graph.outputs.map((o, i) => {
+      const donor = outputOf.get(o.node) === i ? donorOf(plan, o.node) : undefined
+      return { ...port(o.name, o.node.type), ...(donor === undefined ? {} : { donor }) }
+    })
   }
   if (symbols.length === 0) {
     const refused = Program.unsupported(program, {}, limits)
     if (refused !== undefined) throw refused
   }
   return program
+}
+
+/** The input whose buffer a node's result takes where the call donates it; the node reads it for nothing else. */
+const donorOf = ({ graph, memory }: Plan, node: Node.Node): number | undefined => {
+  const input = memory.inPlace.get(node)
+  if (input === undefined || node.op !== "fused") return undefined
+  return node.operands.filter((o) => o === graph.inputs[input]).length === 1 ? input : undefined
+}
+
+/** Whether the result follows the anchor element by element, and the device binds all buffers at once. */
+const fitsOneKernel = (job: Job): boolean => {
+  const alone = job.anchor === undefined || job.body.outputs[0]?.node === job.anchor
+  const tensors = job.body.nodes.filter((n) => n.op === "constant" && n.attrs.values.length > 1).length
+  const fits = job.body.inputs.length + tensors < job.limits.maxStorageBuffersPerShaderStage
+  return Epilogue.isDirect(job) && (fits || alone)
 }
 
 /** Whether a kernel has a loop of its own for the node. */

@@ -152,7 +152,8 @@ export const scalar: { readonly [K in ScalarOp]: Emit } = {
   xor: logic("!=", "^"),
   cast: (context, x) => cast(context, x as string),
   eq: infix("=="),
-  ne: infix("!="),
+  // Unordered: true for NaN, where the operator's answer is false on some devices.
+  ne: (_, x, y) => `!(${x} == ${y})`,
   lt: ordered("<"),
   le: ordered("<="),
   gt: ordered(">"),
