@@ -56,7 +56,7 @@ export const axes = (
   rank: number,
   what = "axes"
 ): ReadonlyArray<number> => {
-  axes.forEach((a) => axis(op, a, rank, what))
+  for (const a of axes) axis(op, a, rank, what)
   if (new Set(axes).size !== axes.length) throw attrError(op, `${what} [${axes.join(", ")}] repeat an axis`)
   return axes
 }

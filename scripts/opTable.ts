@@ -18,21 +18,26 @@ const facts = (node: Node.AnyOp): string =>
     .map(([fact, value]) => (value === true ? fact : `${fact}: ${value}`))
     .join(", ")
 
-const cells = (texts: ReadonlyArray<string>): string =>
-  `| ${texts.map((t) => t.replaceAll("|", "\\|")).join(" | ")} |`
+/** Rows as a Markdown table with aligned columns, as the formatter keeps it. */
+const aligned = (rows: ReadonlyArray<ReadonlyArray<string>>): string => {
+  const escaped = rows.map((row) => row.map((text) => text.replaceAll("|", "\\|")))
+  const [head = [], ...body] = escaped
+  const widths = head.map((_, column) =>
+    Math.max(3, ...escaped.map((row) => [...(row[column] as string)].length))
+  )
+  const line = (row: ReadonlyArray<string>) =>
+    `| ${row.map((text, column) => text + " ".repeat((widths[column] as number) - [...text].length)).join(" | ")} |`
+  return [head, widths.map((width) => "-".repeat(width)), ...body].map(line).join("\n")
+}
+
+const row = (op: Node.AnyOp): ReadonlyArray<string> => {
+  const attributes = Object.entries(op.attrs).map(([name, schema]) => attribute(name, schema))
+  return [`\`${op.name}\``, op.operands.join(", "), attributes.join(" "), op.summary, facts(op)]
+}
 
 /** The ops of one family, each on a line. */
 const family = (name: string, ops: ReadonlyArray<Node.AnyOp>): string =>
-  [
-    `### ${name}`,
-    "",
-    cells(["op", "operands", "attributes", "meaning", "facts"]),
-    cells(["---", "---", "---", "---", "---"]),
-    ...ops.map((op) => {
-      const attributes = Object.entries(op.attrs).map(([attr, schema]) => attribute(attr, schema))
-      return cells([`\`${op.name}\``, op.operands.join(", "), attributes.join(" "), op.summary, facts(op)])
-    })
-  ].join("\n")
+  `### ${name}\n\n${aligned([["op", "operands", "attributes", "meaning", "facts"], ...ops.map(row)])}`
 
 /** The table as Markdown, families in the order of `ops`. */
 export const table = (): string => {

@@ -37,7 +37,7 @@ export const dot = Op.define("dot", {
         constraints
       )
     const batch = lhsBatch.map((a, i) => pair(a, rhsBatch[i] as number, "batches"))
-    lhsContract.forEach((a, i) => pair(a, rhsContract[i] as number, "contracts"))
+    for (const [i, a] of lhsContract.entries()) pair(a, rhsContract[i] as number, "contracts")
     const shape = [
       ...batch,
       ...Infer.without(lhs.shape, [...lhsBatch, ...lhsContract]),
