@@ -91,18 +91,20 @@ const masks = [
   ["padding by lengths", "%l: i32[] = load %n, %b\n%m: bool[] = lt %j, %l"]
 ] as const
 
-describe.each(["cpu", "gpu"] as const)("attention between views, casts and a gate, as on a %s", (kind) => {
+describe("attention between views, casts and a gate", () => {
+  const calls = [
+    { B: 2, T: 37, S: 41 },
+    { B: 1, T: 1, S: 70 },
+    { B: 1, T: 3, S: 1 }
+  ]
+
   it.each(masks)("with %s", async (_, mask) => {
-    await agrees(
-      attention(mask),
-      kind,
-      [
-        { B: 2, T: 37, S: 41 },
-        { B: 1, T: 1, S: 70 },
-        { B: 1, T: 3, S: 1 }
-      ],
-      5
-    )
+    await agrees(attention(mask), "cpu", calls, 5)
+  })
+
+  // Kernels for GPUs take a software device seconds to compile: one is enough here.
+  it("with a window with a prefix, as on a gpu", async () => {
+    await agrees(attention(masks[2][1]), "gpu", calls, 5)
   })
 })
 
