@@ -88,7 +88,7 @@ export const combine = (problem: Problem, parts: Ref, when: ReadonlyArray<Condit
   e.loop("0", splits, "1", (split) => {
     const at = rowAt(split)
     const part = e.bindLoad(`${buffer}[${e.add(at, String(width - 1))}]`)
-    const weight = e.constant(`select(exp(max(${part}.x, ${top} - 128.0) - ${top}), 0.0, ${part}.y == 0.0)`)
+    const weight = e.constant(`select(${Loop.fade(`${part}.x`, top, "f32")}, 0.0, ${part}.y == 0.0)`)
     e.line(`${sum} += ${part}.y * ${weight};`)
     if (lse) return
     // A split without keys left no values.

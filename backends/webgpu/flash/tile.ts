@@ -369,8 +369,9 @@ export const reduce = (
   })
 }
 
-/** exp(x - top) for x <= top; an argument so low that the result rounds to 0 is cut off, so that nothing overflows. */
-const fade = (x: string, top: string): string => `exp(max(${x}, ${top} - 128.0) - ${top})`
+/** exp(x - top) for x <= top; an argument so low that the result rounds to 0 is cut off before exp sees it. */
+export const fade = (x: string, top: string, type: "f32" | "vec4<f32>" = "vec4<f32>"): string =>
+  `exp(max(${x} - ${top}, ${type}(-128.0)))`
 
 /** Scores become weights relative to the new maximum; gives the factors on what earlier tiles summed. */
 const weigh = (frame: Frame, first: string, highest: ReadonlyArray<string>): ReadonlyArray<string> => {
