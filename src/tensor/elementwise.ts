@@ -1,5 +1,4 @@
 import * as DType from "../../ir/DType.ts"
-import type { OpName } from "../../ir/ops.ts"
 import type { Dims } from "./dims.ts"
 import {
   type BroadcastFits,
@@ -50,7 +49,7 @@ export interface FloatBinary<Op extends string> {
 type Without = { readonly [K in never]: never }
 
 /** Ops without attributes. */
-export type PlainOp =
+type PlainOp =
   | "add"
   | "sub"
   | "mul"
@@ -85,9 +84,9 @@ const rounding = (name: string, op: "floor" | "ceil" | "round"): Exact =>
     return fromNode(dtype === floating(dtype) ? Site.emit(op, [node], none) : castNode(node, dtype))
   }) as Exact
 
-export const binaryTensor = (
+const binaryTensor = (
   name: string,
-  op: Extract<PlainOp, OpName>,
+  op: PlainOp,
   x: Operand,
   y: Operand,
   dtypeOf: (d: DType.DType) => DType.DType
@@ -118,9 +117,9 @@ export const minimum = binary("minimum", "min")
 /** The larger of two elements; NaN if either is. */
 export const maximum = binary("maximum", "max")
 
-/** `x` to the power of `y`; integers become f32 first, except when squared. */
+/** `x` to the power of `y`; integers become f32 first. A written 2 is a product, which is exact where a power need not be. */
 export const pow: FloatBinary<"pow"> = Site.dual(twoArguments, (x: Operand, y: Operand) =>
-  binaryTensor("pow", "pow", x, y, floating)
+  y === 2 ? binaryTensor("pow", "mul", x, x, floating) : binaryTensor("pow", "pow", x, y, floating)
 )
 
 /** Natural exponential. Integers become f32 here and below. */

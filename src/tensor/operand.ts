@@ -2,7 +2,7 @@ import * as DType from "../../ir/DType.ts"
 import type * as IRNode from "../../ir/Node.ts"
 import type { Broadcast, Dims, Fits, Shaped } from "./dims.ts"
 import * as Site from "./Site.ts"
-import { fromNode, isTensor, nodeOf, type Tensor } from "./Tensor.ts"
+import { isTensor, nodeOf, type Tensor } from "./Tensor.ts"
 
 /**
  * What arithmetic takes: tensors, and JavaScript numbers and booleans as weak scalars.
@@ -144,5 +144,3 @@ export const floatNode = (op: string, x: unknown): IRNode.Node => {
 
 /** The dtype of sums that must not lose: f64 stays, everything else is f32. */
 export const wide = (dtype: DType.DType): "f32" | "f64" => (dtype === "f64" ? "f64" : "f32")
-
-export { fromNode, isTensor, nodeOf }

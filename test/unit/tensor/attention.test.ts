@@ -177,3 +177,20 @@ describe("what it refuses", () => {
     expect(f).toThrow(text)
   })
 })
+
+describe("the program of the front page", () => {
+  const attention = ({ q, k, v }: { readonly [name in "q" | "k" | "v"]: Tensor.Tensor }): Tensor.Tensor =>
+    Tensor.matmul(q, Tensor.transpose(Tensor.repeatHeads(k, N / M))).pipe(
+      Tensor.mul(1 / Math.sqrt(D)),
+      Mask.apply(Mask.and(Mask.causal, Mask.slidingWindow(1))),
+      Tensor.softmax(-1),
+      Tensor.matmul(Tensor.repeatHeads(v, N / M))
+    )
+  test("means what it says, at any length", () => {
+    const [a, b, c] = inputs()
+    const result = attention({ q: a.tensor, k: b.tensor, v: c.tensor })
+    expect(result.shape).toEqual(["B", N, "T", E])
+    const expected = definition((s, _b, _n, i, j) => cut(j <= i && j >= i - 1, s))
+    expectDense(run(result, [a, b, c]), expected)
+  })
+})

@@ -118,6 +118,16 @@ describe("functions of two elements", () => {
     )
   })
 
+  test("a square is a product, so negative elements are safe on every device", () => {
+    const a = bound("f64", x)
+    const squared = Tensor.pow(a.tensor, 2)
+    expect(Tensor.nodeOf(squared).op).toBe("mul")
+    expectDense(
+      run(squared, [a]),
+      map((v) => v * v)
+    )
+  })
+
   test("clip bounds from either side", () => {
     const a = bound("f64", x)
     expectDense(
