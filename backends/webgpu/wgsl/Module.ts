@@ -4,7 +4,7 @@ import { UnsupportedByDevice } from "../../errors.ts"
 import { type Job, type Lowered, type Ref, sameRef } from "../Job.ts"
 import type { Condition } from "../Program.ts"
 import type { Size } from "../Size.ts"
-import { type HelperName, helpers } from "./helpers.ts"
+import { type HelperName, helpers } from "./functions.ts"
 
 /**
  * A WGSL module under construction. Names in it come from counters (b0, s0, x0, …) and from the fixed vocabulary of this
