@@ -7,6 +7,7 @@ import { normalizeMask } from "./normalizeMask.ts"
 import { normalizeSoftmax } from "./normalizeSoftmax.ts"
 import type { Pass } from "./Pass.ts"
 import { planMemory } from "./planMemory.ts"
+import { unexpandHeads } from "./unexpandHeads.ts"
 import { unfuseAttention } from "./unfuseAttention.ts"
 
 const all: ReadonlyArray<Pass> = [
@@ -14,6 +15,7 @@ const all: ReadonlyArray<Pass> = [
   canonicalize,
   normalizeSoftmax,
   normalizeMask,
+  unexpandHeads,
   fuseAttention,
   fuseElementwise,
   analyseMask,

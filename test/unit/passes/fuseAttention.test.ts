@@ -2,7 +2,11 @@ import { describe, expect, test } from "vitest"
 import type * as Dim from "../../../ir/Dim.ts"
 import type { HostArray } from "../../../ir/HostArray.ts"
 import * as Print from "../../../ir/Print.ts"
+import { canonicalize } from "../../../passes/canonicalize.ts"
 import { fuseAttention } from "../../../passes/fuseAttention.ts"
+import { normalizeMask } from "../../../passes/normalizeMask.ts"
+import { normalizeSoftmax } from "../../../passes/normalizeSoftmax.ts"
+import { unexpandHeads } from "../../../passes/unexpandHeads.ts"
 import { unfuseAttention } from "../../../passes/unfuseAttention.ts"
 import { expectSameValue, isViewOfInput, nodesOf, through } from "../../support/fusing.ts"
 import type { N } from "../../support/spell.ts"
@@ -25,9 +29,22 @@ const fuses = (out: N, at: Dim.Bindings = sizes, inputs?: ReadonlyArray<HostArra
   for (const operand of node.operands.slice(0, 3))
     expect(isViewOfInput(operand), Print.graph(graph)).toBe(true)
   expectSameValue(before, graph, at, inputs)
+  // The passes before fusion neither help nor hinder.
+  const whole = through(before, canonicalize, normalizeSoftmax, normalizeMask, unexpandHeads, fuseAttention)
+  expect(
+    whole.diagnostics.map((d) => d.failed ?? d.outcome),
+    Print.graph(whole.graph)
+  ).toEqual(["fused"])
+  expectSameValue(before, whole.graph, at, inputs)
+  for (const n of nodesOf(whole.graph, "flash_attention")) {
+    for (const operand of n.operands.slice(0, 3))
+      expect(isViewOfInput(operand), Print.graph(whole.graph)).toBe(true)
+  }
   const again = through(graph, unfuseAttention).graph
   expect(nodesOf(again, "flash_attention")).toEqual([])
   expectSameValue(before, again, at, inputs)
+  // What the definition spells out is attention again.
+  expect(nodesOf(through(again, fuseAttention).graph, "flash_attention").length).toBe(1)
   return { graph, node }
 }
 

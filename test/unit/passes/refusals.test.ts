@@ -5,12 +5,13 @@ import { canonicalize } from "../../../passes/canonicalize.ts"
 import { fuseAttention } from "../../../passes/fuseAttention.ts"
 import { normalizeMask } from "../../../passes/normalizeMask.ts"
 import { normalizeSoftmax } from "../../../passes/normalizeSoftmax.ts"
+import { unexpandHeads } from "../../../passes/unexpandHeads.ts"
 import { expectSameValue, nodesOf, through } from "../../support/fusing.ts"
 import type { N } from "../../support/spell.ts"
 import * as s from "../../support/spell.ts"
 
 const sizes: Dim.Bindings = { B: 2, T: 3, S: 5 }
-const front = [canonicalize, normalizeSoftmax, normalizeMask, fuseAttention]
+const front = [canonicalize, normalizeSoftmax, normalizeMask, unexpandHeads, fuseAttention]
 const q = s.input("q", ["B", 4, "T", 8])
 const k = s.input("k", ["B", 4, "S", 8])
 const v = s.input("v", ["B", 4, "S", 8])

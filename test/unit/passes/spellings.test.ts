@@ -5,6 +5,7 @@ import { canonicalize } from "../../../passes/canonicalize.ts"
 import { fuseAttention } from "../../../passes/fuseAttention.ts"
 import { normalizeMask } from "../../../passes/normalizeMask.ts"
 import { normalizeSoftmax } from "../../../passes/normalizeSoftmax.ts"
+import { unexpandHeads } from "../../../passes/unexpandHeads.ts"
 import { unfuseAttention } from "../../../passes/unfuseAttention.ts"
 import { expectSameValue, isViewOfInput, nodesOf, through } from "../../support/fusing.ts"
 import type { N } from "../../support/spell.ts"
@@ -20,7 +21,7 @@ const keep = s.input("keep", ["B", 1, 1, "S"], "bool")
 const zero = s.constant(0)
 const minusInfinity = s.constant(-Infinity)
 
-const front = [canonicalize, normalizeSoftmax, normalizeMask, fuseAttention]
+const front = [canonicalize, normalizeSoftmax, normalizeMask, unexpandHeads, fuseAttention]
 
 /** The passes in front of fusion and fusion leave one node, no exponential outside it, and the same value. */
 const fuses = (out: N) => {
