@@ -2,7 +2,8 @@ import * as Dim from "../ir/Dim.ts"
 import * as DType from "../ir/DType.ts"
 import * as IRShape from "../ir/Shape.ts"
 import * as TensorType from "../ir/TensorType.ts"
-import type { Dims, Size } from "./tensor/dims.ts"
+import type { Dims } from "./tensor/dims.ts"
+import { type SizesOf, sizeOf } from "./tensor/movement.ts"
 import * as Site from "./tensor/Site.ts"
 import type { Tensor } from "./tensor/Tensor.ts"
 
@@ -23,16 +24,11 @@ export type TensorsOf<Signature extends { readonly [name: string]: Spec }> = {
   readonly [K in keyof Signature]: TensorOf<Signature[K]>
 }
 
-/** Dims as types: numbers and names stay, polynomials widen. */
-type SizesOf<S extends ReadonlyArray<Dim.DimLike>> = {
-  readonly [I in keyof S]: S[I] extends Size ? S[I] : Size
-}
-
 /**
  * Describes an argument: `spec("f16", ["B", 32, "T", 64])`.
  *
  * A number is a size that is fixed when the program is compiled; a name is a size that each call brings along, one for all
- * arguments that name it. A size may also be a polynomial of names, made with `Dim`.
+ * arguments that name it; a polynomial of names, `"P + T"` or one made with `Dim`, is the size that they give.
  *
  * Throws `DTypeError` for an element type that does not exist, and `ShapeError` for a size that is not a whole number
  * of 0 or more or a name that cannot be one.
@@ -57,16 +53,9 @@ export const spec: <D extends DType.DType, const S extends ReadonlyArray<Dim.Dim
         'write spec("f32", ["T", 64])'
       )
     }
-    const dims = (shape as ReadonlyArray<unknown>).map((size, axis) => {
-      if (typeof size === "number" && Number.isSafeInteger(size) && size >= 0) return Dim.constant(size)
-      if (typeof size === "string" && Dim.isSymbolName(size)) return Dim.symbol(size)
-      if (Dim.isDim(size)) return size
-      throw Site.shapeError(
-        "spec",
-        `${JSON.stringify(size) ?? String(size)} at axis ${axis} is not a size`,
-        "use a whole number of 0 or more, or a name made of a letter or underscore, then letters, digits or underscores"
-      )
-    })
+    const dims = (shape as ReadonlyArray<unknown>).map((size, axis) =>
+      sizeOf("spec", size, ` at axis ${axis}`)
+    )
     const type = TensorType.make(dtype, IRShape.from(dims))
     return { _tag: "Spec", dtype, shape: dims.map((d) => Dim.value(d) ?? d.key), type }
   }

@@ -3,10 +3,10 @@ import type * as DType from "../../ir/DType.ts"
 import type * as IRNode from "../../ir/Node.ts"
 import type { AxisFits } from "./axes.ts"
 import type { Blank, Dims, HasRank, Size } from "./dims.ts"
-import { broadcastNode, reshapeNode } from "./movement.ts"
+import { broadcastNode, reshapeNode, sizeOf } from "./movement.ts"
 import { castNode, scalar, tensorNode } from "./operand.ts"
 import * as Site from "./Site.ts"
-import { dimNode, iotaNode } from "./source.ts"
+import { dimNode, iotaNode, lengthNode } from "./source.ts"
 import { fromNode, isTensor, nodeOf, type Tensor } from "./Tensor.ts"
 
 /** Positions that are data. A position past the end of an axis reads its last entry, one before the start its first. */
@@ -170,8 +170,8 @@ export interface Placement {
   readonly wrap?: boolean
 }
 
-/** The first position: a number, a length, an i32 scalar, or one i32 for each entry of axis 0. */
-export type Start = number | Dim.Dim | Tensor<"i32" | "u32">
+/** The first position: a number, a length (`"P"`), an i32 scalar, or one i32 for each entry of axis 0. */
+export type Start = Dim.DimLike | Tensor<"i32" | "u32">
 
 /** `x` with `update` written over it from `start` on along an axis; the other sizes are equal. */
 export const updateSlice: {
@@ -200,12 +200,8 @@ export const updateSlice: {
   }
 )
 
-const startNode = (start: Start): IRNode.Node => {
-  if (isTensor(start)) return castNode(nodeOf(start), "i32")
-  if (typeof start !== "number") return dimNode(start)
-  if (Number.isSafeInteger(start)) return scalar(start, "i32")
-  throw Site.attrError("updateSlice", `${start} is not a position`, "use a whole number")
-}
+const startNode = (start: Start): IRNode.Node =>
+  isTensor(start) ? castNode(nodeOf(start), "i32") : lengthNode("updateSlice", start)
 
 type OneHot<S extends Dims> = Blank<readonly [...S, 1]>
 
@@ -232,7 +228,7 @@ export const oneHot: {
     const axis = Site.axisOf("oneHot", options.axis ?? -1, [...shape, Dim.one])
     const apart = reshapeNode(node, [...shape.slice(0, axis), Dim.one, ...shape.slice(axis)])
     const positions = castNode(
-      alongAxis(iotaNode(Dim.isDim(depth) ? depth : Dim.from(depth)), axis, shape.length + 1),
+      alongAxis(iotaNode(sizeOf("oneHot", depth)), axis, shape.length + 1),
       node.type.dtype
     )
     return fromNode(castNode(Site.emit("eq", [apart, positions], {}), options.dtype ?? "f32"))

@@ -23,32 +23,27 @@ export const transposeNode = (x: IRNode.Node, perm: ReadonlyArray<number>): IRNo
   perm.every((axis, i) => axis === i) ? x : Site.emit("transpose", [x], { perm })
 
 /** A size of a target shape, as a person writes it. */
-export const sizeOf = (op: string, size: unknown): Dim.Dim => {
+export const sizeOf = (op: string, size: unknown, where = ""): Dim.Dim => {
   if (typeof size === "number" && Number.isSafeInteger(size) && size >= 0) return Dim.constant(size)
   if (Dim.isDim(size)) return size
   const parsed = typeof size === "string" ? Dim.parse(size) : undefined
   if (parsed !== undefined) return parsed
   throw Site.shapeError(
     op,
-    `${JSON.stringify(size) ?? String(size)} is not a size`,
-    "use a whole number of 0 or more, a symbol's name, or a polynomial of names such as P + T"
+    `${JSON.stringify(size) ?? String(size)}${where} is not a size`,
+    "use a whole number of 0 or more, a name (a letter or underscore, then letters, digits, underscores), or a polynomial of names such as P + T"
   )
 }
 
 export const shapeOf = (op: string, shape: ReadonlyArray<Dim.DimLike>): IRShape.Shape =>
   shape.map((size) => sizeOf(op, size))
 
+/** Text that is more than one name. */
+type Polynomial = `${string}${" " | "*" | "+" | "-"}${string}` | `${number}`
+
 /** Sizes a person writes: names and numbers are kept in the type, polynomials widen. */
 export type SizesOf<P extends ReadonlyArray<Dim.DimLike>> = {
-  readonly [I in keyof P]: P[I] extends number
-    ? P[I] extends -1
-      ? Size
-      : P[I]
-    : P[I] extends string
-      ? P[I] extends `${string}${" " | "*" | "+"}${string}`
-        ? Size
-        : P[I]
-      : Size
+  readonly [I in keyof P]: P[I] extends -1 | Polynomial | Dim.Dim ? Size : P[I] extends Size ? P[I] : Size
 }
 
 /** The last two axes swapped, or, with `perm`, the axes in another order: axis i of the result is axis `perm[i]`. */

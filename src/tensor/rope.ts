@@ -4,9 +4,9 @@ import type * as IRNode from "../../ir/Node.ts"
 import type { Dims } from "./dims.ts"
 import { sliceNode } from "./join.ts"
 import { reshapeNode } from "./movement.ts"
-import { castNode, type Floating, floatNode, scalar, wide } from "./operand.ts"
+import { castNode, type Floating, floatNode, wide } from "./operand.ts"
 import * as Site from "./Site.ts"
-import { dimNode, iotaNode } from "./source.ts"
+import { iotaNode, lengthNode } from "./source.ts"
 import { fromNode, isTensor, nodeOf, type Tensor } from "./Tensor.ts"
 
 /**
@@ -21,8 +21,8 @@ export interface RopeOptions {
   readonly base?: number | undefined
   /** Multiplies positions; 1 unless told otherwise. */
   readonly scale?: number | undefined
-  /** The position of the first row; 0 unless told otherwise. A length such as `Dim.symbol("P")`, a number, an i32 scalar, or i32 [B]. */
-  readonly offset?: number | Dim.Dim | Tensor | undefined
+  /** The position of the first row; 0 unless told otherwise. A number, a length such as `"P"`, an i32 scalar, or i32 [B]. */
+  readonly offset?: Dim.DimLike | Tensor | undefined
   /** Positions themselves, [T] or [B, T], in place of 0, 1, 2, … */
   readonly positions?: Tensor | undefined
   /** Angles' cosine and sine, given: [T, R/2], or anything that broadcasts with [..., T, R/2]; [B, T, R/2] goes around heads. */
@@ -83,11 +83,7 @@ const positionsNode = (x: IRNode.Node, options: RopeOptions, dtype: DType.DType)
   const counted = reshapeNode(iotaNode(rows), [rows, Dim.one])
   const { offset } = options
   if (offset === undefined || offset === 0) return castNode(counted, dtype)
-  const first = isTensor(offset)
-    ? castNode(nodeOf(offset), "i32")
-    : typeof offset === "number"
-      ? scalar(offset, "i32")
-      : dimNode(offset)
+  const first = isTensor(offset) ? castNode(nodeOf(offset), "i32") : lengthNode("rope", offset)
   const start =
     first.type.shape.length === 0
       ? first

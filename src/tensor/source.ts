@@ -135,7 +135,7 @@ export const dimNode = (value: Dim.Dim): IRNode.Node => {
   return known === undefined ? Site.emit("dim", [], { value }) : scalar(known, "i32")
 }
 
-type SizeOf<P> = P extends Size ? (P extends `${string}${" " | "*" | "+"}${string}` ? Size : P) : Size
+type SizeOf<P extends Dim.DimLike> = SizesOf<readonly [P]>[0]
 
 /** 0, 1, 2, … up to a size, as i32. */
 export const iota: <const P extends Dim.DimLike>(size: P) => Tensor<"i32", readonly [SizeOf<P>]> = Site.dual(
@@ -171,27 +171,23 @@ export const arange: {
   }
 )
 
+/** A whole number, a length, or a polynomial of lengths, as an i32 scalar; negative ones too. */
+export const lengthNode = (op: string, value: Dim.DimLike): IRNode.Node => {
+  const whole = typeof value === "number" && Number.isSafeInteger(value) ? Dim.constant(value) : undefined
+  const found = typeof value === "string" ? Dim.parse(value) : Dim.isDim(value) ? value : whole
+  if (found !== undefined) return dimNode(found)
+  throw Site.shapeError(
+    op,
+    `${JSON.stringify(value)} is not a polynomial of lengths`,
+    'write names and whole numbers: "S - T"'
+  )
+}
+
 /** A length, or a polynomial of lengths such as `"S - T"`, as an i32 scalar. */
 export const dim: (value: Dim.DimLike) => Tensor<"i32", readonly []> = Site.dual(
   () => true,
-  (value: Dim.DimLike) => {
-    const parsed =
-      typeof value === "string"
-        ? Dim.parse(value)
-        : Dim.isDim(value)
-          ? value
-          : Number.isSafeInteger(value)
-            ? Dim.constant(value)
-            : undefined
-    if (parsed === undefined)
-      throw Site.shapeError(
-        "dim",
-        `${JSON.stringify(value)} is not a polynomial of lengths`,
-        'write names and whole numbers: "S - T"'
-      )
-    return fromNode(dimNode(parsed))
-  }
-) as (value: Dim.DimLike) => Tensor<"i32", readonly []>
+  (value: Dim.DimLike) => fromNode(lengthNode("dim", value))
+)
 
 /** The size of an axis as an i32 scalar; of all elements without `axis`. */
 export const size: {

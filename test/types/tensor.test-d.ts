@@ -21,6 +21,7 @@ test("specs keep literals and names, and widen what is computed", () => {
   expectTypeOf(spec("f16", ["B", 32, "T", 64])).toEqualTypeOf<Spec<"f16", readonly ["B", 32, "T", 64]>>()
   const total = Dim.add(Dim.symbol("P"), Dim.symbol("T"))
   expectTypeOf(spec("f32", ["B", total, 64])).toEqualTypeOf<Spec<"f32", readonly ["B", Tensor.Size, 64]>>()
+  expectTypeOf(spec("f32", ["B", "P + T"])).toEqualTypeOf<Spec<"f32", readonly ["B", Tensor.Size]>>()
   const signature = { q: spec("f16", ["T", 64]), n: spec("i32", []) }
   expectTypeOf<TensorsOf<typeof signature>>().toEqualTypeOf<{
     readonly q: T<"f16", readonly ["T", 64]>

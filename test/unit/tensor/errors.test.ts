@@ -1,4 +1,5 @@
 import { describe, expect, test } from "vitest"
+import * as Dim from "../../../ir/Dim.ts"
 import { AttrError, DTypeError, type NodeError, ShapeError } from "../../../ir/errors.ts"
 import * as Graph from "../../../ir/Graph.ts"
 import * as Mask from "../../../src/Mask.ts"
@@ -100,13 +101,23 @@ describe("messages name the op, the shapes, and what to try", () => {
 
   test.each([
     ["", "no name"],
-    ["T-1", "a minus"],
+    ["T-", "a minus and nothing"],
+    ["a.b", "a dot"],
+    ["T; return", "a statement"],
     ["1T", "a digit first"],
     ["a".repeat(65), "65 letters"]
   ])("spec refuses %j: %s", (name) => {
     const error = caught(() => spec("f32", [name]))
     expect(error._tag).toBe("ShapeError")
     expect(error.message).toContain(`${JSON.stringify(name)} at axis 0 is not a size`)
+  })
+  test("spec takes polynomials of names", () => {
+    expect(spec("f32", ["P + T", "T-1", "2*T", Dim.add(Dim.symbol("T"), Dim.symbol("P"))]).shape).toEqual([
+      "P + T",
+      "T - 1",
+      "2*T",
+      "P + T"
+    ])
   })
   test.each([-1, 1.5, Number.NaN, null, {}])("spec refuses the size %j", (size) => {
     expect(caught(() => spec("f32", ["T", size as number])).message).toContain("at axis 1 is not a size")
