@@ -1,15 +1,16 @@
 import type { Plan } from "../../backends/Backend.ts"
 import { lower } from "../../backends/webgpu/lower.ts"
-import type * as Program from "../../backends/webgpu/Program.ts"
+import * as Program from "../../backends/webgpu/Program.ts"
 import { deviceLimits } from "../../backends/webgpu/runtime/deviceLimits.ts"
-import { execute } from "../../backends/webgpu/runtime/execute.ts"
-import { read } from "../../backends/webgpu/runtime/read.ts"
 import * as Session from "../../backends/webgpu/runtime/Session.ts"
+import { fromDevice, toDevice } from "../../backends/webgpu/runtime/transfer.ts"
+import * as Size from "../../backends/webgpu/Size.ts"
 import type * as Dim from "../../ir/Dim.ts"
 import type { Graph } from "../../ir/Graph.ts"
 import type { HostArray } from "../../ir/HostArray.ts"
 import * as Limits from "../../ir/Limits.ts"
 import type { Schedules } from "../../ir/Schedule.ts"
+import * as Shape from "../../ir/Shape.ts"
 import { nullDevice, sharedDevice } from "./dawn.ts"
 
 /** The plan of a graph as it stands: no pass has run, every node becomes kernels of its own. */
@@ -21,44 +22,121 @@ export const planOf = (graph: Graph, schedules: Schedules = new Map()): Plan => 
 
 let shared: Promise<Session.Session> | undefined
 
-/** The software device as a session, opened once. */
+/** The software device with its pipelines, opened once. */
 export const sharedSession = (): Promise<Session.Session> => {
   shared ??= sharedDevice().then((device) => Session.make(device, deviceLimits(device, device.adapterInfo)))
   return shared
 }
 
-/** The device's limits with the schedule kind, and f16 arithmetic off as on every software device. */
+/** The limits of the software device, for kernels of either kind. */
 export const limitsOf = async (kind: Limits.Limits["kind"]): Promise<Limits.Limits> => ({
   ...(await sharedSession()).limits,
   kind
 })
 
-/** Runs a program once on the software device. */
+const layoutOf = (device: GPUDevice, kernel: Program.Kernel): GPUBindGroupLayout =>
+  device.createBindGroupLayout({
+    entries: [
+      { binding: 0, visibility: GPUShaderStage.COMPUTE, buffer: { type: "uniform" } },
+      ...kernel.bindings.map(
+        (b, i): GPUBindGroupLayoutEntry => ({
+          binding: i + 1,
+          visibility: GPUShaderStage.COMPUTE,
+          buffer: { type: b.access === "read" ? "read-only-storage" : "storage" }
+        })
+      )
+    ]
+  })
+
+/** Rejects with the compiler's message and the text of the kernel. */
+const compile = async (device: GPUDevice, kernel: Program.Kernel): Promise<GPUComputePipeline> => {
+  device.pushErrorScope("validation")
+  const module = device.createShaderModule({ code: kernel.wgsl })
+  const made = device.createComputePipelineAsync({
+    layout: device.createPipelineLayout({ bindGroupLayouts: [layoutOf(device, kernel)] }),
+    compute: { module, entryPoint: "main" }
+  })
+  const problem = await device.popErrorScope()
+  const pipeline = await made.catch((cause: Error) => cause)
+  if (problem === null && !(pipeline instanceof Error)) return pipeline
+  throw new Error(`${kernel.name}: ${problem?.message ?? String(pipeline)}\n${kernel.wgsl}`)
+}
+
+/** What intermediate memory and results hold before anything is written: a value that shows where it is read. */
+const dirt = 0x7fc12345
+
+/**
+ * Runs a program once on the software device, by nothing but the program's own description. Donated inputs are overwritten in
+ * the place of outputs that name them as donor.
+ */
 export const runProgram = async (
   program: Program.Program,
   inputs: ReadonlyArray<HostArray>,
-  sizes: Dim.Bindings
+  sizes: Dim.Bindings,
+  donated: ReadonlySet<number> = new Set()
 ): Promise<ReadonlyArray<HostArray>> => {
-  const session = await sharedSession()
-  const pipelines = await Promise.all(program.kernels.map(session.pipeline))
-  const constants = program.constants.map(({ data }) => {
-    const buffer = session.device.createBuffer({
-      size: data.byteLength,
-      usage: GPUBufferUsage.STORAGE | GPUBufferUsage.COPY_DST
-    })
-    session.device.queue.writeBuffer(buffer, 0, data)
-    return buffer
-  })
-  const loaded = { program, pipelines, constants }
-  const results = await execute(session, loaded, inputs, sizes, { donated: new Set() })
-  const arrays: Array<HostArray> = []
-  for (const tensor of results) {
-    arrays.push(await read(session, tensor))
-    const buffer = tensor.take()
-    if (buffer !== undefined) session.buffers.release(buffer)
+  const { device, limits, pipeline, layout } = await sharedSession()
+  const refused = Program.unsupported(program, sizes, limits)
+  if (refused !== undefined) throw refused
+  const made: Array<GPUBuffer> = []
+  const buffer = (bytes: number, data?: ArrayBufferView<ArrayBuffer>): GPUBuffer => {
+    const usage =
+      GPUBufferUsage.STORAGE | GPUBufferUsage.UNIFORM | GPUBufferUsage.COPY_SRC | GPUBufferUsage.COPY_DST
+    const b = device.createBuffer({ size: bytes, usage })
+    device.queue.writeBuffer(b, 0, new Uint32Array(bytes / 4).fill(dirt))
+    if (data !== undefined && data.byteLength > 0) device.queue.writeBuffer(b, 0, data)
+    made.push(b)
+    return b
   }
-  for (const buffer of constants) buffer.destroy()
-  return arrays
+  const bytesOf = (x: { readonly bytes: Size.Size }): number => Size.evaluate(x.bytes, sizes)
+  const given = program.inputs.map((p, i) => buffer(bytesOf(p), toDevice(inputs[i] as HostArray)))
+  const buffers = {
+    input: given,
+    constant: program.constants.map((c) => buffer(c.data.byteLength, c.data)),
+    slot: program.slots.map((s) => buffer(bytesOf(s))),
+    output: program.outputs.map((o) =>
+      o.donor !== undefined && donated.has(o.donor) ? (given[o.donor] as GPUBuffer) : buffer(bytesOf(o))
+    )
+  }
+  const uniform = Program.uniform(program, sizes)
+  const lengths = buffer(uniform.byteLength, uniform)
+  const steps = Program.steps(program, sizes, donated)
+  const used = await Promise.all(steps.map((s) => pipeline(program.kernels[s.kernel] as Program.Kernel)))
+  const encoder = device.createCommandEncoder()
+  const pass = encoder.beginComputePass()
+  steps.forEach((step, n) => {
+    const kernel = program.kernels[step.kernel] as Program.Kernel
+    pass.setPipeline(used[n] as GPUComputePipeline)
+    const entries = step.buffers.map((r, i) => ({
+      binding: i + 1,
+      resource: { buffer: buffers[r._tag][r.index] as GPUBuffer }
+    }))
+    pass.setBindGroup(
+      0,
+      device.createBindGroup({
+        layout: layout(kernel),
+        entries: [{ binding: 0, resource: { buffer: lengths } }, ...entries]
+      })
+    )
+    pass.dispatchWorkgroups(...Program.dispatchSize(Size.evaluate(kernel.workgroups, sizes), limits))
+  })
+  pass.end()
+  const reads = program.outputs.map((o, i) => {
+    const size = bytesOf(o)
+    const host = device.createBuffer({ size, usage: GPUBufferUsage.MAP_READ | GPUBufferUsage.COPY_DST })
+    encoder.copyBufferToBuffer(buffers.output[i] as GPUBuffer, 0, host, 0, size)
+    made.push(host)
+    return host
+  })
+  device.queue.submit([encoder.finish()])
+  const results: Array<HostArray> = []
+  for (const [i, host] of reads.entries()) {
+    const { type } = program.outputs[i] as Program.Output
+    await host.mapAsync(GPUMapMode.READ)
+    results.push(fromDevice(type.dtype, Shape.evaluate(type.shape, sizes), host.getMappedRange().slice(0)))
+  }
+  for (const b of made) b.destroy()
+  return results
 }
 
 /** Lowers a graph as it stands and runs it. */
@@ -71,7 +149,7 @@ export const runGraph = async (
 ): Promise<ReadonlyArray<HostArray>> =>
   runProgram(lower(planOf(graph, schedules), await limitsOf(kind)), inputs, sizes)
 
-/** What every device offers, with the given features. */
+/** What every device offers, for both kinds of kernels, without and with f16 arithmetic. */
 export const variants: ReadonlyArray<readonly [name: string, limits: Limits.Limits]> = (
   ["gpu", "cpu"] as const
 ).flatMap((kind) =>
@@ -81,11 +159,8 @@ export const variants: ReadonlyArray<readonly [name: string, limits: Limits.Limi
   )
 )
 
-let front: Promise<Session.Session> | undefined
-
 /** Compiles every kernel with Dawn's compiler front end, which sees all features; runs nothing. Rejects with its message. */
 export const validate = async (program: Program.Program): Promise<void> => {
-  front ??= nullDevice().then((device) => Session.make(device, deviceLimits(device, device.adapterInfo)))
-  const session = await front
-  await Promise.all(program.kernels.map(session.pipeline))
+  const device = await nullDevice()
+  await Promise.all(program.kernels.map((kernel) => compile(device, kernel)))
 }
