@@ -101,12 +101,12 @@ export const runProgram = async (
   const uniform = Program.uniform(program, sizes)
   const lengths = buffer(uniform.byteLength, uniform)
   const steps = Program.steps(program, sizes, donated)
-  const used = await Promise.all(steps.map((s) => pipeline(program.kernels[s.kernel] as Program.Kernel)))
+  const pipelines = await Promise.all(program.kernels.map(pipeline))
   const encoder = device.createCommandEncoder()
   const pass = encoder.beginComputePass()
-  steps.forEach((step, n) => {
+  for (const step of steps) {
     const kernel = program.kernels[step.kernel] as Program.Kernel
-    pass.setPipeline(used[n] as GPUComputePipeline)
+    pass.setPipeline(pipelines[step.kernel] as GPUComputePipeline)
     const entries = step.buffers.map((r, i) => ({
       binding: i + 1,
       resource: { buffer: buffers[r._tag][r.index] as GPUBuffer }
@@ -119,7 +119,7 @@ export const runProgram = async (
       })
     )
     pass.dispatchWorkgroups(...Program.dispatchSize(Size.evaluate(kernel.workgroups, sizes), limits))
-  })
+  }
   pass.end()
   const reads = program.outputs.map((o, i) => {
     const size = bytesOf(o)
