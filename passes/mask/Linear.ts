@@ -22,6 +22,8 @@ export type Atom =
   | { readonly tag: "quotient"; readonly of: Linear; readonly by: number }
   /** Remainder in 0..by - 1. */
   | { readonly tag: "remainder"; readonly of: Linear; readonly by: number }
+  /** Quotient or remainder by a size, as where the heads of a group are packed into the queries. */
+  | { readonly tag: "wrapped"; readonly op: "floor_div" | "mod"; readonly of: Linear; readonly by: Node }
   | { readonly tag: "max"; readonly left: Linear; readonly right: Linear }
   | {
       readonly tag: "choice"
@@ -61,6 +63,8 @@ const atomKey = (atom: Atom): string => {
       return `(${key(atom.of)})/${atom.by}`
     case "remainder":
       return `(${key(atom.of)})%${atom.by}`
+    case "wrapped":
+      return `(${key(atom.of)})${atom.op} n${idOf(atom.by)}`
     case "max":
       return `max(${key(atom.left)},${key(atom.right)})`
     case "choice":
@@ -170,6 +174,7 @@ export const atomDependence = (atom: Atom): Dependence => {
       return { i: false, j: false }
     case "quotient":
     case "remainder":
+    case "wrapped":
       return dependence(atom.of)
     case "max":
       return either(dependence(atom.left), dependence(atom.right))

@@ -61,6 +61,8 @@ const combine = (
     }
     case "floor_div":
     case "mod": {
+      const size = node.operands[1] as Node
+      if (x !== undefined && isSize(size)) return Linear.one({ tag: "wrapped", op: node.op, of: x, by: size })
       const by = y && Linear.value(y)
       if (x === undefined || by === undefined || by < 1 || by > 2 ** 20) return undefined
       return node.op === "mod" ? Linear.remainder(x, by) : Linear.quotient(x, by)
@@ -86,3 +88,9 @@ const choice = (condition: Node, then: Linear.Linear, otherwise: Linear.Linear):
   Linear.value(Linear.minus(then, otherwise)) === 0
     ? then
     : Linear.one({ tag: "choice", condition, then, otherwise })
+
+/** A length that is never negative: a sum of products of lengths. */
+const isSize = (node: Node): boolean =>
+  node.op === "dim" &&
+  !Dim.isConstant(node.attrs.value) &&
+  node.attrs.value.terms.every((t) => t.coefficient > 0)

@@ -39,6 +39,11 @@ export const floorDiv = (a: Node.Node, by: number): Node.Node => {
   return by === 1 ? a : make("floor_div", a, int(by))
 }
 
+export const floorDivBy = (a: Node.Node, by: Node.Node): Node.Node =>
+  valueOf(a) === 0 ? a : make("floor_div", a, by)
+
+export const product = (a: Node.Node, b: Node.Node): Node.Node => (valueOf(a) === 0 ? a : make("mul", a, b))
+
 export const min = (a: Node.Node, b: Node.Node): Node.Node => {
   const [x, y] = [valueOf(a), valueOf(b)]
   if (x !== undefined && y !== undefined) return int(Math.min(x, y))

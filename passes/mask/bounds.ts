@@ -76,6 +76,8 @@ const atomBounds = (atom: Linear.Atom, scope: Scope): Bounds | undefined => {
     }
     case "remainder":
       return remainderBounds(atom.of, atom.by, scope)
+    case "wrapped":
+      return wrappedBounds(atom.op, boundsOf(atom.of, scope), scope.unit(atom.by))
     case "max": {
       const [left, right] = [boundsOf(atom.left, scope), boundsOf(atom.right, scope)]
       if (left === undefined || right === undefined) return undefined
@@ -102,5 +104,18 @@ const remainderBounds = (x: Linear.Linear, by: number, scope: Scope): Bounds => 
   return {
     least: A.select(same, A.sub(of.least, start), wide.least),
     most: A.select(same, A.sub(of.most, start), wide.most)
+  }
+}
+
+/** The same by a size. Where a block of queries passes a multiple of it, remainders start again. */
+const wrappedBounds = (op: "floor_div" | "mod", of: Bounds | undefined, by: Node): Bounds | undefined => {
+  if (of === undefined) return op === "mod" ? { least: A.int(0), most: A.sub(by, A.int(1)) } : undefined
+  const [low, high] = [A.floorDivBy(of.least, by), A.floorDivBy(of.most, by)]
+  if (op === "floor_div") return { least: low, most: high }
+  const same = A.eq(low, high)
+  const start = A.product(low, by)
+  return {
+    least: A.select(same, A.sub(of.least, start), A.int(0)),
+    most: A.select(same, A.sub(of.most, start), A.sub(by, A.int(1)))
   }
 }

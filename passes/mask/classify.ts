@@ -77,7 +77,7 @@ const comparison = (node: Node.Node, region: Region.Region): Words => {
   const [x, y] = node.operands as readonly [Node.Node, Node.Node]
   if (region.isUnit(node)) return opposite("a condition per head")
   if (x.type.dtype !== "i32") return opposite("tensor condition")
-  const difference = Linear.simplify(Linear.minus(region.linear(x), region.linear(y)))
+  const difference = unwrapped(Linear.simplify(Linear.minus(region.linear(x), region.linear(y))))
   const below = (factor: 1 | -1, by: 0 | 1): string =>
     atMostZero(Linear.plus(Linear.scale(difference, factor), Linear.constant(by)))
   switch (node.op) {
@@ -95,6 +95,16 @@ const comparison = (node: Node.Node, region: Region.Region): Words => {
     }
   }
 }
+
+/** Where queries hold the heads of a group, a position is the remainder of an index: it reads as the index. */
+const unwrapped = (x: Linear.Linear): Linear.Linear =>
+  [...x.terms.values()].reduce(
+    (sum, { atom, coefficient }) =>
+      atom.tag === "wrapped" && atom.op === "mod"
+        ? Linear.plus(Linear.plus(sum, Linear.one(atom), -coefficient), atom.of, coefficient)
+        : sum,
+    x
+  )
 
 /** The coefficients of i and j, and what else there is. */
 const parts = (x: Linear.Linear) => {

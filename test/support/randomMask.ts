@@ -6,7 +6,11 @@ import * as arrays from "./arrays.ts"
  */
 export const randomMask = (seed: number): string => {
   const from = arrays.random(seed)
-  const lines: Array<string> = ["%n: i32[] = load %c0, %b", "%s: i32[] = dim {value = S}"]
+  const lines: Array<string> = [
+    "%n: i32[] = load %c0, %b",
+    "%s: i32[] = dim {value = S}",
+    "%N: i32[] = dim {value = N}"
+  ]
   let count = 0
   const define = (type: "i32" | "bool", text: string, name = `v${count++}`): string => {
     lines.push(`%${name}: ${type}[] = ${text}`)
@@ -29,9 +33,9 @@ export const randomMask = (seed: number): string => {
       case 4:
         return define("i32", `mul ${part()}, ${number(-2, 3)}`)
       case 5:
-        return define("i32", `floor_div ${part()}, ${number(1, 4)}`)
+        return define("i32", `floor_div ${part()}, ${from.next() < 0.3 ? "%N" : number(1, 4)}`)
       case 6:
-        return define("i32", `mod ${part()}, ${number(1, 4)}`)
+        return define("i32", `mod ${part()}, ${from.next() < 0.3 ? "%N" : number(1, 4)}`)
       case 7:
         return define("i32", `${from.pick(["min", "max"])} ${part()}, ${part()}`)
       case 8:

@@ -271,6 +271,24 @@ const listed: ReadonlyArray<Listed> = [
     words: "a condition on positions"
   },
   {
+    name: "causal where queries hold the heads of a group",
+    lines: "%n: i32[] = dim {value = N}\n%p: i32[] = mod %i, %n\n%m: bool[] = ge %p, %j",
+    captures: [i32("i32[N]", [3], [0, 0, 0])],
+    words: "causal"
+  },
+  {
+    name: "a window where queries hold the heads of a group",
+    lines: `%n: i32[] = dim {value = N}
+      ${constant("two", 2)}
+      %p: i32[] = mod %i, %n
+      %c: bool[] = ge %p, %j
+      %d: i32[] = sub %p, %j
+      %w: bool[] = lt %d, %two
+      %m: bool[] = and %c, %w`,
+    captures: [i32("i32[N]", [3], [0, 0, 0])],
+    words: "causal and sliding window 2"
+  },
+  {
     name: "everything and nothing",
     lines: `%t: bool[] = constant {values = [1]}\n%f: bool[] = constant {values = [0]}
       %c: bool[] = le %j, %i
@@ -295,10 +313,10 @@ describe("analyse-mask", () => {
     const node = analysed(attention(lines, captures))
     expect(classifyMask(node.attrs.mask as Graph.Graph)).toBe(words)
     for (const sizes of [
-      { B: 2, T: 7, S: 7 },
-      { B: 2, T: 5, S: 9 },
-      { B: 2, T: 6, S: 2 },
-      { B: 2, T: 1, S: 1 }
+      { B: 2, T: 7, S: 7, N: 3 },
+      { B: 2, T: 5, S: 9, N: 3 },
+      { B: 2, T: 6, S: 2, N: 3 },
+      { B: 2, T: 1, S: 1, N: 3 }
     ]) {
       eachBlock(node, captures, sizes, heads, (found, some, every, at) => {
         expect(sound(found, some, every, sizes.S), at).toBe(true)
