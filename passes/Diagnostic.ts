@@ -16,6 +16,8 @@ export interface Diagnostic {
   readonly at?: Location | undefined
   /** The name a person gave it, where they did. */
   readonly label?: string | undefined
+  /** What took its place, where something did. */
+  readonly into?: string | undefined
   /** What it nearly was: the pattern that matched furthest. */
   readonly nearest?: string | undefined
   /** The condition that failed, as a fact: `the scores have a second user, %12 = reduce_sum`. */
@@ -38,6 +40,7 @@ export const print = (d: Diagnostic): string => {
   const name = d.label === undefined ? "" : ` "${d.label}"`
   const where = d.at === undefined ? "" : ` at ${printLocation(d.at)}`
   const lines = [`${d.pass}: ${d.outcome}: ${d.subject}${name}${where}`]
+  if (d.into !== undefined) lines.push(`  into: ${d.into}`)
   if (d.nearest !== undefined) lines.push(`  nearest match: ${d.nearest}`)
   if (d.failed !== undefined) lines.push(`  failed: ${d.failed}`)
   if (d.suggestion !== undefined) lines.push(`  try: ${d.suggestion}`)

@@ -1,11 +1,13 @@
 import { Result } from "effect"
+import * as Dim from "../ir/Dim.ts"
 import * as Graph from "../ir/Graph.ts"
 import * as Node from "../ir/Node.ts"
 import * as TensorType from "../ir/TensorType.ts"
 import * as Diagnostic from "./Diagnostic.ts"
 import { type Attention, find, type Refusal } from "./fusion/attention.ts"
-import { build } from "./fusion/build.ts"
+import { type Built, build } from "./fusion/build.ts"
 import * as Walk from "./fusion/Walk.ts"
+import { classifyMask } from "./mask/classify.ts"
 import type { Pass } from "./Pass.ts"
 
 const refused = (node: Node.Node, r: Refusal): Diagnostic.Diagnostic => ({
@@ -48,12 +50,55 @@ const needsScores = (value: Node.Node): Refusal => ({
     "a maximum that is subtracted needs no writing: softmax does it; other statistics need the scores in memory"
 })
 
+interface Fused extends Built {
+  readonly found: Attention
+}
+
+/** What was fused and by what, for people. */
+const report = ({ found, flash }: Fused): Diagnostic.Diagnostic => {
+  const [q, k, v] = flash.operands as readonly [Node.Node, Node.Node, Node.Node]
+  const [heads, keyHeads] = [q, k].map((x) => x.type.shape[1] as Dim.Dim) as [Dim.Dim, Dim.Dim]
+  const group = Dim.divideExact(heads, keyHeads) as Dim.Dim
+  const { score, mask, fill, sink, probability } = flash.attrs
+  const steps = score.nodes.filter((n) => n.op !== "input" && n.op !== "constant").map((n) => n.op)
+  const parts = [
+    `flash_attention of q ${TensorType.print(q.type)}, k ${TensorType.print(k.type)}, v ${TensorType.print(v.type)}`,
+    ...(Dim.isOne(group) ? [] : [`${Dim.print(group)} query heads for each key head`]),
+    ...(steps.length === 0
+      ? []
+      : [`score by ${steps.length > 8 ? `${steps.length} steps` : steps.join(", ")}`]),
+    ...(mask === undefined
+      ? []
+      : [`mask: ${classifyMask(mask)}${fill === -Infinity ? "" : `, ${fill} elsewhere`}`]),
+    ...(sink === undefined ? [] : ["a sink in the sum"]),
+    ...(probability === undefined ? [] : ["a factor on the weights"])
+  ]
+  const used: ReadonlyArray<readonly [string, boolean]> = [
+    ["scale-of-queries", found.q.factors.length > 0],
+    ["scale-of-keys", found.k.factors.length > 0],
+    ["scale-of-values", found.v.factors.length > 0],
+    ["group-of-heads", !Dim.isOne(group)],
+    ["infinity-is-a-mask", mask !== undefined && fill === -Infinity],
+    ["fill-is-kept", fill !== -Infinity],
+    ["columns-without-values", sink !== undefined],
+    ["factor-on-weights", probability !== undefined]
+  ]
+  return {
+    pass: "fuse-attention",
+    outcome: "fused",
+    ...Diagnostic.about(found.softmax),
+    ...(found.softmax.at === undefined && found.node.at !== undefined ? { at: found.node.at } : {}),
+    into: parts.join("; "),
+    rules: used.flatMap(([name, holds]) => (holds ? [name] : []))
+  }
+}
+
 /** The node that takes the place of a contraction of weights with values, or why there is none. */
 const fuse = (
   node: Node.NodeOf<"dot">,
   side: 0 | 1,
   numbers: ReadonlyMap<Node.Node, number>
-): Result.Result<Node.Node, Refusal> =>
+): Result.Result<Fused, Refusal> =>
   Result.gen(function* () {
     const walk = Walk.make()
     const found = yield* find(walk, node, side)
@@ -61,7 +106,7 @@ const fuse = (
     if (built === undefined) return yield* Result.fail(nothingSelects(found))
     const circular = built.captured.find((c) => dependsOn(c, found.contraction, numbers))
     if (circular !== undefined) return yield* Result.fail(needsScores(circular))
-    return built.result
+    return { ...built, found }
   })
 
 /** What softmax weights pass through on their way to the values. */
@@ -94,8 +139,10 @@ export const fuseAttention: Pass = {
       const fused = tried.find(Result.isSuccess)
       if (fused !== undefined) {
         count("attention")
-        diagnostics.push({ pass: "fuse-attention", outcome: "fused", ...Diagnostic.about(original) })
-        return fused.success
+        const said = report(fused.success)
+        for (const rule of said.rules ?? []) count(rule)
+        diagnostics.push(said)
+        return fused.success.result
       }
       const [failure] = tried
       if (failure !== undefined && Result.isFailure(failure))

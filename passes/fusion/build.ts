@@ -15,6 +15,7 @@ import type { Walk } from "./Walk.ts"
 export interface Built {
   /** Of the type of the contraction it replaces. */
   readonly result: Node.Node
+  readonly flash: Node.NodeOf<"flash_attention">
   /** The tensors that the regions read. */
   readonly captured: ReadonlyArray<Node.Node>
 }
@@ -152,5 +153,5 @@ export const build = (walk: Walk, a: Attention): Built | undefined => {
   const digits = a.result.map((name) => a.basis.digits(name))
   const arranged = { node: flash as Node.Node, axes: [r.batch, [...r.head, ...r.group], r.row, r.width] }
   const result = rearrange.reshape(rearrange.regroup(arranged, digits), a.node.type.shape)
-  return { result, captured }
+  return { result, flash, captured }
 }
