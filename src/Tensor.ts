@@ -2,7 +2,8 @@
  * Tensor expressions: what a person writes and the compiler reads.
  *
  * Every function takes the tensor first, or, without it, returns a function for `pipe`. Axes count from 0, or from -1 at the
- * end. Numbers and bools mix with tensors as weak scalars. Mistakes are thrown where they are made, as `ShapeError`, `DTypeError`
+ * end. Tensors meet at bool < u32 < i32 < {f16, bf16} < f32 < f64, where f16 and bf16 meet at f32; numbers and bools are weak scalars that
+ * take the tensor's dtype, except that a number that is not whole makes f32 of integers. Mistakes are thrown where they are made, as `ShapeError`, `DTypeError`
  * or `AttrError` that know their line; those that TypeScript can see do not compile.
  */
 export * from "./tensor/activation.ts"

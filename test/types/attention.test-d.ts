@@ -1,8 +1,9 @@
 import { expectTypeOf, test } from "vitest"
 import * as Attention from "../../src/Attention.ts"
+import { compile } from "../../src/compile.ts"
 import * as Mask from "../../src/Mask.ts"
 import * as Score from "../../src/Score.ts"
-import type { Spec, TensorsOf } from "../../src/spec.ts"
+import { type Spec, spec, type TensorsOf } from "../../src/spec.ts"
 import * as Tensor from "../../src/Tensor.ts"
 
 declare const q: Tensor.Tensor<"f16", readonly ["B", 32, "T", 64]>
@@ -60,6 +61,14 @@ test("the program of the front page keeps its types", () => {
   expectTypeOf<ReturnType<typeof attention>>().toEqualTypeOf<
     Tensor.Tensor<"f16", readonly ["B", 32, "T", 64]>
   >()
+  // The signature types the function that is written in front of it.
+  const signature = {
+    q: spec("f16", ["B", 32, "T", 64]),
+    k: spec("f16", ["B", 8, "S", 64])
+  }
+  compile(({ q, k }) => Tensor.matmul(q, Tensor.transpose(Tensor.repeatHeads(k, 4))), signature)
+  // @ts-expect-error 32 heads and 8
+  compile(({ q, k }) => Tensor.matmul(q, Tensor.transpose(k)), signature)
   // Without types in the signature it builds as well.
   const loose = ({ q, k, v }: { readonly [name in "q" | "k" | "v"]: Tensor.Tensor }) =>
     Tensor.matmul(q, Tensor.transpose(Tensor.repeatHeads(k, 4))).pipe(
