@@ -30,6 +30,8 @@ const combine = (
 ): Size => {
   const [a, b] = [from(left), from(right)]
   const known = a._tag === "dim" && b._tag === "dim" ? exact(a.dim, b.dim) : undefined
+  if (tag === "mul" && known === undefined && value(a) === 1) return b
+  if (tag === "mul" && known === undefined && value(b) === 1) return a
   if ((tag === "min" || tag === "max") && print(a) === print(b)) return a
   return known === undefined ? { _tag: tag, left: a, right: b } : from(known)
 }

@@ -1,4 +1,3 @@
-import * as DType from "../../../ir/DType.ts"
 import type { Node } from "../../../ir/Node.ts"
 import * as Shape from "../../../ir/Shape.ts"
 import { type Job, type Lowered, result } from "../Job.ts"
@@ -25,7 +24,7 @@ export const map = (job: Job): Lowered => {
 
   const item = emitter.constant(`${Module.workgroupIndex} * ${threads} + i32(lix)`)
   emitter.line(`if (${item} >= ${Size.wgsl(items, module.symbol)}) { return; }`)
-  const element = (linear: string): string => body.at(stored(root), emitter.delinearize(linear, shape))
+  const element = (linear: string): string => body.at(Body.stored(root), emitter.delinearize(linear, shape))
   if (pairs) {
     const [even, odd] = emitter.pair(item)
     storePair(emitter, result, dtype, item, [element(even), element(odd)])
@@ -36,15 +35,4 @@ export const map = (job: Job): Lowered => {
     workgroupSize: [threads, 1, 1],
     workgroups: Size.ceilDiv(items, threads)
   })
-}
-
-/** The node whose value is stored: a final cast from one float type to a 16-bit one happens in the store. */
-const stored = (root: Node): Node => {
-  const x = root.operands[0]
-  return root.op === "cast" &&
-    DType.isFloat(root.type.dtype) &&
-    x !== undefined &&
-    DType.isFloat(x.type.dtype)
-    ? x
-    : root
 }

@@ -2,13 +2,14 @@ import * as Dim from "../../../ir/Dim.ts"
 import type { Node, NodeOf } from "../../../ir/Node.ts"
 import type { Matmul } from "../../../ir/Schedule.ts"
 import * as Shape from "../../../ir/Shape.ts"
-import type { Job, Lowered } from "../Job.ts"
+import { type Job, type Lowered, result } from "../Job.ts"
 import * as Size from "../Size.ts"
 import * as Body from "../wgsl/body.ts"
 import * as Emitter from "../wgsl/Emitter.ts"
 import * as Epilogue from "../wgsl/epilogue.ts"
 import * as Module from "../wgsl/Module.ts"
 import { compute } from "../wgsl/scalar.ts"
+import { storePair } from "../wgsl/storage.ts"
 import { strided } from "../wgsl/strided.ts"
 
 /**
@@ -68,6 +69,8 @@ interface Place {
   readonly rhs: (depth: string, column: string) => string
   /** Stores the result of a row and a column; the caller has checked both. */
   readonly store: (row: string, column: string, value: string) => void
+  /** Stores a column and the next as one word, where 16-bit results of a row lie side by side. */
+  readonly storePair?: (row: string, column: string, values: readonly [string, string]) => void
 }
 
 const placeOf = (job: Job, c: Contraction, emitter: Emitter.Emitter, batch: string): Place => {
@@ -82,16 +85,36 @@ const placeOf = (job: Job, c: Contraction, emitter: Emitter.Emitter, batch: stri
         return (b >= 0 ? entry[b] : f >= 0 ? free[f] : depth[o.contract.indexOf(axis)]) as string
       })
     )
+  const indices = (row: string, column: string): ReadonlyArray<string> => [
+    ...entry,
+    ...emitter.delinearize(row, c.rows),
+    ...emitter.delinearize(column, c.columns)
+  ]
   return {
     emitter,
     lhs: (row, k) => element(c.lhs, emitter.delinearize(row, c.rows), emitter.delinearize(k, c.depth)),
     rhs: (k, column) =>
       element(c.rhs, emitter.delinearize(column, c.columns), emitter.delinearize(k, c.depth)),
-    store: (row, column, value) =>
-      epilogue.store(
-        [...entry, ...emitter.delinearize(row, c.rows), ...emitter.delinearize(column, c.columns)],
-        value
-      )
+    store: (row, column, value) => epilogue.store(indices(row, column), value),
+    ...(epilogue.pairs && c.columns.length > 0
+      ? {
+          storePair: (row, column, [even, odd]) => {
+            const next = emitter.bind(`${column} + 1`)
+            const values = [
+              epilogue.value(indices(row, column), even),
+              epilogue.value(indices(row, next), odd)
+            ] as const
+            const { dtype } = (job.body.outputs[0] as { readonly node: Node }).node.type
+            storePair(
+              emitter,
+              result,
+              dtype,
+              emitter.bind(`${epilogue.position(indices(row, column))} / 2`),
+              values
+            )
+          }
+        }
+      : {})
   }
 }
 
@@ -149,27 +172,35 @@ const storeBlock = (
   const { emitter } = place
   const across = (sums[0] as ReadonlyArray<string>).length
   const all = sums.flat()
-  const put = (row: string, column: string, value: string): void => {
+  const within = (row: string, column: string, store: () => void): void => {
     const inside = [
       ...(spans.rows.inside ? [] : [`${row} < ${emitter.dim(spans.rows.size)}`]),
       ...(spans.columns.inside ? [] : [`${column} < ${emitter.dim(spans.columns.size)}`])
     ]
-    const store = () => place.store(row, column, value)
     if (inside.length === 0) store()
     else emitter.branch(inside.join(" && "), store)
   }
   if (all.length === 1) {
-    put(spans.rows.first, spans.columns.first, emitter.constant(all[0] as string))
+    const value = emitter.constant(all[0] as string)
+    within(spans.rows.first, spans.columns.first, () =>
+      place.store(spans.rows.first, spans.columns.first, value)
+    )
     return
   }
+  const pairs = across % 2 === 0 ? place.storePair : undefined
   const results = emitter.variable(
     `array<${type}, ${all.length}>`,
     `array<${type}, ${all.length}>(${all.join(", ")})`
   )
-  emitter.loop("0", String(all.length), "1", (item) => {
+  emitter.loop("0", String(all.length), pairs === undefined ? "1" : "2", (item) => {
     const row = emitter.add(spans.rows.first, emitter.bind(`${item} / ${across}`))
     const column = emitter.add(spans.columns.first, emitter.bind(`${item} % ${across}`))
-    put(row, column, emitter.constant(`${results}[${item}]`))
+    const value = emitter.constant(`${results}[${item}]`)
+    if (pairs === undefined) within(row, column, () => place.store(row, column, value))
+    else {
+      const next = emitter.constant(`${results}[${item} + 1]`)
+      within(row, column, () => pairs(row, column, [value, next]))
+    }
   })
 }
 

@@ -21,8 +21,10 @@ export interface RowOp {
   ) => ReadonlyArray<string>
   /** Stores the row's result, once. */
   readonly storeRow: (value: string) => void
-  /** Stores the result of a column. */
+  /** Stores the result of one column. */
   readonly storeElement: (column: string, value: string) => void
+  /** Stores the results of all columns. */
+  readonly storeColumns: (value: (column: string) => string) => void
 }
 
 type RowOpName =
@@ -176,7 +178,7 @@ export const rowOps: { readonly [K in RowOpName]: (row: RowOp, anchor: NodeOf<K>
     const { emitter } = row
     const { sum, weight } = statistics(row)
     const scale = emitter.constant(`select(1.0 / ${sum}, 0.0, ${sum} == 0.0)`)
-    row.columns((column) => row.storeElement(column, emitter.bind(`${weight(column)} * ${scale}`)))
+    row.storeColumns((column) => emitter.bind(`${weight(column)} * ${scale}`))
   },
 
   logsumexp: (row) => {
@@ -201,7 +203,7 @@ export const rowOps: { readonly [K in RowOpName]: (row: RowOp, anchor: NodeOf<K>
     const scale = emitter.constant(
       `inverseSqrt(${squares} / ${count} + ${literal(emitter.module, "f32", attrs.epsilon)})`
     )
-    row.columns((column) => row.storeElement(column, emitter.bind(`${distance(column)} * ${scale}`)))
+    row.storeColumns((column) => emitter.bind(`${distance(column)} * ${scale}`))
   },
 
   rms_norm: (row, { attrs }) => {
@@ -213,6 +215,6 @@ export const rowOps: { readonly [K in RowOpName]: (row: RowOp, anchor: NodeOf<K>
     const scale = emitter.constant(
       `inverseSqrt(${squares} / f32(${row.length}) + ${literal(emitter.module, "f32", attrs.epsilon)})`
     )
-    row.columns((column) => row.storeElement(column, emitter.bind(`${row.element(column)} * ${scale}`)))
+    row.storeColumns((column) => emitter.bind(`${row.element(column)} * ${scale}`))
   }
 }

@@ -1,13 +1,14 @@
 import * as Dim from "../../../ir/Dim.ts"
 import type { Node } from "../../../ir/Node.ts"
 import * as Shape from "../../../ir/Shape.ts"
-import type { Job, Lowered } from "../Job.ts"
+import { type Job, type Lowered, result } from "../Job.ts"
 import * as Size from "../Size.ts"
 import * as Body from "../wgsl/body.ts"
 import * as Emitter from "../wgsl/Emitter.ts"
 import * as Epilogue from "../wgsl/epilogue.ts"
 import * as Module from "../wgsl/Module.ts"
 import { compute } from "../wgsl/scalar.ts"
+import { storePair } from "../wgsl/storage.ts"
 import { type RowAnchor, type RowOp, rowOps } from "./rowOps.ts"
 
 /**
@@ -45,13 +46,30 @@ export const rows = (job: Job): Lowered => {
     )
   }
 
+  const columns = (inside: (column: string) => void): void =>
+    emitter.loop(lane, emitter.dim(length), String(threads), inside)
+
+  /** Words of two 16-bit results that one thread writes whole, where columns lie side by side. */
+  const storePairs = (value: (column: string) => string): void => {
+    const pairs = emitter.dim(Dim.divideExact(length, Dim.constant(2)) as Dim.Dim)
+    emitter.loop(lane, pairs, String(threads), (pair) => {
+      const both = [emitter.bind(`${pair} * 2`), emitter.bind(`${pair} * 2 + 1`)] as const
+      const [even, odd] = [indicesAt(both[0]), indicesAt(both[1])]
+      emitter.markPair(emitter.linearize(even, x.type.shape), emitter.linearize(odd, x.type.shape))
+      const values = [epilogue.value(even, value(both[0])), epilogue.value(odd, value(both[1]))] as const
+      const { dtype } = (job.body.outputs[0] as { readonly node: Node }).node.type
+      storePair(emitter, result, dtype, emitter.bind(`${epilogue.position(even)} / 2`), values)
+    })
+  }
+  const inPairs = epilogue.pairs && axes.length === 1 && axes[0] === x.type.shape.length - 1
+
   const context: RowOp = {
     emitter,
     type: compute(x.type.dtype),
     length: emitter.dim(length),
     threads,
     lane,
-    columns: (inside) => emitter.loop(lane, emitter.dim(length), String(threads), inside),
+    columns,
     element: (column) => body.at(x, indicesAt(column)),
     combine: (parts, merge) => combine(emitter, threads, lane, parts, merge),
     storeRow: (value) => {
@@ -59,7 +77,10 @@ export const rows = (job: Job): Lowered => {
       if (threads === 1) put()
       else emitter.branch(`${lane} == 0`, put)
     },
-    storeElement: (column, value) => epilogue.store(indicesAt(column), value)
+    storeElement: (column, value) => epilogue.store(indicesAt(column), value),
+    storeColumns: inPairs
+      ? storePairs
+      : (value) => columns((column) => epilogue.store(indicesAt(column), value(column)))
   }
   rowOps[anchor.op](context, anchor as never)
   return module.finish({

@@ -52,7 +52,9 @@ export interface Emitter {
   ) => ReadonlyArray<string>
   /** Records that `even` and `odd` are the numbers 2 * half and 2 * half + 1, so that loads of 16-bit pairs share a word. */
   readonly pair: (half: string) => readonly [even: string, odd: string]
-  /** The word of a pair and which half an index is, where `pair` made it. */
+  /** As `pair`, for numbers that are there already: `even` is even and `odd` the next. */
+  readonly markPair: (even: string, odd: string) => void
+  /** The word of a pair and which half an index is, where `pair` or `markPair` recorded it. */
   readonly halfOf: (index: string) => { readonly word: string; readonly odd: boolean } | undefined
 }
 
@@ -313,6 +315,11 @@ export const make = (module: Module): Emitter => {
       halves.set(even, { word: half, odd: false })
       halves.set(odd, { word: half, odd: true })
       return [even, odd]
+    },
+    markPair: (even, odd) => {
+      const word = bind(`${even} / 2`)
+      halves.set(even, { word, odd: false })
+      halves.set(odd, { word, odd: true })
     },
     halfOf: (index) => halves.get(index)
   }

@@ -1,4 +1,5 @@
 import * as Dim from "../../../ir/Dim.ts"
+import * as DType from "../../../ir/DType.ts"
 import type { Graph } from "../../../ir/Graph.ts"
 import type { Node } from "../../../ir/Node.ts"
 import { operand, type Ref } from "../Job.ts"
@@ -214,6 +215,17 @@ export const make = (emitter: Emitter, graph: Graph): Body => body(emitter, grap
 
 /** Emits a region: scalars among its inputs are given by the caller, whole tensors are read from `sources`. */
 export const region = body
+
+/** The node whose value is stored in place of a result: a final cast from one float type to a 16-bit one happens in the store. */
+export const stored = (root: Node): Node => {
+  const x = root.operands[0]
+  return root.op === "cast" &&
+    DType.isFloat(root.type.dtype) &&
+    x !== undefined &&
+    DType.isFloat(x.type.dtype)
+    ? x
+    : root
+}
 
 const wgslType = (node: Node): string => {
   const { dtype } = node.type

@@ -1,10 +1,11 @@
+import * as Dim from "../../../ir/Dim.ts"
 import type { Node } from "../../../ir/Node.ts"
 import type * as Shape from "../../../ir/Shape.ts"
 import { type Job, result } from "../Job.ts"
-import type { Body } from "./body.ts"
+import * as Body from "./body.ts"
 import type { Emitter } from "./Emitter.ts"
 import { isScalarOp } from "./scalar.ts"
-import { store } from "./storage.ts"
+import { store, storesPairs } from "./storage.ts"
 
 /**
  * What follows the anchor in a body, seen from the anchor: where its element ends up in the result. That has an answer when only
@@ -27,6 +28,8 @@ type Move = (emitter: Emitter, indices: ReadonlyArray<string>) => ReadonlyArray<
 interface Path {
   readonly key: string
   readonly move: Move
+  /** Whether neighbours along the last axis are neighbours along the last axis still. */
+  readonly inner: boolean
 }
 
 const pathsOf = (job: Job): ReadonlyMap<Node, Path> | undefined => {
@@ -34,7 +37,7 @@ const pathsOf = (job: Job): ReadonlyMap<Node, Path> | undefined => {
   const rank = (n: Node): number => n.type.shape.length
   for (const node of dependents(job)) {
     if (node === job.anchor) {
-      paths.set(node, { key: "", move: (_, i) => i })
+      paths.set(node, { key: "", move: (_, i) => i, inner: true })
       continue
     }
     const operands = node.operands.filter((o) => paths.has(o))
@@ -50,6 +53,7 @@ const pathsOf = (job: Job): ReadonlyMap<Node, Path> | undefined => {
       const { perm } = node.attrs
       paths.set(node, {
         key: `${path.key};t${perm.join(",")}`,
+        inner: path.inner && perm.at(-1) === perm.length - 1,
         move: (e, i) => {
           const indices = path.move(e, i)
           return perm.map((axis) => indices[axis] as string)
@@ -61,6 +65,7 @@ const pathsOf = (job: Job): ReadonlyMap<Node, Path> | undefined => {
     ) {
       paths.set(node, {
         key: `${path.key};r${rank(node)}:${node.type.shape.map((d) => d.key).join(",")}`,
+        inner: path.inner && from.type.shape.at(-1)?.key === node.type.shape.at(-1)?.key,
         move: (e, i) => e.reshape(path.move(e, i), from.type.shape, node.type.shape)
       })
     } else return undefined
@@ -85,6 +90,8 @@ export const isDirect = (job: Job): boolean => job.anchor === undefined || paths
 export interface Epilogue {
   /** Computes the result's element that the anchor's element at `indices` gives, and stores it. */
   readonly store: (indices: ReadonlyArray<string>, value: string) => void
+  /** Whether pairs of the anchor's last axis are the words of a result whose elements take 16 bits. */
+  readonly pairs: boolean
   /** Where the anchor's element goes: its row-major number in the result. */
   readonly position: (indices: ReadonlyArray<string>) => string
   /** The result's element that the anchor's element gives, for callers that store several at once. */
@@ -92,7 +99,7 @@ export interface Epilogue {
 }
 
 /** `make` is the body's emitter for a new element: the anchor's value differs from one to the next. */
-export const make = (emitter: Emitter, job: Job, make: () => Body): Epilogue => {
+export const make = (emitter: Emitter, job: Job, make: () => Body.Body): Epilogue => {
   const paths = pathsOf(job)
   const last = root(job)
   if (job.anchor === undefined || paths === undefined) throw new Error("the body has no direct epilogue")
@@ -102,9 +109,11 @@ export const make = (emitter: Emitter, job: Job, make: () => Body): Epilogue => 
   const finish = (indices: ReadonlyArray<string>, value: string): string => {
     const body = make()
     body.give(anchor, value)
-    return body.at(last, path.move(emitter, indices))
+    return body.at(Body.stored(last), path.move(emitter, indices))
   }
+  const width = Dim.value(shape.at(-1) ?? Dim.one) ?? 1
   return {
+    pairs: storesPairs(emitter.module, dtype) && path.inner && width % 2 === 0,
     position: (indices) => emitter.linearize(path.move(emitter, indices), shape),
     value: finish,
     store: (indices, value) => {

@@ -22,6 +22,13 @@ describe("products of matrices", () => {
     await agree(`${product(d)}\nreturn %1`, { M: 5, K: 9, N: 7 })
   })
 
+  test("of 16-bit results that lie in pairs", async () => {
+    for (const d of ["f16", "bf16"]) {
+      const text = `${input(`${d}[M, 5]`)}\n${input(`${d}[5, 6]`, "y")}\n%1: ${d}[M, 6] = dot %x, %y {lhsBatch = [], rhsBatch = [], lhsContract = [1], rhsContract = [0]}\nreturn %1`
+      await agree(text, { M: 7 })
+    }
+  })
+
   test("of constant sizes", async () => {
     for (const [M, K, N] of [
       [1, 8, 40],

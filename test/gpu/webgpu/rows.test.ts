@@ -82,6 +82,14 @@ describe("normalisations", () => {
     await agree(text, { T: 6, S: 9 }, { data: "holes" })
   })
 
+  test("16-bit rows that lie in pairs", async () => {
+    for (const d of ["f16", "bf16"]) {
+      for (const op of ["softmax", "layer_norm", "rms_norm"]) {
+        await agree(`${input(`${d}[T, 6]`)}\n%1: ${d}[T, 6] = ${op} %x ${attrs[op]}\nreturn %1`, { T: 5 })
+      }
+    }
+  })
+
   test("large scores", () =>
     agree(
       `${input("f16[T, S]")}\n%1: f16[T, S] = softmax %x {axis = 1}\nreturn %1`,
