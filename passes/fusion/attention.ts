@@ -137,7 +137,7 @@ const mostSinks = 4
 const findContraction = (
   walk: Walk,
   score: Element.Element,
-  key: ReadonlyArray<string>,
+  { all, key, query }: ReturnType<typeof variablesOf>,
   softmax: Node.Node
 ): Found<{ readonly load: Element.Load; readonly keySide: 0 | 1 }> => {
   const dots = Element.reachable(walk.table, [score]).filter(
@@ -148,8 +148,14 @@ const findContraction = (
     Result.fail({ node, nearest: made, failed, suggestion })
   const candidates: Array<{ readonly load: Element.Load; readonly keySide: 0 | 1 }> = []
   let both: Node.Node | undefined
+  // A single key has no index: the side that knows the query then holds the queries, the right one where neither does.
+  const single = all.every((d) => !key.includes(d.name) || Dim.isOne(d.size))
   for (const load of dots) {
     const { lhs, rhs } = operandsAt(load.of as Node.NodeOf<"dot">, load.at)
+    if (single) {
+      candidates.push({ load, keySide: dependsOn(rhs, query) && !dependsOn(lhs, query) ? 0 : 1 })
+      continue
+    }
     const [left, right] = [dependsOn(lhs, key), dependsOn(rhs, key)]
     if (left && right) both = load.of
     else if (left || right) candidates.push({ load, keySide: left ? 0 : 1 })
@@ -254,7 +260,7 @@ export const find = (walk: Walk, node: Node.NodeOf<"dot">, side: 0 | 1): Found<A
       )
     ].map((e) => walk.element(scores, columnAt(e)))
 
-    const { load, keySide } = yield* findContraction(walk, score, v.key, softmax)
+    const { load, keySide } = yield* findContraction(walk, score, v, softmax)
     const contraction = load.of as Node.NodeOf<"dot">
     if (!DType.isFloat(contraction.type.dtype)) {
       return yield* refuse(`the logits are ${contraction.type.dtype}`, "contract floats", contraction)
