@@ -50,6 +50,12 @@ export interface Executable {
   /** What will run, as text: kernels, bindings, dispatch sizes. */
   readonly program: string
   readonly stats: (sizes: Bindings) => Stats
+  /** Runs once and reads the results back. Arguments as for `run`. */
+  readonly call: (
+    values: ReadonlyArray<Value>,
+    sizes: Bindings,
+    options: RunOptions
+  ) => Effect.Effect<ReadonlyArray<HostArray>, BackendError>
   /**
    * Runs once. Arguments are in the order of the graph's inputs and already checked against the signature; results are device
    * arrays owned by the scope.
@@ -70,6 +76,8 @@ export interface BackendShape {
   readonly compile: (plan: Plan) => Effect.Effect<Executable, BackendError>
   readonly upload: (array: HostArray) => Effect.Effect<DeviceArray, BackendError, Scope.Scope>
   readonly download: (array: DeviceArray) => Effect.Effect<HostArray, BackendError>
+  /** Gives the memory of an array back before its scope closes. What is gone already is left alone. */
+  readonly free: (array: DeviceArray) => Effect.Effect<void>
   /** Pipelines created since the backend was made: a new length must not raise it. */
   readonly pipelinesCreated: () => number
   /** Buffers that are alive: a call must not leak one. */

@@ -7,7 +7,9 @@ import { SignatureError } from "./errors.ts"
 /** Dtype and sizes for people: `f32[1, 8, 512, 64]`. */
 export const printArray = ({ dtype, shape }: Value): string => `${dtype}[${shape.join(", ")}]`
 
-const isDeviceArray = (value: object): value is DeviceArray => (value as DeviceArray)._tag === "DeviceArray"
+/** Tells a device array from host arrays, and from records of arrays. */
+export const isDeviceArray = (value: object): value is DeviceArray =>
+  (value as DeviceArray)._tag === "DeviceArray"
 
 /** Where an engine has Float16Array, people use it; it holds the bits that an f16 array holds. */
 const bitsOf = (array: HostArray.HostArray): HostArray.HostArray => {

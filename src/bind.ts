@@ -58,6 +58,15 @@ export const bind = (
     )
   }
   const expected = parameters.map((p) => p.name)
+  if (typeof given !== "object" || given === null) {
+    const names = expected.map((name) => `${JSON.stringify(name)}: …`).join(", ")
+    return Result.fail(
+      new SignatureError({
+        message: `the inputs are ${given === null ? "null" : `a value of type ${typeof given}`}, not a record`,
+        hint: `pass { ${names} }`
+      })
+    )
+  }
   for (const name of Object.keys(given)) {
     if (!expected.includes(name)) {
       mistake(

@@ -1,10 +1,11 @@
 import { Effect } from "effect"
 import * as Backend from "../backends/Backend.ts"
+import * as Dim from "../ir/Dim.ts"
 import * as Graph from "../ir/Graph.ts"
 import * as Print from "../ir/Print.ts"
+import { suggest } from "../ir/suggest.ts"
 import { explain } from "../passes/explain.ts"
 import type { Hook } from "../passes/hooks.ts"
-import { nearestName } from "../passes/nearestName.ts"
 import * as Pipeline from "../passes/Pipeline.ts"
 import { bind } from "./bind.ts"
 import type { Compiled, DeviceResult, HostResult, Inputs } from "./Compiled.ts"
@@ -78,6 +79,14 @@ const compileTraced = <S extends Signature, R extends Returned>(
         })
       }
     }
+    const given = new Set(parameters.flatMap((p) => p.type.shape.flatMap(Dim.symbols)))
+    const unknown = Graph.symbols(traced.graph).filter((s) => !given.has(s))
+    if (unknown.length > 0) {
+      return yield* new SignatureError({
+        message: `no input determines the length ${unknown.join(", ")}`,
+        hint: "use a number, or a name that occurs in the shape of an input"
+      })
+    }
     const text = pipelineText(options.pipeline)
     const pipeline = yield* Effect.fromResult(Pipeline.parse(text)).pipe(
       Effect.mapError(
@@ -117,14 +126,11 @@ const compileTraced = <S extends Signature, R extends Returned>(
       })
 
     const call = (inputs: Inputs<S>) =>
-      Effect.scoped(
-        Effect.gen(function* () {
-          const { values, sizes } = yield* Effect.fromResult(bind(parameters, constraints, inputs))
-          const results = yield* executable.run(values, sizes, { donated: donatedAt })
-          const read = yield* Effect.forEach(results, backend.download)
-          return arrange(traced, read) as HostResult<R>
-        })
-      )
+      Effect.gen(function* () {
+        const { values, sizes } = yield* Effect.fromResult(bind(parameters, constraints, inputs))
+        const results = yield* executable.call(values, sizes, { donated: donatedAt })
+        return arrange(traced, results) as HostResult<R>
+      })
 
     const stages = new Map<string, Graph.Graph>([["traced", traced.graph]])
     for (const { pass, graph } of compiled.snapshots) stages.set(`after-${pass}`, graph)
@@ -132,7 +138,7 @@ const compileTraced = <S extends Signature, R extends Returned>(
       if (stage === undefined) return compiled.graph
       const found = stages.get(stage) ?? stages.get(`after-${stage}`)
       if (found !== undefined) return found
-      const near = nearestName(stage, [...stages.keys()])
+      const near = suggest(stage, stages.keys())
       const hint =
         near === undefined ? `the stages are ${[...stages.keys()].join(", ")}` : `did you mean ${near}?`
       throw new RangeError(`there is no stage ${JSON.stringify(stage)}: ${hint}`)

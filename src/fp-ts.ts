@@ -1,6 +1,8 @@
 import { taskEither as TE } from "fp-ts"
-import type { DeviceArray } from "../backends/Backend.ts"
+import type { DeviceArray, Stats } from "../backends/Backend.ts"
+import type { Bindings } from "../ir/Dim.ts"
 import type { HostArray } from "../ir/HostArray.ts"
+import type { Diagnostic } from "../passes/Diagnostic.ts"
 import type { DeviceResult, HostResult, Inputs } from "./Compiled.ts"
 import type { CompileOptions } from "./compile.ts"
 import type { CompileError, RunError, UnsupportedByDevice } from "./errors.ts"
@@ -15,8 +17,10 @@ export interface Callable<S extends Signature, R extends Returned> {
   /** Leaves the results on the device, until the engine is closed or `free` gives them back. */
   readonly onDevice: (inputs: Inputs<S>) => TE.TaskEither<RunError, DeviceResult<R>>
   readonly explain: () => string
+  readonly diagnostics: ReadonlyArray<Diagnostic>
   readonly ir: (stage?: string) => string
   readonly program: string
+  readonly stats: (sizes: Bindings) => Stats
 }
 
 /** An open backend for code in the style of fp-ts. */
@@ -42,8 +46,10 @@ const callable = <S extends Signature, R extends Returned>(
   Object.assign((inputs: Inputs<S>) => task<RunError, HostResult<R>>(() => compiled(inputs)), {
     onDevice: (inputs: Inputs<S>) => task<RunError, DeviceResult<R>>(() => compiled.onDevice(inputs)),
     explain: compiled.explain,
+    diagnostics: compiled.diagnostics,
     ir: compiled.ir,
-    program: compiled.program
+    program: compiled.program,
+    stats: compiled.stats
   })
 
 const engine = (open: Promised.Engine): Engine => ({

@@ -1,6 +1,7 @@
 import { Effect, Result } from "effect"
 import { Backend, type Value } from "../backends/Backend.ts"
-import * as DType from "../ir/DType.ts"
+import type * as Graph from "../ir/Graph.ts"
+import { argument } from "./argument.ts"
 import type { Compiled, HostResult } from "./Compiled.ts"
 import { type CompileOptions, compile } from "./compile.ts"
 import { type CompileError, type RunError, SignatureError } from "./errors.ts"
@@ -18,7 +19,7 @@ export interface Jitted<R extends Returned> {
   (inputs: { readonly [name: string]: Value }): Effect.Effect<HostResult<R>, CompileError | RunError, Backend>
   /** Signatures compiled so far, forgotten ones included. */
   readonly compilations: () => number
-  /** Signatures kept now. */
+  /** Signatures kept for the backend that compiled last. */
   readonly cached: () => number
 }
 
@@ -52,43 +53,36 @@ export const jit = <const R extends Returned>(
       const backend = yield* Backend
       const cache = perBackend.get(backend) ?? new Map<string, Entry<R>>()
       perBackend.set(backend, cache)
-      const seen = yield* Effect.fromResult(shapesOf(inputs))
-      const structure = Object.entries(inputs)
+      const seen = yield* Effect.fromResult(typesOf(inputs))
+      const structure = seen
         .map(([name, v]) => `${JSON.stringify(name)}:${v.dtype}:${v.shape.length}`)
         .join(",")
-      for (const [key, entry] of cache) {
-        if (!key.startsWith(`${structure};`) || !fits(entry.shapes, seen)) continue
-        cache.delete(key)
-        cache.set(key, entry)
-        return yield* entry.run(inputs)
+      const relatives = [...cache].filter(([key]) => key.startsWith(`${structure};`))
+      const shapes: Shapes = Object.fromEntries(seen.map(([name, v]) => [name, v.shape]))
+      const hit = relatives.find(([, entry]) => fits(entry.shapes, seen))
+      if (hit !== undefined) {
+        cache.delete(hit[0])
+        cache.set(...hit)
+        return yield* hit[1].run(inputs)
       }
-      const relatives = [...cache]
-        .filter(([key]) => key.startsWith(`${structure};`))
-        .map(([, entry]) => entry.shapes)
-      const general = relatives.reduceRight<Shapes | undefined>(
-        (found, old) => found ?? generalise(old, seen),
-        undefined
-      )
-      const specs = (shapes: Shapes): Signature =>
-        Object.fromEntries(
-          Object.entries(inputs).map(([name, v]): [string, Spec] => [
-            name,
-            spec(v.dtype, shapes[name] ?? v.shape)
-          ])
+      const build = (sizes: Shapes) => {
+        const signature = Object.fromEntries(
+          seen.map(([name, v]): [string, Spec] => [name, spec(v.dtype, sizes[name] as Sizes)])
         )
-      const build = (shapes: Shapes) =>
-        Effect.map(
-          compile<Signature, R>(fn as never, specs(shapes), options),
-          (run): Entry<R> => ({ shapes, run })
+        return Effect.map(
+          compile<Signature, R>(fn as never, signature, options),
+          (run): Entry<R> => ({ shapes: sizes, run })
         )
+      }
       compilations++
-      const entry = yield* general === undefined
-        ? build(seen)
-        : Effect.catchTags(build(general), {
-            ShapeError: () => build(seen),
-            AttrError: () => build(seen),
-            TraceError: () => build(seen)
-          })
+      const [, last] = relatives.at(-1) ?? []
+      const entry = yield* last === undefined
+        ? build(shapes)
+        : build(generalise(last.shapes, seen)).pipe(
+            Effect.filterOrFail(({ run }) => !hasNaN(run.graph("traced"))),
+            // What a length as a name does not allow, its number may; if not, that error is the one to report.
+            Effect.catch(() => build(shapes))
+          )
       cache.set(`${structure};${JSON.stringify(entry.shapes)}`, entry)
       const [oldest] = cache.keys()
       if (cache.size > most && oldest !== undefined) cache.delete(oldest)
@@ -99,30 +93,36 @@ export const jit = <const R extends Returned>(
   return Object.assign(call, { compilations: () => compilations, cached: () => kept })
 }
 
-const shapesOf = (inputs: {
-  readonly [name: string]: Value
-}): Result.Result<{ readonly [name: string]: ReadonlyArray<number> }, SignatureError> => {
-  for (const [name, value] of Object.entries(inputs)) {
-    const isTensor =
-      typeof value === "object" && value !== null && DType.isDType(value.dtype) && Array.isArray(value.shape)
-    if (!isTensor) {
-      return Result.fail(
-        new SignatureError({
-          input: name,
-          message: `input ${JSON.stringify(name)} is not a tensor`,
-          hint: "pass { dtype, shape, data } or a device array"
-        })
-      )
-    }
+/** The arguments in the order of their names, so that the caller's order makes no difference. */
+type Seen = ReadonlyArray<readonly [name: string, value: Value]>
+
+const typesOf = (inputs: { readonly [name: string]: unknown }): Result.Result<Seen, SignatureError> => {
+  if (typeof inputs !== "object" || inputs === null) {
+    return Result.fail(
+      new SignatureError({ message: "the inputs are not a record", hint: "pass { name: array, … }" })
+    )
   }
-  return Result.succeed(Object.fromEntries(Object.entries(inputs).map(([name, v]) => [name, v.shape])))
+  const seen: Array<readonly [string, Value]> = []
+  for (const name of Object.keys(inputs).sort()) {
+    const checked = argument(name, inputs[name])
+    if (Result.isFailure(checked)) return Result.fail(checked.failure)
+    seen.push([name, checked.success])
+  }
+  return Result.succeed(seen)
 }
 
+/**
+ * Whether a number of the program is NaN: what arithmetic in JavaScript makes of a length that is a name, as in
+ * `1 / Math.sqrt(x.shape[1])`.
+ */
+const hasNaN = (graph: Graph.Graph): boolean =>
+  graph.nodes.some((n) => n.op === "constant" && n.attrs.values.some(Number.isNaN))
+
 /** Whether sizes bind to compiled shapes: numbers agree, a symbol has one size everywhere. */
-const fits = (shapes: Shapes, seen: { readonly [name: string]: ReadonlyArray<number> }): boolean => {
+const fits = (shapes: Shapes, seen: Seen): boolean => {
   const bound = new Map<string, number>()
-  return Object.entries(seen).every(([name, sizes]) =>
-    sizes.every((size, axis) => {
+  return seen.every(([name, { shape }]) =>
+    shape.every((size, axis) => {
       const wants = shapes[name]?.[axis]
       if (typeof wants !== "string") return wants === size
       const known = bound.get(wants) ?? size
@@ -133,12 +133,12 @@ const fits = (shapes: Shapes, seen: { readonly [name: string]: ReadonlyArray<num
 }
 
 /** Symbols where two calls differ: axes that agreed in both calls share one. */
-const generalise = (old: Shapes, seen: { readonly [name: string]: ReadonlyArray<number> }): Shapes => {
+const generalise = (old: Shapes, seen: Seen): Shapes => {
   const symbols = new Map<string, string>()
   return Object.fromEntries(
-    Object.entries(seen).map(([name, sizes]) => [
+    seen.map(([name, { shape }]) => [
       name,
-      sizes.map((size, axis) => {
+      shape.map((size, axis) => {
         const before = old[name]?.[axis]
         if (before === size) return size
         const pair = `${before}/${size}`

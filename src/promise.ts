@@ -1,14 +1,16 @@
-import { Effect, Exit, type Layer, ManagedRuntime, Scope } from "effect"
+import { Context, Effect, Exit, Layer, Scope } from "effect"
 import { Backend, type DeviceArray, type Stats } from "../backends/Backend.ts"
 import type { Bindings } from "../ir/Dim.ts"
 import type { HostArray } from "../ir/HostArray.ts"
 import type { Diagnostic } from "../passes/Diagnostic.ts"
+import { isDeviceArray } from "./argument.ts"
 import type { Compiled, DeviceResult, HostResult, Inputs } from "./Compiled.ts"
 import { type CompileOptions, compile } from "./compile.ts"
-import type { UnsupportedByDevice } from "./errors.ts"
+import { DeviceLost, type UnsupportedByDevice } from "./errors.ts"
 import * as Reference from "./Reference.ts"
 import type { TensorsOf } from "./spec.ts"
 import type { Returned, Signature } from "./trace.ts"
+import { download, free, upload } from "./transfer.ts"
 import * as WebGpu from "./WebGpu.ts"
 
 /** `Compiled` with promises. They reject with the same tagged errors. */
@@ -34,49 +36,66 @@ export interface Engine {
   ) => Promise<Callable<S, R>>
   readonly upload: (array: HostArray) => Promise<DeviceArray>
   readonly download: (array: DeviceArray) => Promise<HostArray>
-  /** Gives back device arrays before the engine is closed. */
+  /** Gives back device arrays before the engine is closed. Those that are gone already are left alone. */
   readonly free: (...arrays: ReadonlyArray<DeviceArray>) => Promise<void>
   /** Frees everything, the device included. */
   readonly close: () => Promise<void>
 }
 
 const open = async (layer: Layer.Layer<Backend, UnsupportedByDevice>): Promise<Engine> => {
-  const runtime = ManagedRuntime.make(layer)
-  const backend = await runtime.runPromise(Effect.service(Backend))
-  // One scope an array, so that each can be given back on its own.
-  const scopes = new Map<DeviceArray, Scope.Closeable>()
-  const owning = <A extends object>(make: Effect.Effect<A, unknown, Scope.Scope | Backend>): Promise<A> =>
-    runtime.runPromise(
+  const engine = Scope.makeUnsafe()
+  let closed = false
+  const context = await Effect.runPromise(
+    Effect.onExit(Layer.buildWithScope(layer, engine), (exit) =>
+      Exit.isFailure(exit) ? Scope.close(engine, exit) : Effect.void
+    )
+  )
+  const backend = Context.get(context, Backend)
+
+  const run = <A, E>(effect: Effect.Effect<A, E, Backend>): Promise<A> =>
+    Effect.runPromise<A, E | DeviceLost>(
+      closed
+        ? Effect.fail(new DeviceLost({ message: "the engine is closed", hint: "open another one" }))
+        : Effect.provide(effect, context)
+    )
+
+  // Arrays that one call made, and the scope that owns them: it closes with the last of them.
+  const owners = new WeakMap<DeviceArray, { readonly scope: Scope.Closeable; alive: number }>()
+  const owning = <A>(
+    make: Effect.Effect<A, unknown, Scope.Scope | Backend>,
+    arraysOf: (made: A) => ReadonlyArray<DeviceArray>
+  ): Promise<A> =>
+    run(
       Effect.gen(function* () {
         const scope = yield* Scope.make()
         const made = yield* Effect.onExit(Scope.provide(make, scope), (exit) =>
           Exit.isFailure(exit) ? Scope.close(scope, exit) : Effect.void
         )
-        const arrays =
-          "_tag" in made ? [made as unknown as DeviceArray] : (Object.values(made) as Array<DeviceArray>)
-        for (const array of arrays) scopes.set(array, scope)
+        const arrays = arraysOf(made)
+        const owner = { scope, alive: arrays.length }
+        for (const array of arrays) owners.set(array, owner)
         return made
       })
     )
+
   return {
     description: backend.description,
-    compile: async (fn, signature, options) => {
-      const compiled = await runtime.runPromise(compile(fn, signature, options))
-      return callable(compiled, (e) => runtime.runPromise(e), owning)
-    },
-    upload: (array) => owning(backend.upload(array)),
-    download: (array) => runtime.runPromise(backend.download(array)),
+    compile: async (fn, signature, options) =>
+      callable(await run(compile(fn, signature, options)), run, owning),
+    upload: (array) => owning(upload(array), (made) => [made]),
+    download: (array) => run(download(array)),
     free: async (...arrays) => {
       for (const array of arrays) {
-        const scope = scopes.get(array)
-        scopes.delete(array)
-        if (scope !== undefined) await runtime.runPromise(Scope.close(scope, Exit.void))
+        const owner = owners.get(array)
+        if (owner === undefined || !owners.delete(array)) continue
+        if (!closed) await run(free(array))
+        owner.alive--
+        if (owner.alive === 0) await Effect.runPromise(Scope.close(owner.scope, Exit.void))
       }
     },
     close: async () => {
-      for (const scope of new Set(scopes.values())) await runtime.runPromise(Scope.close(scope, Exit.void))
-      scopes.clear()
-      await runtime.dispose()
+      closed = true
+      await Effect.runPromise(Scope.close(engine, Exit.void))
     }
   }
 }
@@ -84,11 +103,16 @@ const open = async (layer: Layer.Layer<Backend, UnsupportedByDevice>): Promise<E
 const callable = <S extends Signature, R extends Returned>(
   compiled: Compiled<S, R>,
   run: <A, E>(effect: Effect.Effect<A, E>) => Promise<A>,
-  owning: <A extends object>(make: Effect.Effect<A, unknown, Scope.Scope | Backend>) => Promise<A>
+  owning: <A>(
+    make: Effect.Effect<A, unknown, Scope.Scope | Backend>,
+    arraysOf: (made: A) => ReadonlyArray<DeviceArray>
+  ) => Promise<A>
 ): Callable<S, R> =>
   Object.assign((inputs: Inputs<S>) => run(compiled(inputs)), {
     onDevice: (inputs: Inputs<S>) =>
-      owning(compiled.onDevice(inputs) as Effect.Effect<DeviceResult<R> & object, unknown, Scope.Scope>),
+      owning(compiled.onDevice(inputs), (made) =>
+        isDeviceArray(made) ? [made] : Object.values<DeviceArray>(made)
+      ),
     explain: compiled.explain,
     diagnostics: compiled.diagnostics,
     ir: compiled.ir,

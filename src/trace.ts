@@ -26,6 +26,9 @@ export interface Traced {
 const isBuildError = (e: unknown): e is BuildError =>
   e instanceof ShapeError || e instanceof DTypeError || e instanceof AttrError
 
+const isPromise = (x: unknown): boolean =>
+  typeof (x as { readonly then?: unknown } | null)?.then === "function"
+
 /** Names the outputs: `out`, or the positions of a tuple, or the keys of a record. */
 const outputsOf = (
   returned: unknown
@@ -38,11 +41,19 @@ const outputsOf = (
       })
     )
   const kind = (x: unknown): string =>
-    x === null ? "null" : Array.isArray(x) ? "an array" : `a value of type ${typeof x}`
+    x === null
+      ? "null"
+      : isPromise(x)
+        ? "a promise"
+        : Array.isArray(x)
+          ? "an array"
+          : `a value of type ${typeof x}`
   if (Tensor.isTensor(returned)) {
     return Result.succeed({ outputs: [{ name: "out", node: Tensor.nodeOf(returned) }], arrangement: "one" })
   }
-  if (typeof returned !== "object" || returned === null) return refuse(kind(returned))
+  if (typeof returned !== "object" || returned === null || isPromise(returned)) {
+    return refuse(kind(returned))
+  }
   const entries = Object.entries(returned)
   if (entries.length === 0) return refuse("nothing to compute")
   const outputs: Array<Graph.Output> = []
@@ -58,6 +69,14 @@ export const trace = (
   fn: (inputs: never) => Returned,
   signature: Signature
 ): Result.Result<Traced, BuildError | TraceError | SignatureError> => {
+  if (typeof signature !== "object" || signature === null) {
+    return Result.fail(
+      new SignatureError({
+        message: "the function comes without a signature",
+        hint: 'describe its inputs: { x: spec("f32", ["T", 64]) }'
+      })
+    )
+  }
   for (const [name, argument] of Object.entries(signature)) {
     if ((argument as { _tag?: unknown } | undefined)?._tag !== "Spec") {
       return Result.fail(
@@ -89,9 +108,8 @@ export const trace = (
   }
   return Result.flatMap(outputsOf(returned), ({ outputs, arrangement }) => {
     const graph = Graph.make(outputs, nodes)
-    const foreign = graph.inputs.find(
-      (i) => !nodes.some((n) => n.op === "input" && n.attrs.name === i.attrs.name)
-    )
+    // Inputs that are not in the list are appended to it.
+    const foreign = graph.inputs[nodes.length]
     if (foreign !== undefined) {
       return Result.fail(
         new TraceError({

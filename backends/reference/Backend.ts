@@ -68,12 +68,14 @@ export const make = (options: Reference.Options = {}): BackendShape => {
     { donated }: RunOptions
   ): ReadonlyArray<HostArray> => {
     checkSizes(graph, sizes)
-    const results = Reference.evaluate(graph, values.map(memory.read), sizes, options)
+    const arrays = values.map(memory.read)
+    const results = Reference.evaluate(graph, arrays, sizes, options)
     for (const index of donated) {
       const value = values[index]
       if (value !== undefined && "_tag" in value) memory.release(value, "donated")
     }
-    return results
+    // A function may return an argument as it is; its memory stays the caller's.
+    return results.map((r) => (arrays.some((a) => a.data === r.data) ? copy(r) : r))
   }
 
   return {
@@ -89,6 +91,7 @@ export const make = (options: Reference.Options = {}): BackendShape => {
       Effect.succeed({
         program: Print.graph(plan.graph),
         stats: (sizes) => Stats.of(plan.graph, sizes),
+        call: (values, sizes, runOptions) => attempt(() => run(plan, values, sizes, runOptions)),
         run: (values, sizes, runOptions) => owned(() => run(plan, values, sizes, runOptions))
       }),
     upload: (array) =>
@@ -97,6 +100,7 @@ export const make = (options: Reference.Options = {}): BackendShape => {
         (arrays) => arrays[0] as DeviceArray
       ),
     download: (array) => attempt(() => copy(memory.read(array))),
+    free: (array) => Effect.sync(() => memory.release(array, "closed")),
     pipelinesCreated: () => 0,
     buffersAlive: memory.alive
   }

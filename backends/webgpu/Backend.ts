@@ -1,5 +1,7 @@
 import { Effect, type Scope } from "effect"
 import type { HostArray } from "../../ir/HostArray.ts"
+import type { Limits } from "../../ir/Limits.ts"
+import * as Print from "../../ir/Print.ts"
 import type { BackendShape, Executable, Plan } from "../Backend.ts"
 import {
   type BackendError,
@@ -13,9 +15,10 @@ import { lower } from "./lower.ts"
 import * as Program from "./Program.ts"
 import * as DeviceTensor from "./runtime/DeviceTensor.ts"
 import { describe, deviceLimits } from "./runtime/deviceLimits.ts"
-import { execute } from "./runtime/execute.ts"
+import { call, execute } from "./runtime/execute.ts"
 import { read } from "./runtime/read.ts"
 import * as Session from "./runtime/Session.ts"
+import { transact } from "./runtime/transact.ts"
 import { storageBytes, toDevice } from "./runtime/transfer.ts"
 import { statsOf } from "./stats.ts"
 
@@ -43,41 +46,27 @@ export const make = (
     ): Effect.Effect<A, BackendError, Scope.Scope> =>
       Effect.acquireRelease(acquire, (arrays) =>
         Effect.sync(() => {
-          for (const array of arrays) {
-            const buffer = array.take()
-            if (buffer !== undefined) session.buffers.release(buffer)
-          }
+          for (const array of arrays) array.close()
         })
       )
 
     const load = (plan: Plan): Effect.Effect<Executable, BackendError> =>
-      Effect.gen(function* () {
-        const program = yield* Effect.try({
-          try: () => {
-            session.check()
-            return lower(plan, limits)
-          },
-          catch: (cause) => {
-            if (isBackendError(cause)) return cause
-            throw cause
-          }
-        })
-        const pipelines = yield* attempt(() => Promise.all(program.kernels.map(session.pipeline)))
-        // They live as long as the session: an executable has no end of its own.
-        const constants = yield* Effect.try({
-          try: () =>
-            program.constants.map(({ data }) => {
-              const buffer = device.createBuffer({ size: data.byteLength, usage: 0x80 | 0x8 })
-              device.queue.writeBuffer(buffer, 0, data)
-              return buffer
-            }),
-          catch: session.explain
-        })
+      attempt(async () => {
+        session.check()
+        const program = lowered(plan, limits)
+        const [pipelines, constants] = await Promise.all([
+          Promise.all(program.kernels.map(session.pipeline)),
+          Promise.all(program.constants.map(({ data }) => session.constant(data)))
+        ])
+        // A device that is lost gives pipelines as if nothing had happened.
+        session.check()
+        const loaded = { program, pipelines, constants }
         return {
           program: Program.print(program),
           stats: (sizes) => statsOf(plan, program, limits, sizes),
+          call: (values, sizes, options) => attempt(() => call(session, loaded, values, sizes, options)),
           run: (values, sizes, options) =>
-            owned(attempt(() => execute(session, { program, pipelines, constants }, values, sizes, options)))
+            owned(attempt(() => execute(session, loaded, values, sizes, options)))
         }
       })
 
@@ -85,16 +74,19 @@ export const make = (
       Effect.map(
         owned(
           attempt(async () => {
-            session.check()
             if (array.dtype === "f64") {
               throw new UnsupportedByDevice({
                 message: "WebGPU has no f64",
                 hint: "cast to f32, or use the reference backend"
               })
             }
-            const buffer = session.buffers.acquire(storageBytes(array.dtype, array.shape), "the array")
-            device.queue.writeBuffer(buffer, 0, toDevice(array))
-            return [DeviceTensor.make(session, array.dtype, array.shape, buffer)] as const
+            const buffer = await transact(session, (acquire) => {
+              const made = acquire.storage(storageBytes(array.dtype, array.shape), "the array")
+              device.queue.writeBuffer(made, 0, toDevice(array))
+              return made
+            })
+            const { dtype, shape } = array
+            return [DeviceTensor.make(session, dtype, [...shape], buffer, session.buffers.release)] as const
           })
         ),
         ([tensor]) => tensor
@@ -107,10 +99,28 @@ export const make = (
       compile: load,
       upload,
       download: (array) => attempt(() => read(session, array)),
+      free: (array) =>
+        Effect.sync(() => {
+          if (DeviceTensor.isOf(session, array)) array.close()
+        }),
       pipelinesCreated: session.pipelinesCreated,
       buffersAlive: session.buffers.alive
     } satisfies BackendShape
   })
+
+/** The program of a plan. What lowering throws beyond its own errors is a defect, reported with the graph. */
+const lowered = (plan: Plan, limits: Limits): Program.Program => {
+  try {
+    return lower(plan, limits)
+  } catch (cause) {
+    if (isBackendError(cause)) throw cause
+    throw new KernelError({
+      message: `the graph could not be lowered to WebGPU: ${cause instanceof Error ? cause.message : String(cause)}`,
+      source: Print.graph(plan.graph),
+      hint: "this is a defect of Effuse: please report it with the graph"
+    })
+  }
+}
 
 const isBackendError = (e: unknown): e is BackendError =>
   e instanceof UnsupportedByDevice ||

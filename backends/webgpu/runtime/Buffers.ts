@@ -1,15 +1,17 @@
 import { OutOfMemory, UnsupportedByDevice } from "../../errors.ts"
 
 /**
- * Buffers of one device, reused between calls: a freed buffer serves the next request of its size class, so that
+ * Buffers of one use, reused between calls: a freed buffer serves the next request of its size class, so that
  * calls at varying lengths settle at a fixed set of buffers.
  */
 export interface Buffers {
-  /** A storage buffer of at least `bytes`; `what` names it in errors. Throws OutOfMemory beyond the limits. */
+  /** A buffer of at least `bytes`; `what` names it in errors. Throws OutOfMemory or UnsupportedByDevice beyond the limits. */
   readonly acquire: (bytes: number, what: string) => GPUBuffer
   readonly release: (buffer: GPUBuffer) => void
-  /** Takes back a buffer that never got its memory. */
+  /** Takes back a buffer that may have got no memory, or whose state is unknown: it is not used again. */
   readonly discard: (buffer: GPUBuffer) => void
+  /** Destroys the buffers that wait for reuse and says whether there were any. */
+  readonly trim: () => boolean
   /** Buffers handed out and not released. */
   readonly alive: () => number
   /** Buffers created so far: a call that creates none cannot run out of memory. */
@@ -17,7 +19,13 @@ export interface Buffers {
   readonly destroy: () => void
 }
 
-/** Bytes kept for reuse at most; beyond it a released buffer is destroyed. */
+/** GPUBufferUsage: STORAGE, COPY_SRC, COPY_DST, UNIFORM. What kernels read and write. */
+export const forKernels = 0x80 | 0x04 | 0x08 | 0x40
+
+/** GPUBufferUsage: MAP_READ, COPY_DST. What the host reads back. */
+export const forReading = 0x1 | 0x8
+
+/** Bytes kept for reuse at most; beyond it buffers of the size that was unused for longest are destroyed. */
 const keepBytes = 256 * 1024 * 1024
 
 const smallest = 256
@@ -29,60 +37,86 @@ export const sizeClass = (bytes: number): number => {
   return Math.ceil(bytes / step) * step
 }
 
-const storage = 0x80 | 0x04 | 0x08 | 0x40 // STORAGE | COPY_SRC | COPY_DST | UNIFORM
+/** Throws where a tensor cannot be one buffer and one binding of the device. */
+export const check = (
+  bytes: number,
+  what: string,
+  limits: Pick<GPUSupportedLimits, "maxBufferSize" | "maxStorageBufferBindingSize">
+): void => {
+  if (bytes > limits.maxStorageBufferBindingSize) {
+    throw new UnsupportedByDevice({
+      message: `${what} takes ${bytes} bytes, the device's maxStorageBufferBindingSize is ${limits.maxStorageBufferBindingSize}`,
+      hint: "use a smaller batch or length, or a device with higher limits"
+    })
+  }
+  if (bytes > limits.maxBufferSize) {
+    throw new OutOfMemory({
+      bytes,
+      message: `${what} takes ${bytes} bytes, the device's maxBufferSize is ${limits.maxBufferSize}`,
+      hint: "use a smaller batch or length, or a device with higher limits"
+    })
+  }
+}
 
-export const make = (device: GPUDevice): Buffers => {
-  const free = new Map<number, Array<GPUBuffer>>()
+export const make = (device: GPUDevice, usage: number, keep: number = keepBytes): Buffers => {
+  const { maxBufferSize, maxStorageBufferBindingSize } = device.limits
+  // By size; the size that was released last is the last of the map.
+  const idle = new Map<number, Array<GPUBuffer>>()
   const out = new Set<GPUBuffer>()
   let kept = 0
   let created = 0
+
+  /** Takes an idle buffer of a size out of the pool. */
+  const pop = (size: number): GPUBuffer | undefined => {
+    const same = idle.get(size)
+    const buffer = same?.pop()
+    if (same?.length === 0) idle.delete(size)
+    if (buffer !== undefined) kept -= size
+    return buffer
+  }
+
+  const trimTo = (bytes: number): void => {
+    for (const size of [...idle.keys()]) {
+      while (kept > bytes && idle.has(size)) pop(size)?.destroy()
+    }
+  }
+
   return {
     acquire: (bytes, what) => {
-      const { maxBufferSize, maxStorageBufferBindingSize } = device.limits
-      if (bytes > maxStorageBufferBindingSize) {
-        throw new UnsupportedByDevice({
-          message: `${what} takes ${bytes} bytes, but the device binds ${maxStorageBufferBindingSize} at most`,
-          hint: "use a smaller batch or length, or a device with a larger maxStorageBufferBindingSize"
-        })
-      }
-      if (bytes > maxBufferSize) {
-        throw new OutOfMemory({
-          bytes,
-          message: `${what} takes ${bytes} bytes, but the device allocates ${maxBufferSize} at most`,
-          hint: "use a smaller batch or length"
-        })
-      }
+      check(bytes, what, { maxBufferSize, maxStorageBufferBindingSize })
       // Rounding must not push a legal size over the limit.
       const size = Math.min(sizeClass(bytes), maxBufferSize - (maxBufferSize % 4))
-      const again = free.get(size)?.pop()
-      if (again !== undefined) kept -= size
-      else created++
-      const buffer = again ?? device.createBuffer({ size, usage: storage })
+      let buffer = pop(size)
+      if (buffer === undefined) {
+        buffer = device.createBuffer({ size, usage })
+        created++
+      }
       out.add(buffer)
       return buffer
     },
     release: (buffer) => {
       if (!out.delete(buffer)) return
-      if (kept + buffer.size > keepBytes) {
-        buffer.destroy()
-        return
-      }
+      const same = idle.get(buffer.size) ?? []
+      same.push(buffer)
+      idle.delete(buffer.size)
+      idle.set(buffer.size, same)
       kept += buffer.size
-      const same = free.get(buffer.size)
-      if (same === undefined) free.set(buffer.size, [buffer])
-      else same.push(buffer)
+      trimTo(keep)
     },
     discard: (buffer) => {
       if (out.delete(buffer)) buffer.destroy()
     },
+    trim: () => {
+      const any = idle.size > 0
+      trimTo(-1)
+      return any
+    },
     alive: () => out.size,
     created: () => created,
     destroy: () => {
-      for (const list of free.values()) for (const buffer of list) buffer.destroy()
+      trimTo(-1)
       for (const buffer of out) buffer.destroy()
-      free.clear()
       out.clear()
-      kept = 0
     }
   }
 }

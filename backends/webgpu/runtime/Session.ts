@@ -1,20 +1,32 @@
 import type { Limits } from "../../../ir/Limits.ts"
-import { DeviceLost, KernelError } from "../../errors.ts"
+import { DeviceLost, KernelError, OutOfMemory } from "../../errors.ts"
 import type { Kernel } from "../Program.ts"
 import * as Buffers from "./Buffers.ts"
+
+/** What the device reports about commands that it accepted at first. */
+export type Failure = OutOfMemory | KernelError
 
 /** One open device with what is cached for it. Buffers and pipelines never outlive it. */
 export interface Session {
   readonly device: GPUDevice
   readonly limits: Limits
+  /** What kernels read and write. */
   readonly buffers: Buffers.Buffers
+  /** What the host reads back. */
+  readonly staging: Buffers.Buffers
+  /** A buffer that holds this as long as somebody uses it, at most until the session closes. Rejects like `transact`. */
+  readonly constant: (data: Uint8Array<ArrayBuffer>) => Promise<GPUBuffer>
   /** The pipeline of a kernel; the same text is compiled once. Rejects with KernelError or DeviceLost. */
   readonly pipeline: (kernel: Kernel) => Promise<GPUComputePipeline>
   readonly layout: (kernel: Kernel) => GPUBindGroupLayout
   /** Pipelines created so far. */
   readonly pipelinesCreated: () => number
-  /** Throws DeviceLost where the device is gone, KernelError where it reported invalid use. */
+  /** Throws DeviceLost where the device is gone, and a failure that was reported late, once. */
   readonly check: () => void
+  /** Runs commands and says what the device finds wrong with them. Sees no errors of others that use the device. */
+  readonly watch: <A>(commands: () => A) => { value: A; failure: Promise<Failure | undefined> }
+  /** Leaves a failure for the next `check`. */
+  readonly report: (failure: Failure) => void
   /** What an operation that failed means: the loss of the device where that is the cause. */
   readonly explain: (cause: unknown) => DeviceLost | KernelError
   readonly close: () => void
@@ -25,21 +37,24 @@ const keepPipelines = 1024
 
 const compute = 0x4 // GPUShaderStage.COMPUTE
 
+const defect = (message: string, source = ""): KernelError =>
+  new KernelError({ message, source, hint: "this is a defect of Effuse: please report it" })
+
 export const make = (device: GPUDevice, limits: Limits): Session => {
-  const buffers = Buffers.make(device)
+  const buffers = Buffers.make(device, Buffers.forKernels)
+  const staging = Buffers.make(device, Buffers.forReading)
   const pipelines = new Map<string, Promise<GPUComputePipeline>>()
   const layouts = new Map<string, GPUBindGroupLayout>()
+  // Constants of forgotten programs may be collected: whoever runs a program holds its buffers.
+  let constants: ReadonlyArray<WeakRef<GPUBuffer>> = []
   let created = 0
   let gone: string | undefined
-  let invalid: string | undefined
+  let late: Failure | undefined
   device.lost.then((info) => {
     gone ??=
       info.reason === "destroyed"
         ? "the WebGPU device was destroyed"
         : `the WebGPU device was lost: ${info.message}`
-  })
-  device.addEventListener("uncapturederror", (event) => {
-    invalid ??= event.error.message
   })
 
   const lost = (message: string): DeviceLost =>
@@ -50,23 +65,43 @@ export const make = (device: GPUDevice, limits: Limits): Session => {
 
   const check = (): void => {
     if (gone !== undefined) throw lost(gone)
-    if (invalid !== undefined) {
-      const message = invalid
-      invalid = undefined
-      throw new KernelError({
-        message: `the device refused a command: ${message}`,
-        source: "",
-        hint: "this is a defect of Effuse: please report it"
+    const failure = late
+    late = undefined
+    if (failure !== undefined) throw failure
+  }
+
+  /** Ends the error scopes that `watch` began. A device that goes away meanwhile reports nothing. */
+  const reported = async (): Promise<Failure | undefined> => {
+    const scopes = [device.popErrorScope(), device.popErrorScope()]
+    const [validation, memory] = await Promise.all(scopes.map((scope) => scope.catch(() => null)))
+    if (memory) {
+      return new OutOfMemory({
+        bytes: 0,
+        message: `the device has no memory left: ${memory.message}`,
+        hint: "use a smaller batch or length, or close scopes that hold device arrays"
       })
+    }
+    return validation ? defect(`the device refused a command: ${validation.message}`) : undefined
+  }
+
+  const watch: Session["watch"] = (commands) => {
+    device.pushErrorScope("out-of-memory")
+    device.pushErrorScope("validation")
+    try {
+      const value = commands()
+      return { value, failure: reported() }
+    } catch (cause) {
+      reported()
+      throw cause
     }
   }
 
   const explain = (cause: unknown): DeviceLost | KernelError => {
     if (gone !== undefined) return lost(gone)
-    const message = cause instanceof Error ? cause.message : String(cause)
-    // Reading from a destroyed or lost device aborts before `lost` resolves.
-    if (/abort|destroy|lost|unmapped/i.test(message)) return lost(`the WebGPU device went away: ${message}`)
-    return new KernelError({ message, source: "", hint: "this is a defect of Effuse: please report it" })
+    // Reading from a device that goes away aborts before `lost` resolves; nothing else here aborts.
+    const { name, message } =
+      typeof cause === "object" && cause !== null ? (cause as Error) : { name: "", message: String(cause) }
+    return name === "AbortError" ? lost("the WebGPU device went away") : defect(message)
   }
 
   const layout = (kernel: Kernel): GPUBindGroupLayout => {
@@ -91,33 +126,46 @@ export const make = (device: GPUDevice, limits: Limits): Session => {
 
   const create = async (kernel: Kernel): Promise<GPUComputePipeline> => {
     created++
-    device.pushErrorScope("validation")
-    const module = device.createShaderModule({ label: kernel.name, code: kernel.wgsl })
-    const popped = device.popErrorScope()
-    try {
-      return await device.createComputePipelineAsync({
+    const { value, failure } = watch(() =>
+      device.createComputePipelineAsync({
         label: kernel.name,
         layout: device.createPipelineLayout({ bindGroupLayouts: [layout(kernel)] }),
-        compute: { module, entryPoint: "main" }
+        compute: {
+          module: device.createShaderModule({ label: kernel.name, code: kernel.wgsl }),
+          entryPoint: "main"
+        }
       })
-    } catch (cause) {
-      if (gone !== undefined) throw lost(gone)
-      const error = await popped.catch(() => null)
-      throw new KernelError({
-        message: `the device refused the kernel ${kernel.name}: ${error?.message ?? String(cause)}`,
-        source: kernel.wgsl,
-        hint: "this is a defect of Effuse: please report it with the source"
-      })
-    } finally {
-      await popped.catch(() => null)
-    }
+    )
+    const [pipeline, error] = await Promise.all([value.catch((cause: unknown) => ({ cause })), failure])
+    if (gone !== undefined) throw lost(gone)
+    if (error?._tag === "OutOfMemory") throw error
+    if (!("cause" in pipeline) && error === undefined) return pipeline
+    const why = error?.message ?? ("cause" in pipeline ? String(pipeline.cause) : "")
+    throw defect(`the kernel ${kernel.name} does not compile: ${why}`, kernel.wgsl)
   }
 
   return {
     device,
     limits,
     buffers,
+    staging,
     layout,
+    constant: async (data) => {
+      check()
+      Buffers.check(data.byteLength, "a constant", device.limits)
+      const { value: buffer, failure } = watch(() => {
+        const made = device.createBuffer({ size: data.byteLength, usage: Buffers.forKernels })
+        device.queue.writeBuffer(made, 0, data)
+        return made
+      })
+      const failed = await failure
+      if (failed !== undefined) {
+        buffer.destroy()
+        throw failed
+      }
+      constants = [...constants.filter((ref) => ref.deref() !== undefined), new WeakRef(buffer)]
+      return buffer
+    },
     pipeline: (kernel) => {
       const text = `${kernel.bindings.map((b) => b.access).join(",")}\n${kernel.wgsl}`
       const known = pipelines.get(text)
@@ -134,11 +182,17 @@ export const make = (device: GPUDevice, limits: Limits): Session => {
     },
     pipelinesCreated: () => created,
     check,
+    watch,
+    report: (failure) => {
+      late ??= failure
+    },
     explain,
     close: () => {
       gone ??= "the scope of the WebGPU backend has closed"
       pipelines.clear()
+      for (const ref of constants) ref.deref()?.destroy()
       buffers.destroy()
+      staging.destroy()
     }
   }
 }

@@ -1,12 +1,15 @@
 import type { Bindings } from "../../../ir/Dim.ts"
+import type { HostArray } from "../../../ir/HostArray.ts"
 import * as Shape from "../../../ir/Shape.ts"
 import * as TensorType from "../../../ir/TensorType.ts"
 import type { RunOptions, Value } from "../../Backend.ts"
-import { InvalidArray, OutOfMemory } from "../../errors.ts"
+import { InvalidArray } from "../../errors.ts"
 import * as Program from "../Program.ts"
 import * as Size from "../Size.ts"
 import * as DeviceTensor from "./DeviceTensor.ts"
+import { readCopy } from "./read.ts"
 import type { Session } from "./Session.ts"
+import { type Acquire, transact } from "./transact.ts"
 import { toDevice } from "./transfer.ts"
 
 /** A program whose pipelines exist and whose constants are on the device. */
@@ -23,14 +26,16 @@ interface Bound {
   /** Those that the steps of this call use. */
   readonly slots: ReadonlyMap<number, GPUBuffer>
   readonly lengths: GPUBuffer
-  readonly donated: ReadonlySet<number>
+  /** Arguments given away: they are lent to the call. */
+  readonly donated: ReadonlyMap<number, DeviceTensor.DeviceTensor>
   readonly steps: ReadonlyArray<Program.Step>
+  /** Copies of the outputs for the host, where it wants them. */
+  readonly copies: ReadonlyArray<GPUBuffer>
+  /** Buffers that are not an argument. */
+  readonly acquired: ReadonlyArray<GPUBuffer>
 }
 
-/**
- * One call: upload, one compute pass, one submit. Throws a typed error before anything is submitted, or returns results that
- * are on their way. Every buffer it acquires and does not return goes back to the pool, also when it throws.
- */
+/** One call. Its results stay on the device; all buffers but theirs are back in the pool. */
 export const execute = async (
   session: Session,
   loaded: Loaded,
@@ -38,50 +43,79 @@ export const execute = async (
   sizes: Bindings,
   options: RunOptions
 ): Promise<ReadonlyArray<DeviceTensor.DeviceTensor>> => {
-  const { device, buffers, limits } = session
-  const { program } = loaded
-  session.check()
-  const refused = Program.unsupported(program, sizes, limits)
-  if (refused !== undefined) throw refused
+  const { outputs } = await start(session, loaded, values, sizes, options, false)
+  return loaded.program.outputs.map(({ type }, i) =>
+    DeviceTensor.make(
+      session,
+      type.dtype,
+      Shape.evaluate(type.shape, sizes),
+      outputs[i] as GPUBuffer,
+      session.buffers.release
+    )
+  )
+}
 
-  const acquired: Array<GPUBuffer> = []
-  const acquire = (bytes: number, what: string): GPUBuffer => {
-    const buffer = buffers.acquire(bytes, what)
-    acquired.push(buffer)
-    return buffer
+/** One call whose results are read back: the copies for the host are part of the same submit. */
+export const call = async (
+  session: Session,
+  loaded: Loaded,
+  values: ReadonlyArray<Value>,
+  sizes: Bindings,
+  options: RunOptions
+): Promise<ReadonlyArray<HostArray>> => {
+  const { outputs, copies } = await start(session, loaded, values, sizes, options, true)
+  // What the queue does next with these buffers comes after the copies.
+  outputs.forEach(session.buffers.release)
+  const results = await Promise.all(
+    loaded.program.outputs.map(({ type }, i) =>
+      readCopy(session, copies[i] as GPUBuffer, type.dtype, Shape.evaluate(type.shape, sizes))
+    )
+  )
+  session.check()
+  return results
+}
+
+/**
+ * Uploads, encodes one compute pass and submits once. Throws a typed error before anything is submitted, or returns results that
+ * are on their way. Every buffer it acquires and does not return goes back to the pool, also when it throws, and so does
+ * every donated argument.
+ */
+const start = async (
+  session: Session,
+  loaded: Loaded,
+  values: ReadonlyArray<Value>,
+  sizes: Bindings,
+  options: RunOptions,
+  copied: boolean
+): Promise<Bound> => {
+  const refused = Program.unsupported(loaded.program, sizes, session.limits)
+  if (refused !== undefined) throw refused
+  const lent: Array<DeviceTensor.DeviceTensor> = []
+  const settle = (kept: boolean): void => {
+    for (const tensor of lent.splice(0)) tensor.settle(kept)
   }
-  const before = buffers.created()
-  device.pushErrorScope("out-of-memory")
-  let bound: Bound
   try {
-    bound = bindBuffers(session, program, values, sizes, options, acquire)
-    submit(session, loaded, bound, sizes)
+    const bound = await transact(session, (acquire) => {
+      settle(false)
+      const made = bindBuffers(session, loaded.program, values, sizes, options, copied, acquire)
+      submit(session, loaded, made, sizes)
+      for (const tensor of made.donated.values()) {
+        tensor.lend()
+        lent.push(tensor)
+      }
+      return made
+    })
+    settle(true)
+    const outputs = new Set(bound.outputs)
+    const given = [...bound.donated.keys()].map((i) => bound.inputs[i] as GPUBuffer)
+    for (const buffer of [...bound.acquired, ...given]) {
+      if (!outputs.has(buffer)) session.buffers.release(buffer)
+    }
+    return bound
   } catch (cause) {
-    device.popErrorScope().catch(() => null)
-    acquired.forEach(buffers.release)
+    settle(false)
     throw cause
   }
-  const outcome = device.popErrorScope().catch(() => null)
-  // Only a new buffer can want for memory: a call that reuses all of its buffers waits for nothing.
-  const failed = buffers.created() > before ? await outcome : null
-  if (failed !== null) {
-    const bytes = acquired.reduce((sum, b) => sum + b.size, 0)
-    acquired.forEach(buffers.discard)
-    throw new OutOfMemory({
-      bytes,
-      message: `the device has no memory for the ${bytes} bytes of this call: ${failed.message}`,
-      hint: "use a smaller batch or length, or close scopes that hold device arrays"
-    })
-  }
-  for (const i of bound.donated) {
-    const buffer = (values[i] as DeviceTensor.DeviceTensor).take()
-    if (buffer !== undefined && !bound.outputs.includes(buffer)) buffers.release(buffer)
-  }
-  const kept = new Set(bound.outputs)
-  for (const buffer of acquired) if (!kept.has(buffer)) buffers.release(buffer)
-  return program.outputs.map(({ type }, i) =>
-    DeviceTensor.make(session, type.dtype, Shape.evaluate(type.shape, sizes), bound.outputs[i] as GPUBuffer)
-  )
 }
 
 /** Finds or acquires a buffer for each argument, result, slot and for the lengths, and uploads what is on the host. */
@@ -91,9 +125,16 @@ const bindBuffers = (
   values: ReadonlyArray<Value>,
   sizes: Bindings,
   options: RunOptions,
-  acquire: (bytes: number, what: string) => GPUBuffer
+  copied: boolean,
+  pools: Acquire
 ): Bound => {
   const { queue } = session.device
+  const acquired: Array<GPUBuffer> = []
+  const acquire = (bytes: number, what: string): GPUBuffer => {
+    const buffer = pools.storage(bytes, what)
+    acquired.push(buffer)
+    return buffer
+  }
   const inputs = program.inputs.map((port, i) => {
     const [value, what] = [values[i] as Value, `input ${JSON.stringify(port.name)}`]
     if ("_tag" in value) return DeviceTensor.bufferOf(session, value, what)
@@ -102,8 +143,13 @@ const bindBuffers = (
     return buffer
   })
   // Host data given away is a copy anyhow: there is no device memory to reuse.
-  const donated = new Set([...options.donated].filter((i) => "_tag" in (values[i] as Value)))
-  for (const i of donated) {
+  const donated = new Map(
+    [...options.donated].flatMap((i) => {
+      const value = values[i] as Value
+      return "_tag" in value ? [[i, value as DeviceTensor.DeviceTensor] as const] : []
+    })
+  )
+  for (const i of donated.keys()) {
     if (inputs.some((b, j) => j !== i && b === inputs[i])) {
       throw new InvalidArray({
         message: `input ${JSON.stringify(program.inputs[i]?.name)} is donated, but the same array is passed twice`,
@@ -119,7 +165,7 @@ const bindBuffers = (
           `output ${JSON.stringify(port.name)} ${TensorType.print(port.type)}`
         )
   )
-  const steps = Program.steps(program, sizes, donated)
+  const steps = Program.steps(program, sizes, new Set(donated.keys()))
   const slots = new Map(
     [...Program.slotsOf(steps)].map((i) => {
       const { bytes } = program.slots[i] as Program.Slot
@@ -129,14 +175,19 @@ const bindBuffers = (
   const uniform = Program.uniform(program, sizes)
   const lengths = acquire(uniform.byteLength, "the lengths")
   queue.writeBuffer(lengths, 0, uniform)
-  return { inputs, outputs, slots, lengths, donated, steps }
+  const copies = copied
+    ? program.outputs.map((port) =>
+        pools.staging(Size.evaluate(port.bytes, sizes), `output ${JSON.stringify(port.name)}`)
+      )
+    : []
+  return { inputs, outputs, slots, lengths, donated, steps, copies, acquired }
 }
 
-/** Encodes the steps of this call into one pass and submits it. */
+/** Encodes the steps of this call into one pass, and the copies for the host, and submits them together. */
 const submit = (session: Session, loaded: Loaded, bound: Bound, sizes: Bindings): void => {
   const { program, pipelines, constants } = loaded
-  const { steps } = bound
-  if (steps.length === 0) return
+  const { steps, copies, outputs } = bound
+  if (steps.length + copies.length === 0) return
   const resource = ({ _tag, index }: Program.BufferRef): GPUBufferBinding => {
     switch (_tag) {
       case "input":
@@ -172,5 +223,9 @@ const submit = (session: Session, loaded: Loaded, bound: Bound, sizes: Bindings)
     pass.dispatchWorkgroups(...Program.dispatchSize(Size.evaluate(kernel.workgroups, sizes), limits))
   }
   pass.end()
+  copies.forEach((copy, i) => {
+    const bytes = Size.evaluate((program.outputs[i] as Program.Output).bytes, sizes)
+    encoder.copyBufferToBuffer(outputs[i] as GPUBuffer, 0, copy, 0, bytes)
+  })
   device.queue.submit([encoder.finish()])
 }

@@ -5,6 +5,9 @@ export interface OpenOptions {
   readonly powerPreference?: GPUPowerPreference
 }
 
+const hint =
+  "install a GPU driver or a software Vulkan driver, or use Reference.layer; `effuse doctor` says what was found"
+
 /** A device with everything the adapter offers; the scope destroys it. */
 export const openDevice = (
   gpu: GPU,
@@ -18,12 +21,12 @@ export const openDevice = (
     const adapter = yield* Effect.tryPromise({
       try: () => gpu.requestAdapter({ powerPreference: options.powerPreference ?? "high-performance" }),
       catch: (cause) =>
-        new UnsupportedByDevice({ message: `asking for a WebGPU adapter failed: ${String(cause)}` })
+        new UnsupportedByDevice({ message: `asking for a WebGPU adapter failed: ${String(cause)}`, hint })
     })
     if (adapter === null) {
       return yield* new UnsupportedByDevice({
         message: "there is no WebGPU adapter on this machine",
-        hint: "install a GPU driver or a software Vulkan driver, or use Reference.layer; `effuse doctor` says what was found"
+        hint
       })
     }
     const wanted: ReadonlyArray<GPUFeatureName> = ["shader-f16", "subgroups", "timestamp-query"]
@@ -35,7 +38,10 @@ export const openDevice = (
             requiredLimits: most(adapter.limits)
           }),
         catch: (cause) =>
-          new UnsupportedByDevice({ message: `opening the WebGPU device failed: ${String(cause)}` })
+          new UnsupportedByDevice({
+            message: `opening the WebGPU device failed: ${String(cause)}`,
+            hint: "close other users of the GPU and try again, or use Reference.layer"
+          })
       }),
       (opened) => Effect.sync(() => opened.destroy())
     )

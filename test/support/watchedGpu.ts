@@ -1,0 +1,77 @@
+import { adapterOf, sharedGpu } from "./dawn.ts"
+
+/** What a backend does to its device, counted at the device's own methods. */
+export interface Watched {
+  /** Give this to `WebGpu.layerWith`. */
+  readonly gpu: GPU
+  /** The device that was opened last. */
+  readonly device: () => GPUDevice
+  readonly submits: () => number
+  readonly buffersCreated: () => number
+  /** Buffers created and not destroyed, whatever they are for. */
+  readonly buffersAlive: () => number
+  readonly pipelines: () => number
+  /** What a caller without error scopes would be told. */
+  readonly uncaptured: ReadonlyArray<string>
+}
+
+/** The software GPU, watched. `limits` are asked for in place of what the library asks for. */
+export const watchedGpu = async (limits: Readonly<Record<string, number>> = {}): Promise<Watched> => {
+  const gpu = await sharedGpu()
+  const uncaptured: Array<string> = []
+  let opened: GPUDevice | undefined
+  let [submits, pipelines, created] = [0, 0, 0]
+  const alive = new Set<GPUBuffer>()
+
+  const watch = (device: GPUDevice): GPUDevice => {
+    const { queue } = device
+    const createBuffer = device.createBuffer.bind(device)
+    const createPipeline = device.createComputePipelineAsync.bind(device)
+    const submit = queue.submit.bind(queue)
+    device.addEventListener("uncapturederror", ({ error }) => uncaptured.push(error.message))
+    device.createBuffer = (descriptor) => {
+      const buffer = createBuffer(descriptor)
+      created++
+      alive.add(buffer)
+      const destroy = buffer.destroy.bind(buffer)
+      buffer.destroy = () => {
+        alive.delete(buffer)
+        return destroy()
+      }
+      return buffer
+    }
+    device.createComputePipelineAsync = (descriptor) => {
+      pipelines++
+      return createPipeline(descriptor)
+    }
+    queue.submit = (commands) => {
+      submits++
+      return submit(commands)
+    }
+    return device
+  }
+
+  const requestAdapter = async (): Promise<GPUAdapter> => {
+    const adapter = await adapterOf(gpu)
+    const requestDevice = adapter.requestDevice.bind(adapter)
+    adapter.requestDevice = async (descriptor) => {
+      const requiredLimits = { ...descriptor?.requiredLimits, ...limits }
+      opened = watch(await requestDevice({ ...descriptor, requiredLimits }))
+      return opened
+    }
+    return adapter
+  }
+
+  return {
+    gpu: { requestAdapter } as unknown as GPU,
+    device: () => {
+      if (opened === undefined) throw new Error("no device has been opened")
+      return opened
+    },
+    submits: () => submits,
+    pipelines: () => pipelines,
+    buffersCreated: () => created,
+    buffersAlive: () => alive.size,
+    uncaptured
+  }
+}
