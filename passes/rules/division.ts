@@ -10,11 +10,11 @@ import { coefficient } from "../fusion/linear.ts"
 import * as rows from "../fusion/rows.ts"
 import * as views from "../fusion/views.ts"
 import * as Walk from "../fusion/Walk.ts"
-import { named, ops, uniform } from "../Pattern.ts"
+import { ops, uniform } from "../Pattern.ts"
 import * as Rule from "../Rule.ts"
 import { logarithm, unshifted } from "./softmax.ts"
 
-const { div, dot } = ops
+const { div } = ops
 
 /** The sum over one axis that a denominator reads, behind views and float conversions. */
 const sumBehind = (denominator: Node.Node, at: ReadonlyArray<IndexExpr.IndexExpr>) => {
@@ -42,18 +42,21 @@ const replace = (m: Rule.Match, root: Node.Node, old: Node.Node, by: Node.Node):
 
 /** Σ_j w_j v_j / Σ_j w_j as Σ_j (w_j / Σ w) v_j, where the weights are exponentials: the softmax that was meant. */
 const normaliseFirst = (m: Rule.Match): Node.Node | undefined => {
-  const product = m.as("product", "dot")
-  const denominator = m.get("d")
+  const [seen, denominator] = [m.get("n"), m.get("d")]
+  if (!rows.stretches(seen, m.get("root")) || !rows.stretches(denominator, m.get("root"))) return undefined
+  const at = rows.everywhere(m.get("root"))
+  const product = rows.resolve(seen, views.broadcasted(at, seen.type.shape))
+  if (product.node.op !== "dot") return undefined
+  const found = sumBehind(denominator, at)
+  if (found === undefined) return undefined
+  const axis = found.sum.attrs.axes[0] as number
+  const summed = bare(found.sum.operands[0] as Node.Node)
+  const y = logarithm(m.build, summed)
+  if (y === undefined) return undefined
   for (const side of [0, 1] as const) {
-    const v = variablesOf(product, side)
-    const sizes = new Map(v.all.map((d) => [d.name, d.size] as const))
-    const out = v.result.map((name) => IndexExpr.variable(name, sizes.get(name) as Dim.Dim))
-    const found = sumBehind(denominator, out)
-    if (found === undefined) return undefined
-    const axis = found.sum.attrs.axes[0] as number
-    const summed = bare(found.sum.operands[0] as Node.Node)
-    const y = logarithm(m.build, summed)
-    if (y === undefined) return undefined
+    const v = variablesOf(product.node, side)
+    /** Where the contraction is read, for each of its variables. */
+    const read = new Map(v.result.map((name, a) => [name, product.at[a] as IndexExpr.IndexExpr] as const))
     const walk = Walk.make(new Set([summed]))
     const weights = walk.element(v.weights, v.weightsAt)
     const leaves = Element.reachable(walk.table, [weights]).filter(
@@ -64,12 +67,13 @@ const normaliseFirst = (m: Rule.Match): Node.Node | undefined => {
     if (Result.isFailure(coefficient(walk.table, weights, leaf))) continue
     const column = leaf.at[axis] as IndexExpr.IndexExpr
     const counted = IndexExpr.digits(column, summed.type.shape[axis] as Dim.Dim)
-    const sumsOverKeys = counted?.every((d) => v.key.includes(d.name)) === true && counted.length > 0
-    if (!sumsOverKeys || !rows.sameAt(rows.withoutAxis(leaf.at, axis), found.at)) continue
+    const sumsOverKeys = counted?.every((d) => v.key.includes(d.name)) === true
+    const rest = rows.withoutAxis(leaf.at, axis).map((e) => IndexExpr.substitute(e, read))
+    if (!sumsOverKeys || !rows.sameAt(rest, found.at)) continue
     const softmax = m.build("softmax", [unshifted(m.build, y, axis)], { axis })
     const normalised = replace(m, v.weights, summed, softmax)
     const operands = side === 0 ? [normalised, v.values] : [v.values, normalised]
-    return m.build("dot", operands, product.attrs)
+    return replace(m, seen, product.node, m.build("dot", operands, product.node.attrs))
   }
   return undefined
 }
@@ -132,7 +136,7 @@ export const divisions: ReadonlyArray<Rule.Rule> = [
   Rule.make("division-after-values", {
     law: "(Σⱼ exp(xⱼ) vⱼ) / Σⱼ exp(xⱼ) = Σⱼ softmax(x)ⱼ vⱼ",
     kind: "refines-nan",
-    match: ({ a, b, d }) => div(named("product", dot(a, b)), d),
+    match: ({ n, d }) => div(n, d),
     rewrite: Rule.by(normaliseFirst),
     example: `%0: f32[T, S] = input {name = "x"}
 %1: f32[S, 4] = input {name = "v"}
@@ -141,28 +145,6 @@ export const divisions: ReadonlyArray<Rule.Rule> = [
 %4: f32[T, 1] = reshape %3
 %5: f32[T, 4] = dot %2, %1 {lhsBatch = [], rhsBatch = [], lhsContract = [1], rhsContract = [0]}
 %6: f32[T, 4] = div %5, %4`
-  }),
-  // transpose(Σ w v) / d = transpose(Σ w v / transposed d)
-  Rule.make("division-behind-transpose", {
-    law: "transpose(x, p) / d = transpose(x / transpose(d, p⁻¹), p)",
-    kind: "exact",
-    match: ({ a, b, d }) => div(named("outer", ops.transpose(dot(a, b))), d),
-    when: (m) => m.get("d").type.shape.length === m.get("root").type.shape.length,
-    rewrite: Rule.by((m) => {
-      const { perm } = m.as("outer", "transpose").attrs
-      const inverse = perm.map((_, i) => perm.indexOf(i))
-      const moved = m.build("transpose", [m.get("d")], { perm: inverse })
-      return m.build("transpose", [m.build("div", [m.get("outer").operands[0] as Node.Node, moved], {})], {
-        perm
-      })
-    }),
-    example: `%0: f32[B, T, S] = input {name = "w"}
-%1: f32[B, S, 4] = input {name = "v"}
-%2: f32[B, T, 1] = input {name = "d"}
-%3: f32[B, T, 4] = dot %0, %1 {lhsBatch = [0], rhsBatch = [0], lhsContract = [2], rhsContract = [1]}
-%4: f32[T, B, 4] = transpose %3 {perm = [1, 0, 2]}
-%5: f32[T, B, 1] = transpose %2 {perm = [1, 0, 2]}
-%6: f32[T, B, 4] = div %4, %5`
   }),
   // exp(x) / (Σ exp(x) + exp(u)) = softmax of x and u, without u
   Rule.make("sum-with-extra-column", {
