@@ -75,10 +75,11 @@ const inputs = [noise(), noise(), noise()] as const
 
 interface Contender {
   readonly name: string
-  readonly compileMilliseconds: number
-  readonly run: () => Promise<number>
+  readonly compileMilliseconds: readonly [wall: number, processor: number]
+  /** Wall time, and time of all processors, which other work on the machine disturbs less. */
+  readonly run: () => Promise<readonly [wall: number, processor: number]>
   readonly result: GPUBuffer
-  readonly milliseconds: Array<number>
+  readonly milliseconds: Array<readonly [wall: number, processor: number]>
 }
 
 const contender = async (
@@ -87,22 +88,23 @@ const contender = async (
   groups: readonly [number, number],
   bindings: (pipeline: GPUComputePipeline, result: GPUBuffer) => GPUBindGroupDescriptor
 ): Promise<Contender> => {
-  const before = performance.now()
+  const [before, used] = [performance.now(), process.cpuUsage()]
   const made = await make()
-  const compileMilliseconds = performance.now() - before
+  const compileMilliseconds = [performance.now() - before, process.cpuUsage(used).user / 1000] as const
   const result = device.createBuffer({ size: bytes, usage })
   const group = device.createBindGroup(bindings(made, result))
-  const run = async (): Promise<number> => {
+  const run = async (): Promise<readonly [number, number]> => {
     const encoder = device.createCommandEncoder()
     const pass = encoder.beginComputePass()
     pass.setPipeline(made)
     pass.setBindGroup(0, group)
     pass.dispatchWorkgroups(...groups)
     pass.end()
-    const start = performance.now()
+    const [start, used] = [performance.now(), process.cpuUsage()]
     device.queue.submit([encoder.finish()])
     await device.queue.onSubmittedWorkDone()
-    return performance.now() - start
+    const { user, system } = process.cpuUsage(used)
+    return [performance.now() - start, (user + system) / 1000]
   }
   return { name, compileMilliseconds, run, result, milliseconds: [] }
 }
@@ -184,17 +186,21 @@ for (let turn = 0; turn < turns; turn++) for (const c of contenders) c.milliseco
 
 const [baseline, ...others] = contenders as [Contender, ...Array<Contender>]
 const expected = await download(baseline.result)
-const median = ({ milliseconds }: Contender): number =>
-  [...milliseconds].sort((a, b) => a - b)[milliseconds.length >> 1] as number
+const median = ({ milliseconds }: Contender, which: 0 | 1): number =>
+  milliseconds.map((m) => m[which]).sort((a, b) => a - b)[milliseconds.length >> 1] as number
 for (const c of [baseline, ...others]) {
   const actual = await download(c.result)
   const worst = actual.reduce((most, x, i) => Math.max(most, Math.abs(x - (expected[i] as number))), 0)
-  const [ms, least] = [median(c), Math.min(...c.milliseconds)]
+  const [wall, processor] = [median(c, 0), median(c, 1)]
+  const least = Math.min(...c.milliseconds.map((m) => m[0]))
   const cells = [
-    c.name.padEnd(24),
-    `${ms.toFixed(1)} ms (least ${least.toFixed(1)})`.padEnd(26),
-    `${(median(baseline) / ms).toFixed(2)}x plain`.padEnd(14),
-    `pipeline ${c.compileMilliseconds.toFixed(0)} ms`.padEnd(18),
+    c.name.padEnd(20),
+    `${wall.toFixed(1)} ms (least ${least.toFixed(1)})`.padEnd(25),
+    `processors ${processor.toFixed(0)} ms`.padEnd(19),
+    `${(median(baseline, 1) / processor).toFixed(2)}x plain`.padEnd(13),
+    `pipeline ${c.compileMilliseconds[0].toFixed(0)} ms, processors ${c.compileMilliseconds[1].toFixed(0)}`.padEnd(
+      36
+    ),
     `differs by ${worst.toExponential(1)}`
   ]
   console.log(cells.join(" "))

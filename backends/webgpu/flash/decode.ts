@@ -1,14 +1,15 @@
-import type { Tile } from "../../../ir/flashBudget.ts"
+import type * as Budget from "../../../ir/flashBudget.ts"
 import type { Lowered, Ref } from "../Job.ts"
 import type { Condition } from "../Program.ts"
 import * as Size from "../Size.ts"
 import * as Emitter from "../wgsl/Emitter.ts"
 import * as Module from "../wgsl/Module.ts"
 import { literal } from "../wgsl/scalar.ts"
+import * as Frame from "./frame.ts"
 import * as Output from "./output.ts"
 import type { Problem } from "./Problem.ts"
 import * as Rows from "./rows.ts"
-import * as Loop from "./tile.ts"
+import * as Tile from "./tile.ts"
 
 /** Splits that a call is divided into: none has fewer than the schedule's keys, but for the last. */
 export const splitsOf = ({ schedule, S }: Problem): Size.Size =>
@@ -20,7 +21,7 @@ const partWidth = ({ E, output }: Problem): number => (output === "lse" ? 1 : Ma
 /** Bytes of the parts that splits leave for the combining kernel. A call of more than `most` rows is a prefill and leaves none. */
 export const partBytes = (problem: Problem, most: number): Size.Size =>
   Size.mul(
-    Loop.workgroups(problem, splitsOf(problem)),
+    Frame.workgroups(problem, splitsOf(problem)),
     Size.mul(Size.min(problem.R, most), partWidth(problem) * 16)
   )
 
@@ -30,12 +31,17 @@ const partElement = { dtype: "f32", type: "vec4<f32>" } as const
  * The kernel for few queries: a workgroup serves all packed rows of one key/value head on one part of the keys, so that K and V are read
  * once. With one split it stores the result itself, with more it leaves its part for `combine`.
  */
-export const decode = (problem: Problem, tile: Tile, parts: Ref, when: ReadonlyArray<Condition>): Lowered => {
+export const decode = (
+  problem: Problem,
+  tile: Budget.Tile,
+  parts: Ref,
+  when: ReadonlyArray<Condition>
+): Lowered => {
   const module = Module.make(problem.job)
   const splits = splitsOf(problem)
-  const frame = Loop.open(module, problem, tile, splits)
+  const frame = Frame.open(module, problem, tile, splits)
   const { e, b, head, split } = frame
-  Loop.loop(frame)
+  Tile.loop(frame)
   const sums = Rows.join(frame)
   const buffer = module.buffer(parts, { ...partElement, access: "read_write" })
   e.branch(
@@ -51,7 +57,7 @@ export const decode = (problem: Problem, tile: Tile, parts: Ref, when: ReadonlyA
     name: problem.output === "lse" ? "flash_decode_lse" : "flash_decode",
     lines: e.lines(),
     workgroupSize: [tile.threads, 1, 1],
-    workgroups: Loop.workgroups(problem, splits),
+    workgroups: Frame.workgroups(problem, splits),
     when
   })
 }
@@ -64,7 +70,7 @@ export const combine = (problem: Problem, parts: Ref, when: ReadonlyArray<Condit
   const { R, output } = problem
   const [width, lse] = [partWidth(problem), output === "lse"]
   const chunks = lse ? 1 : width - 1
-  const items = Size.mul(Loop.workgroups(problem, R), chunks)
+  const items = Size.mul(Frame.workgroups(problem, R), chunks)
   const buffer = module.buffer(parts, { ...partElement, access: "read" })
   const splits = e.bind(Size.wgsl(splitsOf(problem), module.symbol))
 
@@ -88,7 +94,7 @@ export const combine = (problem: Problem, parts: Ref, when: ReadonlyArray<Condit
   e.loop("0", splits, "1", (split) => {
     const at = rowAt(split)
     const part = e.bindLoad(`${buffer}[${e.add(at, String(width - 1))}]`)
-    const weight = e.constant(`select(${Loop.fade(`${part}.x`, top, "f32")}, 0.0, ${part}.y == 0.0)`)
+    const weight = e.constant(`select(${Tile.fade(`${part}.x`, top, "f32")}, 0.0, ${part}.y == 0.0)`)
     e.line(`${sum} += ${part}.y * ${weight};`)
     if (lse) return
     // A split without keys left no values.

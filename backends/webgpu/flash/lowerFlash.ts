@@ -30,11 +30,11 @@ export const lowerFlash = (job: Job): ReadonlyArray<Lowered> => {
     variants.forEach((most, n) => {
       const tile = Budget.decodeTile(schedule.decode, most, E) as Budget.Tile
       const previous = variants[n - 1]
-      const when = [...(previous === undefined ? [] : [above(previous)]), atMost(most)]
+      const when = [above(previous ?? 0), atMost(most)]
       lowered.push(decode(problem, tile, parts, when))
     })
     const several: Condition = { _tag: "size", left: splitsOf(problem), relation: ">", right: Size.one }
-    lowered.push(combine(problem, parts, [atMost(variants.at(-1) as number), several]))
+    lowered.push(combine(problem, parts, [above(0), atMost(variants.at(-1) as number), several]))
   }
   const most = variants.at(-1)
   const static_ = Dim.value(R)

@@ -5,8 +5,8 @@ import * as Body from "../wgsl/body.ts"
 import type { Emitter } from "../wgsl/Emitter.ts"
 import * as Epilogue from "../wgsl/epilogue.ts"
 import { storePair, storesPairs } from "../wgsl/storage.ts"
+import { lanes } from "./frame.ts"
 import type { Problem } from "./Problem.ts"
-import { lanes } from "./tile.ts"
 
 /** Stores what attention gives, through what the body does with it afterwards. */
 export interface Output {

@@ -1,26 +1,27 @@
-import type { Tile } from "../../../ir/flashBudget.ts"
+import type * as Budget from "../../../ir/flashBudget.ts"
 import type { Lowered } from "../Job.ts"
 import type { Condition } from "../Program.ts"
 import * as Size from "../Size.ts"
 import * as Module from "../wgsl/Module.ts"
+import * as Frame from "./frame.ts"
 import type { Problem } from "./Problem.ts"
 import * as Rows from "./rows.ts"
-import * as Loop from "./tile.ts"
+import * as Tile from "./tile.ts"
 
 /**
  * The kernel for many queries: a workgroup owns a block of packed rows of one key/value head, which share every K and V element it reads, and
  * visits the keys that the range region leaves.
  */
-export const prefill = (problem: Problem, tile: Tile, when: ReadonlyArray<Condition>): Lowered => {
+export const prefill = (problem: Problem, tile: Budget.Tile, when: ReadonlyArray<Condition>): Lowered => {
   const module = Module.make(problem.job)
-  const frame = Loop.open(module, problem, tile, undefined)
-  Loop.loop(frame)
+  const frame = Frame.open(module, problem, tile, undefined)
+  Tile.loop(frame)
   Rows.storeResult(frame, Rows.join(frame))
   return module.finish({
     name: problem.output === "lse" ? "flash_prefill_lse" : "flash_prefill",
     lines: frame.e.lines(),
     workgroupSize: [tile.threads, 1, 1],
-    workgroups: Loop.workgroups(problem, Size.ceilDiv(problem.R, tile.rows)),
+    workgroups: Frame.workgroups(problem, Size.ceilDiv(problem.R, tile.rows)),
     when
   })
 }

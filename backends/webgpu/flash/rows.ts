@@ -1,5 +1,6 @@
+import { type Frame, laneOf, range } from "./frame.ts"
 import * as Output from "./output.ts"
-import { type Frame, joinSlices, laneOf, range, reduce } from "./tile.ts"
+import { joinSlices, reduce } from "./share.ts"
 
 /** Sums of whole rows, for each four rows of the thread; the values of the first slice are whole afterwards. */
 export const join = (frame: Frame): ReadonlyArray<string> => {

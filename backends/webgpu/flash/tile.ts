@@ -1,167 +1,9 @@
 import * as Budget from "../../../ir/flashBudget.ts"
-import type { Node } from "../../../ir/Node.ts"
-import * as Size from "../Size.ts"
-import * as Emitter from "../wgsl/Emitter.ts"
-import { type Module, workgroupIndex } from "../wgsl/Module.ts"
 import { literal } from "../wgsl/scalar.ts"
-import * as Operand from "./operands.ts"
-import type { Problem } from "./Problem.ts"
-import * as Regions from "./regions.ts"
+import { type Frame, laneOf, lanes, type Row, range } from "./frame.ts"
+import type * as Operand from "./operands.ts"
+import { reduce } from "./share.ts"
 import * as Visit from "./visit.ts"
-
-/** The tile loop of one workgroup, ready to emit: names of what every thread knows. */
-export interface Frame {
-  readonly e: Emitter.Emitter
-  readonly problem: Problem
-  readonly tile: Budget.Tile
-  readonly regions: Regions.Regions
-  readonly q: Operand.Operand
-  readonly k: Operand.Operand
-  readonly v: Operand.Operand
-  /** Batch, key/value head, split and number of splits. */
-  readonly b: string
-  readonly head: string
-  readonly split: string
-  readonly splits: string
-  /** Number of keys and of packed rows. */
-  readonly keys: string
-  readonly rowCount: string
-  /** First packed row of the workgroup. */
-  readonly firstRow: string
-  /** Numbers of the thread in the grids of `Budget.Tile`. */
-  readonly rowGroup: string
-  readonly column: string
-  readonly valueColumn: string
-  readonly slice: string
-  /** Rows of the thread: packed number (which may lie past the end), query head and query (clamped). */
-  readonly rows: ReadonlyArray<Row>
-  /** Workgroup memory. */
-  readonly stage: string
-  readonly weights: string
-  readonly partial: string
-  /** Registers: for each four rows the running maximum and the thread's part of the sum; for each row and chunk the values. */
-  readonly maxima: ReadonlyArray<string>
-  readonly sums: ReadonlyArray<string>
-  readonly values: ReadonlyArray<ReadonlyArray<string>>
-  /** -inf, and the smallest finite number. */
-  readonly nothing: string
-  readonly lowest: string
-}
-
-export interface Row {
-  readonly number: string
-  readonly h: string
-  readonly i: string
-}
-
-export const lanes = ["x", "y", "z", "w"] as const
-
-export const range = (n: number): ReadonlyArray<number> => Array.from({ length: n }, (_, i) => i)
-
-/** The number of the four rows that a row belongs to, and its lane there. */
-export const laneOf = (row: number): readonly [quad: number, lane: (typeof lanes)[number]] => [
-  row >> 2,
-  lanes[row & 3] as (typeof lanes)[number]
-]
-
-/** Finds the work of the workgroup and sets up its rows and registers. `splits` is absent where keys are not split. */
-export const open = (
-  module: Module,
-  problem: Problem,
-  tile: Budget.Tile,
-  splits: Size.Size | undefined
-): Frame => {
-  const e = Emitter.make(module)
-  const { node, D, E, B, Hkv } = problem
-  const regions = Regions.declare(module, problem)
-  const [q, k, v] = node.operands as readonly [Node, Node, Node]
-  const size = (s: Size.Size): string => e.bind(Size.wgsl(s, module.symbol))
-  const pairs = Size.mul(B, Hkv)
-  const blocks = splits ?? Size.ceilDiv(problem.R, tile.rows)
-
-  const group = e.constant(workgroupIndex)
-  e.line(`if (${group} >= ${size(Size.mul(pairs, blocks))}) { return; }`)
-  const count = size(blocks)
-  const pair = e.bind(`${group} / ${count}`)
-  const part = e.bind(`${group} - ${pair} * ${count}`)
-  // Under a causal mask later rows see more keys: they start first.
-  const firstRow = splits === undefined ? e.bind(`(${count} - 1 - ${part}) * ${tile.rows}`) : "0"
-  const heads = e.dim(Hkv)
-  const b = e.bind(`${pair} / ${heads}`)
-  const head = e.bind(`${pair} - ${b} * ${heads}`)
-
-  const column = e.bind(tile.rowGroups === 1 ? "i32(lix)" : `i32(lix % ${tile.columns}u)`)
-  const rowGroup = tile.rowGroups === 1 ? "0" : e.bind(`i32(lix / ${tile.columns}u)`)
-  const slice = tile.slices === 1 ? "0" : e.bind(`${column} / ${tile.valueColumns}`)
-  const valueColumn = tile.slices === 1 ? column : e.bind(`${column} % ${tile.valueColumns}`)
-
-  const rowCount = e.dim(problem.R)
-  const used = Math.min(tile.threadRows, tile.usedRows)
-  const threadRow = e.add(firstRow, e.mul(rowGroup, String(tile.threadRows)))
-  const rows = range(used).map((a) => rowOf(e, problem, head, e.add(threadRow, String(a)), rowCount))
-
-  const size4 = Budget.arrays(tile, D, E)
-  const vectors = (count: number) =>
-    count === 0 ? "" : module.workgroupArray("vec4<f32>", count, count * 16)
-  const nothing = e.bind(literal(module, "f32", -Infinity))
-  const lowest = e.bind(literal(module, "f32", -3.4028234663852886e38))
-  const quads = range(tile.threadRows / 4)
-  const frame: Frame = {
-    e,
-    problem,
-    tile,
-    regions,
-    q: Operand.make(module, problem, q, "query"),
-    k: Operand.make(module, problem, k, "key"),
-    v: Operand.make(module, problem, v, "value"),
-    b,
-    head,
-    split: splits === undefined ? "0" : part,
-    splits: splits === undefined ? "1" : count,
-    keys: e.dim(problem.S),
-    rowCount,
-    firstRow,
-    rowGroup,
-    column,
-    valueColumn,
-    slice,
-    rows,
-    stage: vectors(size4.stage),
-    weights: vectors(size4.weights),
-    partial: vectors(size4.partial),
-    maxima: quads.map(() => e.variable("vec4<f32>", `vec4<f32>(${lowest})`)),
-    sums: quads.map(() => e.variable("vec4<f32>", "vec4<f32>()")),
-    values:
-      problem.output === "result"
-        ? rows.map(() => range(tile.chunks).map(() => e.variable("vec4<f32>", "vec4<f32>()")))
-        : [],
-    nothing,
-    lowest
-  }
-  startSinks(frame)
-  return frame
-}
-
-const rowOf = (e: Emitter.Emitter, problem: Problem, head: string, number: string, count: string): Row => {
-  const group = e.dim(problem.group)
-  const inside = e.bind(`min(${number}, ${count} - 1)`)
-  if (group === "1") return { number, h: head, i: inside }
-  const i = e.bind(`${inside} / ${group}`)
-  return { number, h: e.add(e.mul(head, group), e.bind(`${inside} - ${i} * ${group}`)), i }
-}
-
-/** A sink starts the maximum of its row and counts once, in the first column of the first split; one of -inf is none. */
-const startSinks = ({ e, regions, rows, b, column, split, lowest, maxima, sums }: Frame): void => {
-  if (regions.sink === undefined) return
-  const first = e.bind(`${column} == 0 && ${split} == 0`)
-  rows.forEach((row, a) => {
-    const [quad, lane] = laneOf(a)
-    const z = e.constant(regions.sink?.(b, row.h, row.i) as string)
-    const absent = e.constant(`bitcast<u32>(${z}) == 0xff800000u`)
-    e.line(`${maxima[quad]}.${lane} = select(${z}, ${lowest}, ${absent});`)
-    e.line(`${sums[quad]}.${lane} = select(0.0, 1.0, ${first} && !${absent});`)
-  })
-}
 
 /** Emits the loops over keys. Afterwards maxima are those of the row, sums and values are partial. */
 export const loop = (frame: Frame): void => {
@@ -325,50 +167,6 @@ const score = (
   return tops
 }
 
-/** One value for each four rows out of those of all threads that share them. Ends behind a barrier that follows the writes. */
-export const reduce = (
-  { e, tile, rowGroup, column, partial }: Frame,
-  own: ReadonlyArray<string>,
-  combine: (x: string, y: string) => string
-): ReadonlyArray<string> => {
-  const width = Math.min(tile.columns, Budget.reductionWidth)
-  if (tile.columns === 1) {
-    e.line("workgroupBarrier();")
-    return own.map((x) => e.constant(x))
-  }
-  const stride = tile.rows / 4
-  const offset = e.mul(rowGroup, String(tile.threadRows / 4))
-  const mine = e.add(e.mul(column, String(stride)), offset)
-  own.forEach((x, quad) => {
-    e.line(`${partial}[${e.add(mine, String(quad))}] = ${x};`)
-  })
-  e.line("workgroupBarrier();")
-  if (tile.columns > width) {
-    const n = e.module.fresh("n")
-    e.block("branch", `if (${column} < ${width})`, () => {
-      const folded = own.map((x) => e.variable("vec4<f32>", x))
-      e.block(
-        "loop",
-        `for (var ${n} = ${column} + ${width}; ${n} < ${tile.columns}; ${n} += ${width})`,
-        () => {
-          e.known(n)
-          folded.forEach((x, quad) => {
-            e.line(`${x} = ${combine(x, `${partial}[${n} * ${stride} + ${e.add(offset, String(quad))}]`)};`)
-          })
-        }
-      )
-      folded.forEach((x, quad) => {
-        e.line(`${partial}[${e.add(mine, String(quad))}] = ${x};`)
-      })
-    })
-    e.line("workgroupBarrier();")
-  }
-  return own.map((_, quad) => {
-    const terms = range(width).map((n) => `${partial}[${e.add(offset, String(n * stride + quad))}]`)
-    return e.constant(terms.reduce(combine))
-  })
-}
-
 /** exp(x - top) for x <= top; an argument so low that the result rounds to 0 is cut off before exp sees it. */
 export const fade = (x: string, top: string, type: "f32" | "vec4<f32>" = "vec4<f32>"): string =>
   `exp(max(${x} - ${top}, ${type}(-128.0)))`
@@ -411,53 +209,41 @@ const accumulate = (frame: Frame, first: string, end: string, careful: string): 
   const stride = Budget.rowStride(problem.E)
   const skip = e.constant(`atomicLoad(&${careful}[0]) != 0u`)
   const count = e.bind(`min(${tile.keys}, ${end} - ${first})`)
-  const each = (start: string, add: (sum: string, weight: string, value: string) => string): void =>
-    e.loop(start, count, String(tile.slices), (j) => {
-      const position = e.add(first, j)
-      const vectors = range(tile.chunks).map((n) => {
-        const chunk = e.add(valueColumn, String(n * tile.valueColumns))
-        return tile.staged
-          ? e.constant(`${stage}[${e.add(e.mul(j, String(stride)), chunk)}]`)
-          : v.vec4(e, [b, head, position], chunk)
+  const each = (
+    start: string,
+    stop: string,
+    step: number,
+    add: (sum: string, terms: ReadonlyArray<readonly [weight: string, value: string]>) => string
+  ): void =>
+    e.loop(start, stop, String(step * tile.slices), (j) => {
+      const keys = range(step).map((n) => e.add(j, String(n)))
+      const columns = keys.map((key) => {
+        const at = weightsAt(frame, key)
+        return range(tile.threadRows / 4).map((quad) => e.constant(`${weights}[${e.add(at, String(quad))}]`))
       })
-      const at = weightsAt(frame, j)
-      const quads = range(tile.threadRows / 4).map((quad) =>
-        e.constant(`${weights}[${e.add(at, String(quad))}]`)
-      )
-      values.forEach((row, a) => {
-        const [quad, lane] = laneOf(a)
-        row.forEach((sum, n) => {
-          e.line(`${sum} = ${add(sum, `${quads[quad]}.${lane}`, vectors[n] as string)};`)
+      range(tile.chunks).forEach((n) => {
+        const chunk = e.add(valueColumn, String(n * tile.valueColumns))
+        const vectors = keys.map((key) =>
+          tile.staged
+            ? e.constant(`${stage}[${e.add(e.mul(key, String(stride)), chunk)}]`)
+            : v.vec4(e, [b, head, e.add(first, key)], chunk)
+        )
+        values.forEach((row, a) => {
+          const [quad, lane] = laneOf(a)
+          const sum = row[n] as string
+          const terms = vectors.map((x, m) => [`${columns[m]?.[quad]}.${lane}`, x] as const)
+          e.line(`${sum} = ${add(sum, terms)};`)
         })
       })
     })
-  each(e.bind(`select(${slice}, ${count}, ${skip})`), (sum, p, x) => `${sum} + ${p} * ${x}`)
-  each(
-    e.bind(`select(${count}, ${slice}, ${skip})`),
-    (sum, p, x) => `select(${sum} + ${p} * ${x}, ${sum}, ${p} == 0.0)`
+  // Two keys at a time: sums that a device keeps in memory move half as often.
+  const step = tile.slices === 1 && tile.keys > 1 ? 2 : 1
+  const whole = step === 1 ? count : e.bind(`${count} / 2 * 2`)
+  each(e.bind(`select(${slice}, ${whole}, ${skip})`), whole, step, (sum, terms) =>
+    [sum, ...terms.map(([p, x]) => `${p} * ${x}`)].join(" + ")
+  )
+  const rest = step === 1 ? `select(${count}, ${slice}, ${skip})` : `select(${whole}, 0, ${skip})`
+  each(e.bind(rest), count, 1, (sum, terms) =>
+    terms.reduce((text, [p, x]) => `select(${text} + ${p} * ${x}, ${text}, ${p} == 0.0)`, sum)
   )
 }
-
-/** Adds the sums of the slices into those of the first slice. */
-export const joinSlices = ({ e, tile, rowGroup, valueColumn, slice, stage, values }: Frame): void => {
-  if (tile.slices === 1 || values.length === 0) return
-  const width = tile.valueColumns * tile.chunks
-  const n = e.module.fresh("n")
-  const place = (a: number, chunk: number): string => {
-    const row = e.add(e.mul(rowGroup, String(tile.threadRows)), String(a))
-    return `${stage}[${e.add(e.add(e.mul(row, String(width)), valueColumn), String(chunk * tile.valueColumns))}]`
-  }
-  const all = (each: (value: string, place: string) => string): string =>
-    values.map((row, a) => row.map((value, chunk) => each(value, place(a, chunk))).join(" ")).join(" ")
-  const [give, take] = [all((value, at) => `${at} = ${value};`), all((value, at) => `${value} += ${at};`)]
-  e.block("loop", `for (var ${n} = 1; ${n} < ${tile.slices}; ${n} += 1)`, () => {
-    e.line("workgroupBarrier();")
-    e.line(`if (${slice} == ${n}) { ${give} }`)
-    e.line("workgroupBarrier();")
-    e.line(`if (${slice} == 0) { ${take} }`)
-  })
-}
-
-/** Workgroups of one dispatch. */
-export const workgroups = (problem: Problem, perPair: Size.SizeLike): Size.Size =>
-  Size.mul(Size.mul(problem.B, problem.Hkv), perPair)

@@ -1,6 +1,6 @@
 import { literal } from "../wgsl/scalar.ts"
+import type { Frame } from "./frame.ts"
 import * as Regions from "./regions.ts"
-import type { Frame } from "./tile.ts"
 
 /** A loop variable over keys: its name and where it starts. */
 export interface From {

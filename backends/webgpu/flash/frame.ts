@@ -1,0 +1,167 @@
+import * as Budget from "../../../ir/flashBudget.ts"
+import type { Node } from "../../../ir/Node.ts"
+import * as Size from "../Size.ts"
+import * as Emitter from "../wgsl/Emitter.ts"
+import { type Module, workgroupIndex } from "../wgsl/Module.ts"
+import { literal } from "../wgsl/scalar.ts"
+import * as Operand from "./operands.ts"
+import type { Problem } from "./Problem.ts"
+import * as Regions from "./regions.ts"
+
+/** The tile loop of one workgroup, ready to emit: names of what every thread knows. */
+export interface Frame {
+  readonly e: Emitter.Emitter
+  readonly problem: Problem
+  readonly tile: Budget.Tile
+  readonly regions: Regions.Regions
+  readonly q: Operand.Operand
+  readonly k: Operand.Operand
+  readonly v: Operand.Operand
+  /** Batch, key/value head, split and number of splits. */
+  readonly b: string
+  readonly head: string
+  readonly split: string
+  readonly splits: string
+  /** Number of keys and of packed rows. */
+  readonly keys: string
+  readonly rowCount: string
+  /** First packed row of the workgroup. */
+  readonly firstRow: string
+  /** Numbers of the thread in the grids of `Budget.Tile`. */
+  readonly rowGroup: string
+  readonly column: string
+  readonly valueColumn: string
+  readonly slice: string
+  /** Rows of the thread: packed number (which may lie past the end), query head and query (clamped). */
+  readonly rows: ReadonlyArray<Row>
+  /** Workgroup memory. */
+  readonly stage: string
+  readonly weights: string
+  readonly partial: string
+  /** Registers: for each four rows the running maximum and the thread's part of the sum; for each row and chunk the values. */
+  readonly maxima: ReadonlyArray<string>
+  readonly sums: ReadonlyArray<string>
+  readonly values: ReadonlyArray<ReadonlyArray<string>>
+  /** -inf, and the smallest finite number. */
+  readonly nothing: string
+  readonly lowest: string
+}
+
+export interface Row {
+  readonly number: string
+  readonly h: string
+  readonly i: string
+}
+
+export const lanes = ["x", "y", "z", "w"] as const
+
+export const range = (n: number): ReadonlyArray<number> => Array.from({ length: n }, (_, i) => i)
+
+/** The number of the four rows that a row belongs to, and its lane there. */
+export const laneOf = (row: number): readonly [quad: number, lane: (typeof lanes)[number]] => [
+  row >> 2,
+  lanes[row & 3] as (typeof lanes)[number]
+]
+
+/** Finds the work of the workgroup and sets up its rows and registers. `splits` is absent where keys are not split. */
+export const open = (
+  module: Module,
+  problem: Problem,
+  tile: Budget.Tile,
+  splits: Size.Size | undefined
+): Frame => {
+  const e = Emitter.make(module)
+  const { node, D, E, B, Hkv } = problem
+  const regions = Regions.declare(module, problem)
+  const [q, k, v] = node.operands as readonly [Node, Node, Node]
+  const size = (s: Size.Size): string => e.bind(Size.wgsl(s, module.symbol))
+  const pairs = Size.mul(B, Hkv)
+  const blocks = splits ?? Size.ceilDiv(problem.R, tile.rows)
+
+  const group = e.constant(workgroupIndex)
+  e.line(`if (${group} >= ${size(Size.mul(pairs, blocks))}) { return; }`)
+  const count = size(blocks)
+  const pair = e.bind(`${group} / ${count}`)
+  const part = e.bind(`${group} - ${pair} * ${count}`)
+  // Under a causal mask later rows see more keys: they start first.
+  const firstRow = splits === undefined ? e.bind(`(${count} - 1 - ${part}) * ${tile.rows}`) : "0"
+  const heads = e.dim(Hkv)
+  const b = e.bind(`${pair} / ${heads}`)
+  const head = e.bind(`${pair} - ${b} * ${heads}`)
+
+  const column = e.bind(tile.rowGroups === 1 ? "i32(lix)" : `i32(lix % ${tile.columns}u)`)
+  const rowGroup = tile.rowGroups === 1 ? "0" : e.bind(`i32(lix / ${tile.columns}u)`)
+  const slice = tile.slices === 1 ? "0" : e.bind(`${column} / ${tile.valueColumns}`)
+  const valueColumn = tile.slices === 1 ? column : e.bind(`${column} % ${tile.valueColumns}`)
+
+  const rowCount = e.dim(problem.R)
+  const used = Math.min(tile.threadRows, tile.usedRows)
+  const threadRow = e.add(firstRow, e.mul(rowGroup, String(tile.threadRows)))
+  const rows = range(used).map((a) => rowOf(e, problem, head, e.add(threadRow, String(a)), rowCount))
+
+  const size4 = Budget.arrays(tile, D, E)
+  const vectors = (count: number) =>
+    count === 0 ? "" : module.workgroupArray("vec4<f32>", count, count * 16)
+  const nothing = e.bind(literal(module, "f32", -Infinity))
+  const lowest = e.bind(literal(module, "f32", -3.4028234663852886e38))
+  const quads = range(tile.threadRows / 4)
+  const frame: Frame = {
+    e,
+    problem,
+    tile,
+    regions,
+    q: Operand.make(module, problem, q, "query"),
+    k: Operand.make(module, problem, k, "key"),
+    v: Operand.make(module, problem, v, "value"),
+    b,
+    head,
+    split: splits === undefined ? "0" : part,
+    splits: splits === undefined ? "1" : count,
+    keys: e.dim(problem.S),
+    rowCount,
+    firstRow,
+    rowGroup,
+    column,
+    valueColumn,
+    slice,
+    rows,
+    stage: vectors(size4.stage),
+    weights: vectors(size4.weights),
+    partial: vectors(size4.partial),
+    maxima: quads.map(() => e.variable("vec4<f32>", `vec4<f32>(${lowest})`)),
+    sums: quads.map(() => e.variable("vec4<f32>", "vec4<f32>()")),
+    values:
+      problem.output === "result"
+        ? rows.map(() => range(tile.chunks).map(() => e.variable("vec4<f32>", "vec4<f32>()")))
+        : [],
+    nothing,
+    lowest
+  }
+  startSinks(frame)
+  return frame
+}
+
+const rowOf = (e: Emitter.Emitter, problem: Problem, head: string, number: string, count: string): Row => {
+  const group = e.dim(problem.group)
+  const inside = e.bind(`min(${number}, ${count} - 1)`)
+  if (group === "1") return { number, h: head, i: inside }
+  const i = e.bind(`${inside} / ${group}`)
+  return { number, h: e.add(e.mul(head, group), e.bind(`${inside} - ${i} * ${group}`)), i }
+}
+
+/** A sink starts the maximum of its row and counts once, in the first column of the first split; one of -inf is none. */
+const startSinks = ({ e, regions, rows, b, column, split, lowest, maxima, sums }: Frame): void => {
+  if (regions.sink === undefined) return
+  const first = e.bind(`${column} == 0 && ${split} == 0`)
+  rows.forEach((row, a) => {
+    const [quad, lane] = laneOf(a)
+    const z = e.constant(regions.sink?.(b, row.h, row.i) as string)
+    const absent = e.constant(`bitcast<u32>(${z}) == 0xff800000u`)
+    e.line(`${maxima[quad]}.${lane} = select(${z}, ${lowest}, ${absent});`)
+    e.line(`${sums[quad]}.${lane} = select(0.0, 1.0, ${first} && !${absent});`)
+  })
+}
+
+/** Workgroups of one dispatch. */
+export const workgroups = (problem: Problem, perPair: Size.SizeLike): Size.Size =>
+  Size.mul(Size.mul(problem.B, problem.Hkv), perPair)
