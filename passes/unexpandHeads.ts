@@ -59,19 +59,23 @@ const unexpanded = (node: Node.NodeOf<"dot">): Node.Node | undefined => {
   const shared = batch.filter((d) => !lonely.includes(d))
   const digits = (names: ReadonlyArray<string>) => names.flatMap((name) => basis.digits(name))
   const single = (list: ReadonlyArray<IndexExpr.Digit>) => list.map((d) => [d])
-  const free = { left: [...own.left, ...digits(v.query)], right: [...own.right, ...digits(v.width)] }
+  // Heads of a group stay an axis of their own beside the queries: whoever reads the contraction sees which is which.
+  const free = {
+    left: [own.left, digits(v.query)].filter((list) => list.length > 0),
+    right: [own.right, digits(v.width)].filter((list) => list.length > 0)
+  }
   const contracted = digits(v.key)
-  // One free axis for each operand: a contraction is a matrix product for each batch entry.
-  const groups = (list: ReadonlyArray<IndexExpr.Digit>) => [...single(shared), list, contracted]
+  const groups = (list: typeof free.left) => [...single(shared), ...list, contracted]
   const operands = [rearrange.regroup(left, groups(free.left)), rearrange.regroup(right, groups(free.right))]
   const axes = shared.map((_, n) => n)
+  const contract = (list: typeof free.left) => [axes.length + list.length]
   const product = NodeModule.make(
     "dot",
     operands,
-    { lhsBatch: axes, rhsBatch: axes, lhsContract: [axes.length + 1], rhsContract: [axes.length + 1] },
+    { lhsBatch: axes, rhsBatch: axes, lhsContract: contract(free.left), rhsContract: contract(free.right) },
     { at: node.at, label: node.label }
   ) as Node.Node
-  const arranged = { node: product, axes: [...single(shared), free.left, free.right] }
+  const arranged = { node: product, axes: [...single(shared), ...free.left, ...free.right] }
   return rearrange.reshape(
     rearrange.regroup(
       arranged,

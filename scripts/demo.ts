@@ -44,7 +44,7 @@ const first = published()
 const lengths = [seeded(2, 1, 1, 257), seeded(3, 1, 131, 131), seeded(4, 2, 509, 509)]
 
 const reference = Effect.gen(function* () {
-  const run = yield* compile(fn, signature, { pipeline: "fuse-elementwise" })
+  const run = yield* compile(fn, signature, { pipeline: "canonicalize" })
   return yield* Effect.forEach([first.inputs, ...lengths], run)
 }).pipe(Effect.provide(Reference.layer))
 
@@ -52,9 +52,9 @@ const demo = Effect.gen(function* () {
   const backend = yield* Backend
   console.log(`Running on ${backend.description}`)
   const started = performance.now()
-  const fused = yield* compile(fn, signature, { requireFused: true, pipeline: "fuse-attention,fuse-elementwise,analyse-mask,choose-schedule,plan-memory" })
+  const fused = yield* compile(fn, signature, { requireFused: true })
   const compiled = performance.now() - started
-  const unfused = yield* compile(fn, signature, { pipeline: "fuse-elementwise" })
+  const unfused = yield* compile(fn, signature, { pipeline: "canonicalize" })
 
   heading("As written")
   console.log(fused.ir("traced"))
