@@ -8,8 +8,8 @@ import * as Module from "../wgsl/Module.ts"
 import { store, storePair, storesPairs } from "../wgsl/storage.ts"
 
 /**
- * A body without an anchor: one thread for each element of the result, or for each pair where two 16-bit elements share a
- * word.
+ * A body without an anchor. An item is an element of the result, or a pair where two 16-bit elements share a word; on a
+ * GPU each thread computes one, in software each computes several, since a workgroup costs more there than its items.
  */
 export const map = (job: Job): Lowered => {
   const root = (job.body.outputs[0] as { readonly node: Node }).node
@@ -18,21 +18,31 @@ export const map = (job: Job): Lowered => {
   const emitter = Emitter.make(module)
   const body = Body.make(emitter, job.body)
   const threads = job.schedule?.kind === "elementwise" ? job.schedule.threads : 64
+  const perThread = job.limits.kind === "cpu" ? 16 : 1
   const count = Shape.size(shape)
   const pairs = storesPairs(module, dtype)
   const items = pairs ? Size.ceilDiv(count, 2) : Size.from(count)
+  const total = Size.wgsl(items, module.symbol)
 
-  const item = emitter.constant(`${Module.workgroupIndex} * ${threads} + i32(lix)`)
-  emitter.line(`if (${item} >= ${Size.wgsl(items, module.symbol)}) { return; }`)
   const element = (linear: string): string => body.at(Body.stored(root), emitter.delinearize(linear, shape))
-  if (pairs) {
-    const [even, odd] = emitter.pair(item)
-    storePair(emitter, result, dtype, item, [element(even), element(odd)])
-  } else store(emitter, result, dtype, item, element(item))
+  const compute = (item: string): void => {
+    if (pairs) {
+      const [even, odd] = emitter.pair(item)
+      storePair(emitter, result, dtype, item, [element(even), element(odd)])
+    } else store(emitter, result, dtype, item, element(item))
+  }
+  const first = emitter.constant(`${Module.workgroupIndex} * ${threads * perThread} + i32(lix)`)
+  if (perThread === 1) {
+    emitter.line(`if (${first} >= ${total}) { return; }`)
+    compute(first)
+  } else {
+    const end = emitter.bind(`min(${first} + ${threads * perThread}, ${total})`)
+    emitter.loop(first, end, String(threads), compute)
+  }
   return module.finish({
     name: "map",
     lines: emitter.lines(),
     workgroupSize: [threads, 1, 1],
-    workgroups: Size.ceilDiv(items, threads)
+    workgroups: Size.ceilDiv(items, threads * perThread)
   })
 }

@@ -1,0 +1,204 @@
+import * as Dim from "../../../ir/Dim.ts"
+import type { Node, NodeOf } from "../../../ir/Node.ts"
+import type { Matmul } from "../../../ir/Schedule.ts"
+import * as Shape from "../../../ir/Shape.ts"
+import { type Job, result } from "../Job.ts"
+import * as Body from "../wgsl/body.ts"
+import type * as Emitter from "../wgsl/Emitter.ts"
+import * as Epilogue from "../wgsl/epilogue.ts"
+import { storePair } from "../wgsl/storage.ts"
+
+/** What the variants of matrix products share: the axes of a `dot` by their part in it, loads, stores, blocks of results. */
+
+export interface Operand {
+  readonly node: Node
+  readonly batch: ReadonlyArray<number>
+  readonly free: ReadonlyArray<number>
+  readonly contract: ReadonlyArray<number>
+}
+
+export interface Contraction {
+  readonly lhs: Operand
+  readonly rhs: Operand
+  readonly batch: Shape.Shape
+  readonly rows: Shape.Shape
+  readonly columns: Shape.Shape
+  readonly depth: Shape.Shape
+}
+
+export const contractionOf = (job: Job): Contraction => {
+  const { operands, attrs } = job.anchor as NodeOf<"dot">
+  const [left, right] = operands as readonly [Node, Node]
+  const operand = (node: Node, batch: ReadonlyArray<number>, contract: ReadonlyArray<number>): Operand => ({
+    node,
+    batch,
+    contract,
+    free: node.type.shape.flatMap((_, axis) =>
+      batch.includes(axis) || contract.includes(axis) ? [] : [axis]
+    )
+  })
+  const lhs = operand(left, attrs.lhsBatch, attrs.lhsContract)
+  const rhs = operand(right, attrs.rhsBatch, attrs.rhsContract)
+  const sizes = (o: Operand, axes: ReadonlyArray<number>): Shape.Shape =>
+    axes.map((axis) => o.node.type.shape[axis] as Dim.Dim)
+  return {
+    lhs,
+    rhs,
+    batch: sizes(lhs, lhs.batch),
+    rows: sizes(lhs, lhs.free),
+    columns: sizes(rhs, rhs.free),
+    depth: sizes(lhs, lhs.contract)
+  }
+}
+
+/** What both variants share once a thread knows its batch entry. */
+export interface Place {
+  readonly emitter: Emitter.Emitter
+  /** Indices of the batch axes. */
+  readonly entry: ReadonlyArray<string>
+  readonly lhs: (row: string, depth: string) => string
+  readonly rhs: (depth: string, column: string) => string
+  /** Stores the result of a row and a column; the caller has checked both. */
+  readonly store: (row: string, column: string, value: string) => void
+  /** Stores a column and the next as one word, where 16-bit results of a row lie side by side. */
+  readonly storePair?: (row: string, column: string, values: readonly [string, string]) => void
+}
+
+export const placeOf = (job: Job, c: Contraction, emitter: Emitter.Emitter, batch: string): Place => {
+  const body = Body.make(emitter, job.body)
+  const epilogue = Epilogue.make(emitter, job, () => Body.make(emitter, job.body))
+  const entry = emitter.delinearize(batch, c.batch)
+  const element = (o: Operand, free: ReadonlyArray<string>, depth: ReadonlyArray<string>): string =>
+    body.at(
+      o.node,
+      o.node.type.shape.map((_, axis) => {
+        const [b, f] = [o.batch.indexOf(axis), o.free.indexOf(axis)]
+        return (b >= 0 ? entry[b] : f >= 0 ? free[f] : depth[o.contract.indexOf(axis)]) as string
+      })
+    )
+  const indices = (row: string, column: string): ReadonlyArray<string> => [
+    ...entry,
+    ...emitter.delinearize(row, c.rows),
+    ...emitter.delinearize(column, c.columns)
+  ]
+  return {
+    emitter,
+    entry,
+    lhs: (row, k) => element(c.lhs, emitter.delinearize(row, c.rows), emitter.delinearize(k, c.depth)),
+    rhs: (k, column) =>
+      element(c.rhs, emitter.delinearize(column, c.columns), emitter.delinearize(k, c.depth)),
+    store: (row, column, value) => epilogue.store(indices(row, column), value),
+    ...(epilogue.pairs && c.columns.length > 0
+      ? {
+          storePair: (row, column, [even, odd]) => {
+            const next = emitter.bind(`${column} + 1`)
+            const values = [
+              epilogue.value(indices(row, column), even),
+              epilogue.value(indices(row, next), odd)
+            ] as const
+            const { dtype } = (job.body.outputs[0] as { readonly node: Node }).node.type
+            storePair(
+              emitter,
+              result,
+              dtype,
+              emitter.bind(`${epilogue.position(indices(row, column))} / 2`),
+              values
+            )
+          }
+        }
+      : {})
+  }
+}
+
+/** Whether a size is known to be a multiple. */
+export const divides = (per: number, size: Dim.Dim): boolean =>
+  per === 1 || (Dim.value(size) ?? 1) % per === 0
+
+export const steps = (n: number): ReadonlyArray<number> => Array.from({ length: n }, (_, i) => i)
+
+export const scheduleOf = (job: Job, c: Contraction): Matmul => {
+  if (job.schedule?.kind === "matmul") return job.schedule
+  const [rows, columns] = [Dim.value(Shape.size(c.rows)) ?? 64, Dim.value(Shape.size(c.columns)) ?? 64]
+  const threadRows = Math.max(1, Math.min(4, rows))
+  const threadColumns = Math.max(1, Math.min(4, columns))
+  // 64 threads, or 16 to 32 where there are few rows.
+  const down = Math.min(8, 2 ** Math.ceil(Math.log2(Math.max(1, Math.ceil(rows / threadRows)))))
+  return {
+    kind: "matmul",
+    rows: down * threadRows,
+    columns: Math.min(64 / down, 16) * threadColumns,
+    depth: 16,
+    threadRows,
+    threadColumns
+  }
+}
+
+/** Declares the accumulators of a thread and gives their names, rows first. */
+export const accumulators = (
+  emitter: Emitter.Emitter,
+  type: string,
+  rows: number,
+  columns: number
+): ReadonlyArray<ReadonlyArray<string>> =>
+  steps(rows).map(() => steps(columns).map(() => emitter.variable(type, `${type}(0)`)))
+
+export const multiplyAdd = (
+  emitter: Emitter.Emitter,
+  type: string,
+  sum: string,
+  a: string,
+  b: string
+): void =>
+  emitter.line(type === "f32" ? `${sum} = fma(${a}, ${b}, ${sum});` : `${sum} = ${sum} + ${a} * ${b};`)
+
+export interface Span {
+  readonly first: string
+  readonly size: Dim.Dim
+  /** Whether the block certainly lies within the size. */
+  readonly inside: boolean
+}
+
+/**
+ * Stores a thread's block of results. The accumulators are copied to an array first, so that what follows the product is in
+ * the text once and not once for each of them: compilers take long over repeated text.
+ */
+export const storeBlock = (
+  place: Place,
+  type: string,
+  sums: ReadonlyArray<ReadonlyArray<string>>,
+  spans: { readonly rows: Span; readonly columns: Span }
+): void => {
+  const { emitter } = place
+  const across = (sums[0] as ReadonlyArray<string>).length
+  const all = sums.flat()
+  const within = (row: string, column: string, store: () => void): void => {
+    const inside = [
+      ...(spans.rows.inside ? [] : [`${row} < ${emitter.dim(spans.rows.size)}`]),
+      ...(spans.columns.inside ? [] : [`${column} < ${emitter.dim(spans.columns.size)}`])
+    ]
+    if (inside.length === 0) store()
+    else emitter.branch(inside.join(" && "), store)
+  }
+  if (all.length === 1) {
+    const value = emitter.constant(all[0] as string)
+    within(spans.rows.first, spans.columns.first, () =>
+      place.store(spans.rows.first, spans.columns.first, value)
+    )
+    return
+  }
+  const pairs = across % 2 === 0 ? place.storePair : undefined
+  const results = emitter.variable(
+    `array<${type}, ${all.length}>`,
+    `array<${type}, ${all.length}>(${all.join(", ")})`
+  )
+  emitter.loop("0", String(all.length), pairs === undefined ? "1" : "2", (item) => {
+    const row = emitter.add(spans.rows.first, emitter.bind(`${item} / ${across}`))
+    const column = emitter.add(spans.columns.first, emitter.bind(`${item} % ${across}`))
+    const value = emitter.constant(`${results}[${item}]`)
+    if (pairs === undefined) within(row, column, () => place.store(row, column, value))
+    else {
+      const next = emitter.constant(`${results}[${item} + 1]`)
+      within(row, column, () => pairs(row, column, [value, next]))
+    }
+  })
+}

@@ -1,0 +1,126 @@
+import * as Dim from "../../../ir/Dim.ts"
+import * as Shape from "../../../ir/Shape.ts"
+import type { Job, Lowered } from "../Job.ts"
+import * as Size from "../Size.ts"
+import * as Emitter from "../wgsl/Emitter.ts"
+import * as Module from "../wgsl/Module.ts"
+import { compute } from "../wgsl/scalar.ts"
+import { strided } from "../wgsl/strided.ts"
+import {
+  accumulators,
+  type Contraction,
+  divides,
+  multiplyAdd,
+  type Operand,
+  placeOf,
+  scheduleOf,
+  steps,
+  storeBlock
+} from "./contraction.ts"
+
+/** For GPUs: tiles of both operands go through workgroup memory, each thread computes a block of the tile's product. */
+export const matmulTiles = (job: Job, c: Contraction): Lowered => {
+  const type = compute(c.lhs.node.type.dtype)
+  const schedule = scheduleOf(job, c)
+  const { threadRows, threadColumns, depth: step } = schedule
+  const [rows, columns, depth] = [Shape.size(c.rows), Shape.size(c.columns), Shape.size(c.depth)]
+  const [across, down] = [schedule.columns / threadColumns, schedule.rows / threadRows]
+  const threads = across * down
+  const module = Module.make(job)
+  const emitter = Emitter.make(module)
+  const tilesDown = Size.ceilDiv(rows, schedule.rows)
+  const tilesAcross = Size.ceilDiv(columns, schedule.columns)
+  const tiles = Size.product([Shape.size(c.batch), tilesDown, tilesAcross])
+  const tile = emitter.constant(Module.workgroupIndex)
+  emitter.line(`if (${tile} >= ${Size.wgsl(tiles, module.symbol)}) { return; }`)
+  const perRow = emitter.bind(Size.wgsl(tilesAcross, module.symbol))
+  const perEntry = emitter.mul(emitter.bind(Size.wgsl(tilesDown, module.symbol)), perRow)
+  const batch = emitter.bind(`${tile} / ${perEntry}`)
+  const rest = emitter.sub(tile, emitter.mul(batch, perEntry))
+  const tileRow = emitter.bind(`${rest} / ${perRow}`)
+  const firstRow = emitter.mul(tileRow, String(schedule.rows))
+  const firstColumn = emitter.mul(emitter.sub(rest, emitter.mul(tileRow, perRow)), String(schedule.columns))
+  const place = placeOf(job, c, emitter, batch)
+  const lane = emitter.constant("i32(lix)")
+  const threadRow = emitter.mul(emitter.bind(`${lane} / ${across}`), String(threadRows))
+  const threadColumn = emitter.mul(emitter.bind(`${lane} % ${across}`), String(threadColumns))
+
+  // A row of padding keeps threads that write along the depth off one memory bank.
+  const widths = { lhs: schedule.rows + 1, rhs: schedule.columns + 1 }
+  const left = module.workgroupArray(type, step * widths.lhs, step * widths.lhs * 4)
+  const right = module.workgroupArray(type, step * widths.rhs, step * widths.rhs * 4)
+
+  /** Fills one tile; neighbouring threads read neighbouring memory where the operand has a contiguous axis. */
+  const fill = (
+    array: string,
+    width: number,
+    size: number,
+    along: "depth" | "free",
+    read: (free: string, k: string) => { readonly value: () => string; readonly inside: string }
+  ): void => {
+    emitter.loop(lane, String(size * step), String(threads), (item) => {
+      const inner = along === "depth" ? step : size
+      const [slow, fast] = [emitter.bind(`${item} / ${inner}`), emitter.bind(`${item} % ${inner}`)]
+      const [free, k] = along === "depth" ? [slow, fast] : [fast, slow]
+      const { value, inside } = read(free, k)
+      const element = value()
+      emitter.line(`${array}[${k} * ${width} + ${free}] = select(${type}(0), ${element}, ${inside});`)
+    })
+  }
+
+  const sums = accumulators(emitter, type, threadRows, threadColumns)
+  emitter.loop("0", emitter.dim(depth), String(step), (first) => {
+    fill(left, widths.lhs, schedule.rows, contiguous(job, c.lhs), (free, k) => {
+      const [row, at] = [emitter.add(firstRow, free), emitter.add(first, k)]
+      return {
+        value: () => place.lhs(row, at),
+        inside: `${row} < ${emitter.dim(rows)} && ${at} < ${emitter.dim(depth)}`
+      }
+    })
+    fill(right, widths.rhs, schedule.columns, contiguous(job, c.rhs), (free, k) => {
+      const [column, at] = [emitter.add(firstColumn, free), emitter.add(first, k)]
+      return {
+        value: () => place.rhs(at, column),
+        inside: `${column} < ${emitter.dim(columns)} && ${at} < ${emitter.dim(depth)}`
+      }
+    })
+    emitter.line("workgroupBarrier();")
+    emitter.loop("0", String(step), "1", (k) => {
+      const a = steps(threadRows).map((i) =>
+        emitter.constant(`${left}[${k} * ${widths.lhs} + ${threadRow} + ${i}]`)
+      )
+      const b = steps(threadColumns).map((j) =>
+        emitter.constant(`${right}[${k} * ${widths.rhs} + ${threadColumn} + ${j}]`)
+      )
+      a.forEach((x, i) => {
+        b.forEach((y, j) => {
+          multiplyAdd(emitter, type, (sums[i] as ReadonlyArray<string>)[j] as string, x, y)
+        })
+      })
+    })
+    emitter.line("workgroupBarrier();")
+  })
+  storeBlock(place, type, sums, {
+    rows: { first: emitter.add(firstRow, threadRow), size: rows, inside: divides(schedule.rows, rows) },
+    columns: {
+      first: emitter.add(firstColumn, threadColumn),
+      size: columns,
+      inside: divides(schedule.columns, columns)
+    }
+  })
+  return module.finish({
+    name: "matmul",
+    lines: emitter.lines(),
+    workgroupSize: [threads, 1, 1],
+    workgroups: tiles
+  })
+}
+
+/** Along which of its axes an operand's elements lie side by side; the depth where that is unknown. */
+const contiguous = (job: Job, o: Operand): "depth" | "free" => {
+  const view = strided(job.body, o.node)
+  const last = o.free.at(-1)
+  return view !== undefined && last !== undefined && Dim.isOne(view.strides[last] as Dim.Dim)
+    ? "free"
+    : "depth"
+}
