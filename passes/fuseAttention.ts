@@ -6,9 +6,12 @@ import * as TensorType from "../ir/TensorType.ts"
 import * as Diagnostic from "./Diagnostic.ts"
 import { type Attention, find, type Refusal } from "./fusion/attention.ts"
 import { type Built, build } from "./fusion/build.ts"
+import * as rearrange from "./fusion/rearrange.ts"
 import * as Walk from "./fusion/Walk.ts"
 import { classifyMask } from "./mask/classify.ts"
 import type { Pass } from "./Pass.ts"
+import * as Rule from "./Rule.ts"
+import { movement } from "./rules/movement.ts"
 
 const refused = (node: Node.Node, r: Refusal): Diagnostic.Diagnostic => ({
   pass: "fuse-attention",
@@ -109,6 +112,26 @@ const fuse = (
     return { ...built, found }
   })
 
+/** Takes the log-sum-exp of scores from the attention that computes it anyway. */
+const shareSums = (
+  graph: Graph.Graph,
+  fused: ReadonlyArray<Fused>,
+  count: (rule: string) => void
+): Graph.Graph => {
+  if (!graph.nodes.some((n) => n.op === "logsumexp")) return graph
+  return Graph.transform(graph, (node, _, original) => {
+    if (node.op !== "logsumexp") return node
+    const of = fused.find(
+      ({ found: { softmax } }) =>
+        softmax.operands[0] === original.operands[0] && softmax.attrs.axis === node.attrs.axis
+    )
+    const lse = of?.lse()
+    if (lse === undefined) return node
+    count("sum-is-shared")
+    return rearrange.cast(lse, node.type.dtype)
+  })
+}
+
 /** What softmax weights pass through on their way to the values. */
 const isTransparent = (node: Node.Node): boolean => {
   const { family } = Node.specOf(node.op)
@@ -129,6 +152,7 @@ export const fuseAttention: Pass = {
     /** Rebuilt nodes that softmax weights reach without a contraction or reduction between. */
     const carriers = new Set<Node.Node>()
     const numbers = new Map<Node.Node, number>()
+    const sums: Array<Fused> = []
     const result = Graph.transform(graph, (node, _, original) => {
       numbers.set(node, numbers.size)
       if (node.op === "softmax" || (isTransparent(node) && node.operands.some((o) => carriers.has(o))))
@@ -142,6 +166,7 @@ export const fuseAttention: Pass = {
         const said = report(fused.success)
         for (const rule of said.rules ?? []) count(rule)
         diagnostics.push(said)
+        sums.push(fused.success)
         return fused.success.result
       }
       const [failure] = tried
@@ -149,6 +174,8 @@ export const fuseAttention: Pass = {
         diagnostics.push(refused(original, failure.failure))
       return node
     })
-    return { graph: result, diagnostics }
+    // Views that led to the weights now meet those that lead away from the node: one does for both.
+    const tidy = Rule.rewrite(shareSums(result, sums, count), movement, count)
+    return { graph: tidy, diagnostics }
   }
 }

@@ -43,6 +43,8 @@ export interface Attention {
   readonly width: ReadonlyArray<string>
   /** Variables of the axes of `node`'s result, in order. */
   readonly result: ReadonlyArray<string>
+  /** Where the rows of the softmax are: a position for each of its axes but the normalised one. */
+  readonly rows: ReadonlyArray<IndexExpr.IndexExpr>
   /** The score, in variables that are not yet digits; reads the logit as the load of `contraction` that `isLogit` knows. */
   readonly score: Element.Element
   readonly isLogit: (e: Element.Element) => boolean
@@ -323,6 +325,7 @@ export const find = (walk: Walk, node: Node.NodeOf<"dot">, side: 0 | 1): Found<A
       depth: inner.depth.map((d) => d.name),
       width: v.width,
       result: v.result,
+      rows,
       score,
       isLogit: (e) => e === load,
       sinks,

@@ -4,7 +4,7 @@ import * as DTypes from "../../ir/DType.ts"
 import * as Node from "../../ir/Node.ts"
 import type { Attention, Operand } from "./attention.ts"
 import * as Element from "./Element.ts"
-import type * as IndexExpr from "./IndexExpr.ts"
+import * as IndexExpr from "./IndexExpr.ts"
 import * as rearrange from "./rearrange.ts"
 import * as region from "./region.ts"
 import * as roles from "./roles.ts"
@@ -16,6 +16,8 @@ export interface Built {
   /** Of the type of the contraction it replaces. */
   readonly result: Node.Node
   readonly flash: Node.NodeOf<"flash_attention">
+  /** The logarithm of the sum of exponentials of each row of scores, shaped like the rows of the softmax; if they are all its rows. */
+  readonly lse: () => Node.Node | undefined
   /** The tensors that the regions read. */
   readonly captured: ReadonlyArray<Node.Node>
 }
@@ -82,6 +84,29 @@ const oneSink = (table: Element.Table, sinks: ReadonlyArray<Element.Element>): E
           apply("log", apply("add", table.constant(1, x.dtype), apply("exp", apply("sub", low, high))))
         )
       })
+
+/** The same attention asked for its log-sum-exp. Rows that were broadcast or left out on the way to the values have none. */
+const logSumExp = (
+  a: Attention,
+  r: roles.Roles,
+  { operands, attrs }: Node.NodeOf<"flash_attention">,
+  dtype: "f32" | "f64"
+): Node.Node | undefined => {
+  const sizes = a.softmax.type.shape.filter((_, axis) => axis !== a.softmax.attrs.axis)
+  const groups = a.basis.apply(a.rows).map((e, axis) => IndexExpr.digits(e, sizes[axis] as Dim.Dim))
+  const all = [...r.batch, ...r.head, ...r.group, ...r.row].map((d) => d.name).sort()
+  const read = groups.flatMap((digits) => digits ?? []).map((d) => d.name)
+  if (groups.some((g) => g === undefined) || read.sort().join() !== all.join()) return undefined
+  const lse = Node.make(
+    "flash_attention",
+    operands,
+    { ...attrs, output: "lse", dtype },
+    { at: a.softmax.at }
+  ) as Node.Node
+  const arranged = { node: lse, axes: [r.batch, [...r.head, ...r.group], r.row] }
+  const shaped = rearrange.regroup(arranged, groups as ReadonlyArray<ReadonlyArray<IndexExpr.Digit>>)
+  return rearrange.reshape(shaped, sizes)
+}
 
 /** Builds the canonical node around the operands; undefined where every variable of the queries selects keys. */
 export const build = (walk: Walk, a: Attention): Built | undefined => {
@@ -153,5 +178,5 @@ export const build = (walk: Walk, a: Attention): Built | undefined => {
   const digits = a.result.map((name) => a.basis.digits(name))
   const arranged = { node: flash as Node.Node, axes: [r.batch, [...r.head, ...r.group], r.row, r.width] }
   const result = rearrange.reshape(rearrange.regroup(arranged, digits), a.node.type.shape)
-  return { result, flash, captured }
+  return { result, flash, captured, lse: () => logSumExp(a, r, flash, real) }
 }

@@ -440,6 +440,33 @@ describe("softmax and weights", () => {
     expectSameValue(before, graph, sizes)
   })
 
+  test("the log-sum-exp of the scores comes from the same attention", () => {
+    const causalScores = s.select(causal, s.matmul(q, s.swap(s.repeatHeads(k2, 2))), minusInfinity)
+    const out = s.permute(s.matmul(s.softmax(causalScores), s.repeatHeads(v2, 2)), 0, 2, 1, 3)
+    const before = s.graph({ out, lse: s.logsumexp(causalScores) })
+    const { graph, counts } = through(before, fuseAttention)
+    expect(
+      nodesOf(graph, "flash_attention")
+        .map((n) => n.attrs.output)
+        .sort()
+    ).toEqual(["lse", "result"])
+    expect([...nodesOf(graph, "dot"), ...nodesOf(graph, "logsumexp")]).toEqual([])
+    expect(counts.get("sum-is-shared")).toBe(1)
+    expectSameValue(before, graph, { ...sizes, S: 2 })
+    expectSameValue(before, through(graph, unfuseAttention).graph, { ...sizes, S: 2 })
+  })
+
+  test("the log-sum-exp of other scores does not", () => {
+    const before = s.graph({
+      out: s.matmul(s.softmax(scores), v),
+      lse: s.logsumexp(s.mul(scores, half)),
+      other: s.logsumexp(scores, 2)
+    })
+    const { graph } = through(before, fuseAttention)
+    expect(nodesOf(graph, "logsumexp").length).toBe(2)
+    expectSameValue(before, graph, sizes)
+  })
+
   test("two layers", () => {
     const first = s.matmul(s.softmax(scores), v)
     const before = s.graph(s.matmul(s.softmax(s.matmul(first, s.swap(k))), s.add(v, v)))
