@@ -1,8 +1,10 @@
 import type { Bindings } from "../../ir/Dim.ts"
+import * as DType from "../../ir/DType.ts"
 import type { Graph } from "../../ir/Graph.ts"
 import type { Limits } from "../../ir/Limits.ts"
-import type { Node } from "../../ir/Node.ts"
+import type { Node, NodeOf } from "../../ir/Node.ts"
 import type { Schedule } from "../../ir/Schedule.ts"
+import * as Shape from "../../ir/Shape.ts"
 import type { Plan, Stats } from "../Backend.ts"
 import { keyValueBytesRead } from "./flash/keyValueBytes.ts"
 import { scheduleOf } from "./flash/Problem.ts"
@@ -24,13 +26,37 @@ export const statsOf = (plan: Plan, program: Program.Program, limits: Limits, si
   }
 }
 
-/** What the attention nodes of the plan read; contractions and copies in place of attention are not counted. */
+/**
+ * What attention reads of keys and values. A contraction in its place reads its right operand once for each tile of rows, whether
+ * that is a key, a value or a weight of a projection: the graph does not say.
+ */
 const keyValueBytes = ({ graph, schedules }: Plan, limits: Limits, sizes: Bindings): number => {
   const inside = (body: Graph, schedule: (node: Node) => Schedule | undefined): number =>
     body.nodes.reduce((sum, node) => {
-      if (node.op === "fused") return sum + inside(node.attrs.body, () => schedule(node))
-      if (node.op !== "flash_attention") return sum
-      return sum + keyValueBytesRead(node, scheduleOf(node, schedule(node), limits), sizes)
+      switch (node.op) {
+        case "fused":
+          return sum + inside(node.attrs.body, () => schedule(node))
+        case "flash_attention":
+          return sum + keyValueBytesRead(node, scheduleOf(node, schedule(node), limits), sizes)
+        case "dot":
+          return sum + rightBytes(node, schedule(node), sizes)
+        default:
+          return sum
+      }
     }, 0)
   return inside(graph, (node) => schedules.get(node))
+}
+
+const rightBytes = (node: NodeOf<"dot">, schedule: Schedule | undefined, sizes: Bindings): number => {
+  const [lhs, rhs] = node.operands as readonly [Node, Node]
+  const shared = new Set([...node.attrs.lhsBatch, ...node.attrs.lhsContract])
+  const rows = Shape.evaluate(lhs.type.shape, sizes).reduce(
+    (n, size, axis) => (shared.has(axis) ? n : n * size),
+    1
+  )
+  const bytes = Shape.evaluate(rhs.type.shape, sizes).reduce(
+    (n, size) => n * size,
+    DType.deviceBytes[rhs.type.dtype]
+  )
+  return bytes * Math.ceil(rows / (schedule?.kind === "matmul" ? schedule.rows : 1))
 }
