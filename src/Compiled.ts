@@ -29,6 +29,8 @@ export interface Compiled<S extends Signature, R extends Returned> {
   (inputs: Inputs<S>): Effect.Effect<HostResult<R>, RunError>
   /** Runs and leaves the results on the device; the scope owns them. */
   readonly onDevice: (inputs: Inputs<S>) => Effect.Effect<DeviceResult<R>, RunError, Scope.Scope>
+  /** The lengths that each call brings along, by name. */
+  readonly symbols: ReadonlyArray<string>
   /** What was fused, what was not and why, as text. */
   readonly explain: () => string
   readonly diagnostics: ReadonlyArray<Diagnostic>
@@ -42,6 +44,9 @@ export interface Compiled<S extends Signature, R extends Returned> {
   readonly snapshots: ReadonlyArray<Snapshot>
   /** What the backend runs, as text. */
   readonly program: string
-  /** What a call at these lengths costs, counted and not measured. Lengths by symbol: `{ B: 1, T: 512, S: 512 }`. */
+  /**
+   * What a call at these lengths costs, counted and not measured. Lengths by symbol: `{ B: 1, T: 512, S: 512 }`. Throws a
+   * RangeError that names those that are missing.
+   */
   readonly stats: (sizes: Bindings) => Stats
 }

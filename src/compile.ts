@@ -75,11 +75,13 @@ const compileTraced = <S extends Signature, R extends Returned>(
       if (!parameters.some((p) => p.name === name)) {
         return yield* new SignatureError({
           input: name,
-          message: `cannot donate ${JSON.stringify(name)}: there is no such input`
+          message: `cannot donate ${JSON.stringify(name)}: there is no such input`,
+          hint: `the inputs are ${parameters.map((p) => p.name).join(", ")}`
         })
       }
     }
     const given = new Set(parameters.flatMap((p) => p.type.shape.flatMap(Dim.symbols)))
+    const symbols = [...given].sort()
     const unknown = Graph.symbols(traced.graph).filter((s) => !given.has(s))
     if (unknown.length > 0) {
       return yield* new SignatureError({
@@ -146,12 +148,17 @@ const compileTraced = <S extends Signature, R extends Returned>(
 
     return Object.assign(call, {
       onDevice,
+      symbols,
       explain: () => report,
       diagnostics: compiled.diagnostics,
       ir: (stage?: string) => Print.graph(graphAt(stage)),
       graph: graphAt,
       snapshots: compiled.snapshots,
       program: executable.program,
-      stats: executable.stats
+      stats: (sizes: Dim.Bindings) => {
+        const open = symbols.filter((s) => !Object.hasOwn(sizes, s))
+        if (open.length > 0) throw new RangeError(`stats: the length ${open.join(", ")} is not given`)
+        return executable.stats(sizes)
+      }
     }) satisfies Compiled<S, R>
   })
