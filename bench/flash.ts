@@ -109,7 +109,7 @@ const contender = async (
   return { name, compileMilliseconds, run, result, milliseconds: [] }
 }
 
-const entries = (buffers: ReadonlyArray<GPUBuffer>, first: number): ReadonlyArray<GPUBindGroupEntry> =>
+const entries = (buffers: ReadonlyArray<GPUBuffer>, first: number): Array<GPUBindGroupEntry> =>
   buffers.map((buffer, i) => ({ binding: first + i, resource: { buffer } }))
 
 const ours = (name: string, schedule: Flash): Promise<Contender> => {

@@ -86,7 +86,6 @@ export const scaled: ReadonlyArray<string> = [
 ]
 
 const one = "%one: i32[] = constant {values = [1]}"
-const zero = "%zero: i32[] = constant {values = [0]}"
 
 /** j <= i, with its range. */
 export const causal = {
@@ -148,5 +147,3 @@ export const schedulesOf =
     new Map<Node, Schedule>(
       graph.nodes.filter((n) => n.op === "flash_attention").map((n) => [n, schedule] as const)
     )
-
-export { zero }

@@ -1,4 +1,6 @@
 import { test } from "vitest"
+import * as Budget from "../../../ir/flashBudget.ts"
+import * as Limits from "../../../ir/Limits.ts"
 import { agree } from "../../support/agree.ts"
 import { causal, flashText, schedulesOf, small, smallDecode, smallStaged } from "../../support/flashText.ts"
 
@@ -53,14 +55,28 @@ test("batch, heads and lengths may all be symbols", async () => {
   await run(text, { B: 1, H: 1, T: 1, S: 6 }, smallDecode)
 })
 
-test("the head sizes of models, on the schedules that are chosen", async () => {
-  for (const [D, T, S] of [
-    [64, 18, 19],
-    [80, 5, 17],
-    [128, 17, 5]
+test("the head sizes of models, on the prefill tiles that are chosen", async () => {
+  const chosen = (kind: "cpu" | "gpu", D: number, E: number) =>
+    schedulesOf({ ...Budget.choose({ ...Limits.portable, kind }, D, E, 4), decodeRows: 0 })
+  const heads = [4, 1] as const
+  for (const [D, E, T, S] of [
+    [64, 64, 18, 19],
+    [80, 96, 5, 17],
+    [128, 128, 17, 5],
+    [192, 256, 2, 9]
   ] as const) {
-    await agree(flashText({ ...causal, heads: [4, 1], head: [D, D] }), { T, S }, { kind: "cpu" })
+    const text = flashText({ ...causal, heads, head: [D, E] })
+    await agree(text, { T, S }, { kind: "cpu", schedules: chosen("cpu", D, E) })
   }
-  await agree(flashText({ head: [192, 256] }), { T: 3, S: 9 }, { kind: "cpu" })
-  await agree(flashText({ ...causal, heads: [4, 1], head: [64, 64] }), { T: 17, S: 33 }, { kind: "gpu" })
+  const text = flashText({ ...causal, heads, head: [64, 64] })
+  await agree(text, { T: 17, S: 33 }, { kind: "gpu", schedules: chosen("gpu", 64, 64) })
+})
+
+test("the decode tiles that are chosen", async () => {
+  await agree(flashText({ heads: [4, 1], head: [64, 64] }), { T: 1, S: 513 }, { kind: "cpu" })
+})
+
+test("more workgroups than one dimension of a dispatch holds", async () => {
+  const text = flashText({ sizes: ["B", "T", "S"], heads: [1, 1], head: [1, 1] })
+  await run(text, { B: 65_600, T: 1, S: 2 }, small)
 })
