@@ -233,18 +233,14 @@ const splitAtAnchor = (
 }
 
 const refuseF64 = (graph: Graph.Graph): void => {
-  const visit = (g: Graph.Graph): void => {
-    for (const node of g.nodes) {
-      if (node.type.dtype === "f64") {
-        throw new UnsupportedByDevice({
-          message: `${node.op} has dtype f64, which WebGPU lacks`,
-          hint: "cast to f32, or run on the reference"
-        })
-      }
-      if (node.op === "fused") visit(node.attrs.body)
-    }
+  for (const node of Graph.everyNode(graph)) {
+    if (node.type.dtype !== "f64") continue
+    const what = node.op === "input" ? `the input ${JSON.stringify(node.attrs.name)}` : node.op
+    throw new UnsupportedByDevice({
+      message: `${what} has dtype f64, which WebGPU lacks`,
+      hint: "cast to f32, or run on the reference"
+    })
   }
-  visit(graph)
 }
 
 /** Content as text, for keys. */
