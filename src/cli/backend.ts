@@ -1,0 +1,64 @@
+import { Effect, Layer, type Option } from "effect"
+import { Backend } from "../../backends/Backend.ts"
+import type { UnsupportedByDevice } from "../../backends/errors.ts"
+import * as Limits from "../../ir/Limits.ts"
+import * as Reference from "../Reference.ts"
+import * as WebGpu from "../WebGpu.ts"
+import type { CliFailure } from "./CliFailure.ts"
+import { orFail } from "./fromError.ts"
+import { Io } from "./Io.ts"
+
+export type BackendName = "webgpu" | "reference"
+
+const webgpu: Layer.Layer<Backend, UnsupportedByDevice> = WebGpu.layer
+
+/** The backend that is asked for; unasked, WebGPU where there is an adapter, else the reference, and says why. */
+const layerOf = (choice: Option.Option<BackendName>): Layer.Layer<Backend, CliFailure, Io> => {
+  if (choice._tag === "Some") {
+    return choice.value === "reference" ? Reference.layer : Layer.unwrap(opened)
+  }
+  return Layer.unwrap(
+    Effect.gen(function* () {
+      const io = yield* Io
+      const built = yield* Effect.result(Layer.build(webgpu))
+      if (built._tag === "Success") return Layer.succeedContext(built.success)
+      yield* io.tell(
+        io.paintError("note", `note: running on the reference interpreter: ${built.failure.message}`)
+      )
+      return Reference.layer
+    })
+  )
+}
+
+const opened = Effect.gen(function* () {
+  return Layer.succeedContext(yield* orFail(Layer.build(webgpu)))
+})
+
+/** Runs with a backend and closes it afterwards. */
+export const withBackend =
+  (choice: Option.Option<BackendName>) =>
+  <A, E, R>(effect: Effect.Effect<A, E, R>) =>
+    Effect.provide(effect, layerOf(choice))
+
+export interface LimitFlags {
+  readonly limits: "portable" | "device"
+  readonly f16: boolean
+  readonly subgroups: boolean
+}
+
+/** The limits that schedules are chosen for: the specification's, or those of the adapter here. */
+export const limitsOf = (flags: LimitFlags): Effect.Effect<Limits.Limits, CliFailure, Io> =>
+  Effect.gen(function* () {
+    const base =
+      flags.limits === "portable"
+        ? Limits.portable
+        : yield* Effect.provide(
+            Effect.map(Backend, (b) => b.limits),
+            Layer.unwrap(opened)
+          )
+    return {
+      ...base,
+      shaderF16: base.shaderF16 || flags.f16,
+      subgroups: base.subgroups ?? (flags.subgroups ? { min: 4, max: 128 } : undefined)
+    }
+  })

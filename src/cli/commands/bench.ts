@@ -1,0 +1,109 @@
+import { Effect } from "effect"
+import { Command, Flag } from "effect/cli"
+import { Backend } from "../../../backends/Backend.ts"
+import type { HostArray } from "../../../ir/HostArray.ts"
+import { type CompileOptions, compileGraph } from "../../compile.ts"
+import { withBackend } from "../backend.ts"
+import { usage } from "../CliFailure.ts"
+import * as flags from "../flags.ts"
+import { orFail } from "../fromError.ts"
+import { Io } from "../Io.ts"
+import { gather } from "../inputs.ts"
+import { load } from "../load.ts"
+import { table } from "../table.ts"
+
+export const bench = Command.make(
+  "bench",
+  {
+    target: flags.target,
+    ...flags.inputs,
+    backend: flags.backend,
+    runs: Flag.Int("runs").pipe(Flag.withDefault(15), Flag.withDescription("Measured calls of each")),
+    warmup: Flag.Int("warmup").pipe(Flag.withDefault(2), Flag.withDescription("Calls before, not measured"))
+  },
+  (config) =>
+    Effect.gen(function* () {
+      const io = yield* Io
+      if (config.runs < 1 || config.warmup < 0) return yield* usage("--runs is 1 or more, --warmup 0 or more")
+      const { graph, options } = yield* load(config.target)
+      const { inputs, sizes } = yield* gather(graph, config)
+      // A donated argument is gone after one call, and the same arguments serve all calls.
+      const { donate: _, ...settings } = options
+      const variants: ReadonlyArray<readonly [string, CompileOptions]> = [
+        ["fused", settings],
+        ["unfused", { ...settings, requireFused: false, pipeline: "canonicalize" }]
+      ]
+      yield* withBackend(config.backend)(
+        Effect.scoped(
+          Effect.gen(function* () {
+            const backend = yield* Backend
+            const compiled = yield* Effect.forEach(variants, ([name, o]) =>
+              Effect.map(orFail(compileGraph(graph, o)), (f) => ({ name, f, times: [] as Array<number> }))
+            )
+            const uploaded = yield* Effect.forEach(Object.entries(inputs), ([name, array]) =>
+              Effect.map(orFail(backend.upload(array as HostArray)), (device) => [name, device] as const)
+            )
+            const arguments_ = Object.fromEntries(uploaded)
+            // In turns, so that a machine that slows down slows both.
+            for (let round = -config.warmup; round < config.runs; round++) {
+              for (const { f, times } of compiled) {
+                const started = performance.now()
+                yield* orFail(f(arguments_))
+                if (round >= 0) times.push(performance.now() - started)
+              }
+            }
+            yield* io.print(
+              `${backend.description}\n${sizesText(sizes)}${config.runs} calls each, results read back\n`
+            )
+            const rows = compiled.map(({ name, f, times }) => row(name, times, f.stats(sizes)))
+            const heads = ["", "median", "fastest", "slowest", "dispatches", "scratch", "K and V read"]
+            yield* io.print(table([heads, ...rows], [1, 2, 3, 4, 5, 6]))
+            const [fused, unfused] = compiled.map(({ times }) => median(times))
+            yield* io.print(`\nunfused takes ${((unfused ?? 0) / (fused ?? 1)).toFixed(2)} times as long`)
+          })
+        )
+      )
+    })
+).pipe(
+  Command.withDescription(
+    "Measures a definition fused (the default pipeline) against unfused (canonicalize only)"
+  ),
+  Command.withShortDescription("Measure fused against unfused"),
+  Command.withExamples([
+    { command: "effuse bench attention.ts --random 1 --dim B=1 --dim T=512 --dim S=512 --runs 20" }
+  ])
+)
+
+const sizesText = (sizes: { readonly [symbol: string]: number }): string => {
+  const text = Object.entries(sizes).map(([s, n]) => `${s} = ${n}`)
+  return text.length === 0 ? "" : `${text.join(", ")}; `
+}
+
+const median = (times: ReadonlyArray<number>): number => {
+  const sorted = [...times].sort((a, b) => a - b)
+  const half = sorted.length >> 1
+  return sorted.length % 2 === 1
+    ? (sorted[half] as number)
+    : ((sorted[half - 1] as number) + (sorted[half] as number)) / 2
+}
+
+const milliseconds = (t: number): string => `${t.toFixed(2)} ms`
+
+const bytes = (n: number): string =>
+  n < 10_000 ? `${n} B` : n < 10_000_000 ? `${(n / 1024).toFixed(1)} KiB` : `${(n / 1048576).toFixed(1)} MiB`
+
+interface Counted {
+  readonly dispatches: number
+  readonly scratchBytes: number
+  readonly keyValueBytesRead: number
+}
+
+const row = (name: string, times: ReadonlyArray<number>, stats: Counted): ReadonlyArray<string> => [
+  name,
+  milliseconds(median(times)),
+  milliseconds(Math.min(...times)),
+  milliseconds(Math.max(...times)),
+  String(stats.dispatches),
+  bytes(stats.scratchBytes),
+  bytes(stats.keyValueBytesRead)
+]

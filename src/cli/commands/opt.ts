@@ -1,0 +1,37 @@
+import { Effect, Option } from "effect"
+import { Command } from "effect/cli"
+import * as Print from "../../../ir/Print.ts"
+import { limitsOf } from "../backend.ts"
+import * as flags from "../flags.ts"
+import { Io } from "../Io.ts"
+import { load } from "../load.ts"
+import { optimise } from "../optimise.ts"
+
+export const opt = Command.make(
+  "opt",
+  {
+    target: flags.target,
+    passes: flags.passes,
+    ...flags.limits,
+    out: flags.out("Write the text IR to a file instead of standard output")
+  },
+  (config) =>
+    Effect.gen(function* () {
+      const io = yield* Io
+      const { graph, options } = yield* load(config.target)
+      const limits = yield* limitsOf(config)
+      const compiled = yield* optimise(graph, { passes: config.passes, limits, donate: options.donate })
+      if (Option.isSome(config.out)) yield* io.write(config.out.value, `${Print.graph(compiled.graph)}\n`)
+      else yield* io.print(Print.graph(compiled.graph, { color: io.paint }))
+    })
+).pipe(
+  Command.withDescription("Runs passes on text IR and writes text IR"),
+  Command.withShortDescription("Run passes on text IR"),
+  Command.withExamples([
+    { command: "effuse opt --passes canonicalize,fuse-attention attention.eir" },
+    {
+      command: "effuse dump attention.ts --before | effuse opt --passes canonicalize -",
+      description: "From standard input"
+    }
+  ])
+)
