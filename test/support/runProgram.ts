@@ -73,9 +73,12 @@ export const runProgram = async (
   program: Program.Program,
   inputs: ReadonlyArray<HostArray>,
   sizes: Dim.Bindings,
-  donated: ReadonlySet<number> = new Set()
+  donated: ReadonlySet<number> = new Set(),
+  /** What the host goes by when it folds counts of workgroups; the device's own unless given. */
+  assumed?: Limits.Limits
 ): Promise<ReadonlyArray<HostArray>> => {
-  const { device, limits, pipeline, layout } = await sharedSession()
+  const { device, limits: own, pipeline, layout } = await sharedSession()
+  const limits = assumed ?? own
   const refused = Program.unsupported(program, sizes, limits)
   if (refused !== undefined) throw refused
   const made: Array<GPUBuffer> = []

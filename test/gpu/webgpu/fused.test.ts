@@ -1,26 +1,6 @@
 import { describe, test } from "vitest"
 import { agree, input } from "../../support/agree.ts"
-
-/** A graph of one fused node: its body's inputs and lines, the last of which is its result. */
-const fused = (
-  inputs: ReadonlyArray<readonly [name: string, type: string]>,
-  type: string,
-  body: ReadonlyArray<string>,
-  result: string
-): string =>
-  [
-    "graph {",
-    ...inputs.map(([name, t]) => input(t, name)),
-    `%out: ${type} = fused ${inputs.map(([name]) => `%${name}`).join(", ")} {`,
-    "body = {",
-    ...inputs.map(([name, t]) => input(t, name)),
-    ...body,
-    `return %${result}`,
-    "}",
-    "}",
-    "return %out",
-    "}"
-  ].join("\n")
+import { fused } from "../../support/kernelTexts.ts"
 
 describe("around a matrix product", () => {
   const operands = [

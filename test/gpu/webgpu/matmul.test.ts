@@ -1,5 +1,6 @@
 import { describe, test } from "vitest"
 import { agree, input } from "../../support/agree.ts"
+import { fused } from "../../support/kernelTexts.ts"
 
 const product = (d: string, more = ""): string =>
   `${input(`${d}[M, K]`)}\n${input(`${d}[K, N]`, "y")}\n%1: ${d}[M, N] = dot %x, %y {lhsBatch = [], rhsBatch = [], lhsContract = [1], rhsContract = [0]}${more}`
@@ -59,6 +60,35 @@ describe("contractions", () => {
       return %2
     }`
     await agree(text, { B: 2, T: 5, S: 7 })
+  })
+
+  test("16-bit operands that are widened and read four at a time", async () => {
+    for (const d of ["f16", "bf16"]) {
+      const text = `graph {
+        ${input(`${d}[B, T, 8]`, "q")}
+        ${input(`${d}[B, S, 8]`, "k")}
+        %0: f32[B, T, 8] = cast %q
+        %1: f32[B, S, 8] = cast %k
+        %2: f32[B, T, S] = dot %0, %1 {lhsBatch = [0], rhsBatch = [0], lhsContract = [2], rhsContract = [2]}
+        return "scores": %2
+      }`
+      const fusedText = fused(
+        [
+          ["q", `${d}[B, T, 8]`],
+          ["k", `${d}[B, 8, S]`]
+        ],
+        "f32[B, T, S]",
+        [
+          "%0: f32[B, T, 8] = cast %q",
+          "%t: f32[B, 8, S] = cast %k",
+          "%2: f32[B, T, S] = dot %0, %t {lhsBatch = [0], rhsBatch = [0], lhsContract = [2], rhsContract = [1]}"
+        ],
+        "2"
+      )
+      await agree(text, { B: 2, T: 5, S: 3 })
+      await agree(fusedText, { B: 2, T: 5, S: 3 }, { kind: "cpu" })
+      await agree(fusedText.replaceAll("S]", "12]"), { B: 2, T: 5 }, { kind: "cpu" })
+    }
   })
 
   test("no free axes, no contracted axes", async () => {
