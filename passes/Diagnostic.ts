@@ -18,7 +18,7 @@ export interface Diagnostic {
   readonly label?: string | undefined
   /** What took its place, where something did. */
   readonly into?: string | undefined
-  /** What it nearly was: the pattern that matched furthest. */
+  /** What it nearly was: the pattern that matched furthest. Of a note, what there is. */
   readonly nearest?: string | undefined
   /** The condition that failed, as a fact: `the scores have a second user, %12 = reduce_sum`. */
   readonly failed?: string | undefined
@@ -41,7 +41,9 @@ export const print = (d: Diagnostic): string => {
   const where = d.at === undefined ? "" : ` at ${printLocation(d.at)}`
   const lines = [`${d.pass}: ${d.outcome}: ${d.subject}${name}${where}`]
   if (d.into !== undefined) lines.push(`  into: ${d.into}`)
-  if (d.nearest !== undefined) lines.push(`  nearest match: ${d.nearest}`)
+  // A note says what there is; only a refusal has something it nearly was.
+  if (d.nearest !== undefined)
+    lines.push(d.outcome === "note" ? `  ${d.nearest}` : `  nearest match: ${d.nearest}`)
   if (d.failed !== undefined) lines.push(`  failed: ${d.failed}`)
   if (d.suggestion !== undefined) lines.push(`  try: ${d.suggestion}`)
   if (d.rules !== undefined && d.rules.length > 0) lines.push(`  rules: ${d.rules.join(", ")}`)

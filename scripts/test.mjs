@@ -19,6 +19,7 @@ const bin = (/** @type {string} */ name) => join("node_modules", ".bin", name)
 const checks = {
   lint: [bin("biome"), "check", "--error-on-warnings", "--max-diagnostics=50"],
   check: [bin("tsc"), "-p", "tsconfig.json"],
+  page: [bin("tsc"), "-p", "examples/browser"],
   build: [process.execPath, "scripts/build.mjs"],
   knip: [bin("knip"), "--no-progress"],
   publint: [bin("publint"), "--strict"],

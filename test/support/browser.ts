@@ -35,10 +35,11 @@ const bundlePage = async (entry: string): Promise<string> => {
   return output[0].code
 }
 
-const html = `<!doctype html><meta charset="utf-8"><title>test</title><link rel="icon" href="data:,">`
+const blank = `<!doctype html><meta charset="utf-8"><title>test</title><link rel="icon" href="data:,">`
 
 /** Serves a page on 127.0.0.1, which browsers count as secure, so WebGPU is there. */
 const serve = async (
+  html: string,
   script: string
 ): Promise<{ readonly url: string; readonly close: () => Promise<void> }> => {
   const server = createServer((request, response) => {
@@ -56,15 +57,16 @@ const serve = async (
 }
 
 /**
- * Bundles `entry`, loads it in a real browser as a module of a blank page, and hands over the page and the module's
+ * Bundles `entry`, loads it in a real browser as a module of a blank page, or of `html` that has it as `/page.js`, and hands over the page and the module's
  * exports: `evaluate(name, argument)` calls the exported function `name` there and gives back what it resolves to, both
  * as JSON. An error that nobody catches in the page fails the test.
  */
 export const withPage = async <A>(
   entry: string,
-  use: (evaluate: (name: string, argument?: unknown) => Promise<unknown>, page: Page) => Promise<A>
+  use: (evaluate: (name: string, argument?: unknown) => Promise<unknown>, page: Page) => Promise<A>,
+  html: string = blank
 ): Promise<A> => {
-  const server = await serve(await bundlePage(entry))
+  const server = await serve(html, await bundlePage(entry))
   try {
     const browser = await launch()
     try {
