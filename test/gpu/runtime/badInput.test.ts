@@ -1,6 +1,6 @@
 /** What a call refuses, and that nothing is half done: no buffer more, and the next call works. */
-import { Effect } from "effect"
-import { describe, expect, test } from "vitest"
+import { Effect, ManagedRuntime } from "effect"
+import { afterAll, describe, expect, test } from "vitest"
 import { Backend } from "../../../backends/Backend.ts"
 import * as ReferenceBackend from "../../../backends/reference/Backend.ts"
 import * as HostArray from "../../../ir/HostArray.ts"
@@ -53,8 +53,9 @@ const bad: ReadonlyArray<readonly [name: string, inputs: unknown, words: Readonl
 ]
 
 describe.each(backends)("on %s", (name, layer) => {
-  const run = <A, E>(effect: Effect.Effect<A, E, Backend>): Promise<A> =>
-    Effect.runPromise(Effect.provide(effect, layer))
+  const runtime = ManagedRuntime.make(layer)
+  const run = <A, E>(effect: Effect.Effect<A, E, Backend>): Promise<A> => runtime.runPromise(effect)
+  afterAll(() => runtime.dispose())
 
   test("a bad call is refused by name and leaves nothing behind", () =>
     Effect.gen(function* () {

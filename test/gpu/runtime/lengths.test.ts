@@ -65,3 +65,44 @@ test("a call is one submit, and another length compiles nothing", async () => {
     expect(watched.uncaptured).toEqual([])
   }).pipe(Effect.provide(WebGpu.layerWith({ gpu: watched.gpu })), Effect.runPromise)
 })
+
+test("many calls at varying lengths settle at a fixed set of buffers", async () => {
+  const watched = await watchedGpu()
+  await Effect.gen(function* () {
+    const backend = yield* Backend
+    const f = yield* compile(({ x, y }) => ({ product: Tensor.matmul(x, y), exp: Tensor.exp(x) }), {
+      x: spec("f32", ["M", "K"]),
+      y: spec("f32", ["K", "N"])
+    })
+    const from = Arrays.random(7)
+    const call = () => {
+      const [m, k, n] = [1, 2, 3].map(() => from.integer(0, 23)) as [number, number, number]
+      return f({ x: HostArray.zeros("f32", [m, k]), y: HostArray.zeros("f32", [k, n]) })
+    }
+    for (let i = 0; i < 100; i++) yield* call()
+    const [created, alive, pipelines] = [watched.buffersCreated(), watched.buffersAlive(), watched.pipelines()]
+    for (let i = 0; i < 100; i++) {
+      yield* call()
+      expect(backend.buffersAlive()).toBe(0)
+    }
+    // A size class that was not seen before may come; what is there is used again.
+    expect(created).toBeLessThan(60)
+    expect(watched.buffersCreated() - created).toBeLessThan(10)
+    expect(watched.buffersAlive()).toBeLessThan(alive + 10)
+    expect(watched.pipelines()).toBe(pipelines)
+    expect(watched.submits()).toBe(200)
+  }).pipe(Effect.provide(WebGpu.layerWith({ gpu: watched.gpu })), Effect.runPromise)
+  expect(watched.buffersAlive()).toBe(0)
+})
+
+test("results on the device are one submit, a download another", async () => {
+  const watched = await watchedGpu()
+  await Effect.gen(function* () {
+    const backend = yield* Backend
+    const f = yield* compile(({ x }) => [Tensor.exp(x), Tensor.neg(x)] as const, { x: spec("f32", ["N"]) })
+    const [a] = yield* f.onDevice({ x: HostArray.zeros("f32", [3]) })
+    expect(watched.submits()).toBe(1)
+    expect([...(yield* backend.download(a)).data]).toEqual([1, 1, 1])
+    expect(watched.submits()).toBe(2)
+  }).pipe(Effect.scoped, Effect.provide(WebGpu.layerWith({ gpu: watched.gpu })), Effect.runPromise)
+})
