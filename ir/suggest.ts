@@ -1,12 +1,19 @@
-/** Edits (insert, delete, replace) that turn one word into another: Wagner & Fischer 1974. */
+/**
+ * Edits (insert, delete, replace, swap two neighbours) that turn one word into another: Damerau 1964, as optimal string
+ * alignment.
+ */
 const distance = (a: string, b: string): number => {
+  let before: ReadonlyArray<number> = []
   let row = Array.from({ length: b.length + 1 }, (_, j) => j)
   for (let i = 1; i <= a.length; i++) {
     const next = [i]
     for (let j = 1; j <= b.length; j++) {
       const replaced = (row[j - 1] as number) + (a[i - 1] === b[j - 1] ? 0 : 1)
-      next.push(Math.min(replaced, (row[j] as number) + 1, (next[j - 1] as number) + 1))
+      const swapped = i > 1 && j > 1 && a[i - 1] === b[j - 2] && a[i - 2] === b[j - 1]
+      const edits = Math.min(replaced, (row[j] as number) + 1, (next[j - 1] as number) + 1)
+      next.push(swapped ? Math.min(edits, (before[j - 2] as number) + 1) : edits)
     }
+    before = row
     row = next
   }
   return row[b.length] as number

@@ -39,6 +39,12 @@ export const knobs: ReadonlyArray<Knob> = [
   ),
   knob("environment", "EFFUSE_CHROMIUM", "the one from npm", "the Chromium that the browser tests start"),
   knob("environment", "EFFUSE_BLESS", "0", "1 makes the filetests and goldens write what they get"),
+  knob(
+    "environment",
+    "EFFUSE_TEST_OUTCOMES",
+    "set by npm test",
+    "file into which the reporter of the tests writes what passed, failed and was skipped"
+  ),
   knob("environment", "NO_COLOR", "not set", "any value: the command line prints no colour (no-color.org)"),
   knob(
     "environment",

@@ -1,0 +1,143 @@
+/** `node src/cli/main.ts` as a new user meets it: help, typos, exit codes, pipes, knobs. */
+import { readdirSync, readFileSync } from "node:fs"
+import { join } from "node:path"
+import { fileURLToPath } from "node:url"
+import { describe, expect, test } from "vitest"
+import { exitCodes } from "../../../src/cli/CliFailure.ts"
+import { commands } from "../../../src/cli/commands.ts"
+import { ansi, paintFor, plain } from "../../../src/cli/Paint.ts"
+import { knobs } from "../../../src/knobs.ts"
+import { effuse, spawnEffuse } from "../../support/cli.ts"
+
+const root = fileURLToPath(new URL("../../..", import.meta.url))
+const fixtures = fileURLToPath(new URL("fixtures/definitions.ts", import.meta.url))
+
+describe("help", () => {
+  test("lists every command and every exit code", async () => {
+    const { code, out } = await effuse(["--help"])
+    expect(code).toBe(0)
+    for (const { name } of commands) expect(out).toMatch(new RegExp(`^  ${name} `, "m"))
+    for (const { code, meaning } of Object.values(exitCodes)) expect(out).toContain(`${code}  ${meaning}`)
+  })
+
+  for (const { name } of commands) {
+    test(`${name} --help says what it does, with an example`, async () => {
+      const { code, out } = await effuse([name, "--help"])
+      expect(code).toBe(0)
+      expect(out).toMatch(new RegExp(`EXAMPLES[\\s\\S]*effuse ${name}`))
+    })
+  }
+
+  test("--version is the package's", async () => {
+    const { version } = JSON.parse(readFileSync(join(root, "package.json"), "utf8")) as { version: string }
+    expect((await effuse(["--version"])).out.trim()).toBe(version)
+  })
+})
+
+describe("typos", () => {
+  const typos: ReadonlyArray<readonly [ReadonlyArray<string>, string]> = [
+    [["rnu", "x.eir"], "run"],
+    [["dmup"], "dump"],
+    [["dump", "x.eir", "--fromat", "svg"], "--format"],
+    [["run", "x.eir", "--bakend", "webgpu"], "--backend"]
+  ]
+  for (const [args, meant] of typos) {
+    test(`${args.join(" ")}: did you mean ${meant}?`, async () => {
+      const { code, out, err } = await effuse(args)
+      expect([code, out]).toEqual([2, ""])
+      expect(err).toMatch(new RegExp(`Did you mean this\\?\\s+${meant}`))
+      expect(err).toContain("--help")
+    })
+  }
+
+  test("a value that is none of the choices names them", async () => {
+    const { code, err } = await effuse(["run", "x.eir", "--backend", "cuda"])
+    expect([code, err]).toEqual([2, expect.stringContaining("reference")])
+  })
+
+  test("an argument that is missing is named", async () => {
+    const { code, err } = await effuse(["run"])
+    expect([code, err]).toEqual([2, expect.stringContaining("target")])
+  })
+})
+
+describe("the process", { timeout: 60_000 }, () => {
+  test("ends with the code of what happened, results and complaints on their own streams", async () => {
+    const done = await spawnEffuse(["dump", `${fixtures}#attention`, "--before"])
+    expect([done.code, done.err]).toEqual([0, ""])
+    expect(done.out).toMatch(/^graph \{/)
+    const missing = await spawnEffuse(["dump", "nowhere.eir"])
+    expect([missing.code, missing.out]).toEqual([3, ""])
+    expect(missing.err).toBe(
+      'error: "nowhere.eir": there is no such file\ntry: check the path, from the current folder\n'
+    )
+  })
+
+  test("reads standard input", async () => {
+    const text = 'graph {\n  %0: f32[T] = input {name = "x"}\n  return %0\n}\n'
+    expect((await spawnEffuse(["dump", "-", "--before"], { stdin: text })).out).toBe(text)
+  })
+
+  test("is quiet when the reader hangs up", async () => {
+    const { err } = await spawnEffuse(["wgsl", `${fixtures}#attention`], { hangUp: true })
+    expect(err).toBe("")
+  })
+
+  test("prints no colour into a pipe, unless it is forced", async () => {
+    const escape = String.fromCharCode(27)
+    const [piped, forced] = await Promise.all([
+      spawnEffuse(["passes"], { env: { FORCE_COLOR: "0" } }),
+      spawnEffuse(["passes"], { env: { FORCE_COLOR: "1", NO_COLOR: "" } })
+    ])
+    expect(piped.out).not.toContain(escape)
+    expect(forced.out).toContain(escape)
+  })
+})
+
+test("colour: a terminal has it, NO_COLOR and dumb terminals have not", () => {
+  expect(paintFor(true, {})).toBe(ansi)
+  expect(paintFor(false, {})).toBe(plain)
+  expect(paintFor(true, { NO_COLOR: "1" })).toBe(plain)
+  expect(paintFor(true, { NO_COLOR: "" })).toBe(ansi)
+  expect(paintFor(true, { TERM: "dumb" })).toBe(plain)
+  expect(paintFor(false, { FORCE_COLOR: "0" })).toBe(plain)
+})
+
+test("a definition that throws is a mistake of its author, a defect of ours says so with its code", async () => {
+  const { code, err } = await effuse(["dump", `${fixtures}#plain`])
+  expect(code).toBe(2)
+  expect(err).not.toContain("defect")
+})
+
+describe("knobs", () => {
+  const sources = ["src", "scripts", "test"].flatMap((folder) =>
+    readdirSync(join(root, folder), { recursive: true, encoding: "utf8" })
+      .filter((name) => /\.(ts|mjs)$/.test(name))
+      .map((name) => join(root, folder, name))
+  )
+  const used = new Set(
+    sources
+      .filter((file) => !file.endsWith("knobs.ts"))
+      .flatMap((file) =>
+        [...readFileSync(file, "utf8").matchAll(/env\w*\s*\[\s*"([A-Z_]+)"\s*\]/g)].map((m) => m[1] as string)
+      )
+  )
+  // Read to find the system's own programs and drivers, and set for child processes: nobody turns them for Effuse.
+  const system = new Set(["PATH", "TERM", "HOME", "VK_ICD_FILENAMES", "LD_LIBRARY_PATH"])
+
+  test("every environment variable that the code reads is in the table", () => {
+    const known = new Set(knobs.filter((k) => k.kind === "environment").map((k) => k.name))
+    expect([...used].filter((name) => !known.has(name) && !system.has(name))).toEqual([])
+  })
+
+  test("every environment variable of the table is read somewhere", () => {
+    const names = knobs.filter((k) => k.kind === "environment").map((k) => k.name)
+    expect(names.filter((name) => !used.has(name))).toEqual([])
+  })
+
+  test("doctor prints every knob, and the value of those that are set", async () => {
+    const { out } = await effuse(["doctor"], { env: { EFFUSE_SOFTWARE: "1" } })
+    for (const { name } of knobs) expect(out).toContain(`  ${name} `)
+    expect(out).toMatch(/EFFUSE_SOFTWARE +(= )?"1"/)
+  })
+})
