@@ -1,0 +1,50 @@
+/** The command line on WebGPU, as processes of their own: a device is opened, used and closed, and the process ends by itself. */
+import { fileURLToPath } from "node:url"
+import { describe, expect, test } from "vitest"
+import { spawnEffuse } from "../support/cli.ts"
+import { vulkanOptions } from "../support/vulkan.ts"
+
+const attention = `${fileURLToPath(new URL("../unit/cli/fixtures/definitions.ts", import.meta.url))}#attention`
+const sizes = ["--random", "1", "--dim", "B=1", "--dim", "T=3", "--dim", "S=5"]
+const { vulkan } = vulkanOptions()
+const env = vulkan === undefined ? {} : { EFFUSE_VULKAN: vulkan }
+
+describe("on WebGPU", () => {
+  test("verify agrees with the float64 reference", async () => {
+    const { code, out, err } = await spawnEffuse(["verify", attention, ...sizes, "--backend", "webgpu"], {
+      env
+    })
+    expect(err).toBe("")
+    expect(code).toBe(0)
+    expect(out).toMatch(/error\s+\S+ of \S+ allowed/)
+  })
+
+  test("run takes WebGPU unasked and says so, and gives what the reference gives", async () => {
+    const [gpu, reference] = await Promise.all([
+      spawnEffuse(["run", attention, ...sizes], { env }),
+      spawnEffuse(["run", attention, ...sizes, "--backend", "reference"], { env })
+    ])
+    expect(gpu.code).toBe(0)
+    expect(gpu.err).toMatch(/^ran on (?!reference)/)
+    const means = [gpu.out, reference.out].map((text) => Number(/mean (\S+)/.exec(text)?.[1]))
+    expect(means[0]).toBeCloseTo(means[1] as number, 4)
+  })
+
+  test("doctor finds the adapter", async () => {
+    const { code, out } = await spawnEffuse(["doctor"], { env })
+    expect(code).toBe(0)
+    expect(out).toMatch(/✓ +adapter/)
+    expect(out).toContain("maxStorageBufferBindingSize")
+  })
+
+  test("a size beyond the limits of the device is refused by name, with the code for the device", async () => {
+    const huge =
+      'graph {\n  %0: f32[T] = input {name = "x"}\n  %1: f32[100000000, T] = broadcast %0\n  return %1\n}\n'
+    const { code, err } = await spawnEffuse(
+      ["run", "-", "--random", "1", "--dim", "T=1000", "--backend", "webgpu"],
+      { env, stdin: huge }
+    )
+    expect(code).toBe(4)
+    expect(err).toContain("bytes")
+  })
+})
