@@ -1,5 +1,5 @@
 import type { Graph } from "../../../ir/Graph.ts"
-import type { Node } from "../../../ir/Node.ts"
+import type { Node, NodeOf } from "../../../ir/Node.ts"
 import * as Body from "../wgsl/body.ts"
 import * as Emitter from "../wgsl/Emitter.ts"
 import type { Module } from "../wgsl/Module.ts"
@@ -63,5 +63,19 @@ export const reads = (region: Graph, parameter: number): boolean => {
   return (
     region.outputs.some((o) => o.node === input) ||
     region.nodes.some((n) => n.operands.some((o) => o === input))
+  )
+}
+
+/** Ops of one instruction or so. */
+const short: ReadonlySet<string> = new Set(
+  "input constant dim neg abs add sub mul min max and or not lt le gt ge eq ne select cast".split(" ")
+)
+
+/** Whether what is computed for each pair of a row and a key is a handful of instructions that read no data. */
+export const areShort = ({ attrs }: NodeOf<"flash_attention">): boolean => {
+  const nodes = [attrs.score, attrs.mask, attrs.probability].flatMap((region) => region?.nodes ?? [])
+  return (
+    nodes.every((n) => short.has(n.op)) &&
+    nodes.filter((n) => !["input", "constant", "dim"].includes(n.op)).length <= 8
   )
 }

@@ -2,6 +2,7 @@ import * as Budget from "../../../ir/flashBudget.ts"
 import { literal } from "../wgsl/scalar.ts"
 import { type Frame, laneOf, lanes, type Row, range } from "./frame.ts"
 import type * as Operand from "./operands.ts"
+import * as Regions from "./regions.ts"
 import { reduce } from "./share.ts"
 import * as Visit from "./visit.ts"
 
@@ -15,12 +16,12 @@ export const loop = (frame: Frame): void => {
       `for (var ${from.name} = ${from.start}; ${from.name} < ${end}; ${from.name} += ${tile.keys})`,
       () => {
         const first = e.known(from.name)
-        logits(frame, first)
+        const own = ownKeys(frame, first, logits(frame, first))
         e.line(`if (lix == 0u) { atomicStore(&${careful}[0], 0u); }`)
         const excluded = e.variable("bool", "false")
-        const tops = score(frame, first, end, full, excluded)
+        const tops = score(frame, own, end, full, excluded)
         const highest = reduce(frame, tops, (x, y) => `max(${x}, ${y})`)
-        const fades = weigh(frame, first, highest)
+        const fades = weigh(frame, own, highest)
         e.line(`if (${excluded}) { atomicStore(&${careful}[0], 1u); }`)
         if (problem.output === "lse") {
           e.line("workgroupBarrier();")
@@ -64,9 +65,9 @@ const slotOf = ({ e, tile, column }: Frame, k: string): string =>
 const weightsAt = ({ e, tile, rowGroup }: Frame, slot: string): string =>
   e.add(e.mul(slot, String(Budget.weightStride(tile))), e.mul(rowGroup, String(tile.threadRows / 4)))
 
-/** q·k of the thread's rows and keys, into the thread's own places among the weights. */
-const logits = (frame: Frame, first: string): void => {
-  const { e, tile, problem, rows, q, k, b, head, stage, weights } = frame
+/** q·k of the thread's rows and keys: a vector for each key and each four rows. */
+const logits = (frame: Frame, first: string): ReadonlyArray<ReadonlyArray<string>> => {
+  const { e, tile, problem, rows, q, k, b, head, stage } = frame
   const [chunks, stride] = [Math.ceil(problem.D / 4), Budget.rowStride(problem.D)]
   if (tile.staged) {
     stageTile(frame, k, problem.D, first)
@@ -90,26 +91,58 @@ const logits = (frame: Frame, first: string): void => {
       })
     })
   })
-  own.forEach((n) => {
-    const at = weightsAt(frame, slotOf(frame, String(n)))
-    quads.forEach((quad) => {
-      e.line(`${weights}[${e.add(at, String(quad))}] = ${products[n]?.[quad]};`)
-    })
-  })
+  return products
 }
 
-/** A loop over the thread's own keys, without unrolling: regions may be long. */
-const ownKeys = (
-  frame: Frame,
-  from: string,
-  first: string,
-  inside: (at: string, j: string, slot: string) => void
-): void => {
-  const { e, tile } = frame
-  e.loop(from, String(tile.threadKeys), "1", (k) => {
-    const slot = slotOf(frame, k)
-    inside(weightsAt(frame, slot), e.add(first, slot), slot)
+/** One of the thread's keys. */
+interface Own {
+  /** Where its logits, then scores, of each four rows are, and where its weights go. */
+  readonly score: (quad: number) => string
+  readonly weight: (quad: number) => string
+  readonly j: string
+}
+
+/** Walks the thread's own keys, from the first or from a number at run time. */
+interface OwnKeys {
+  readonly unrolled: boolean
+  readonly each: (from: string, inside: (own: Own) => void) => void
+}
+
+/**
+ * Short regions are repeated for each key, so that scores stay in registers. Long ones would make the kernel long: there the scores wait in
+ * the thread's places among the weights, and a loop takes one key after the other.
+ */
+const ownKeys = (frame: Frame, first: string, products: ReadonlyArray<ReadonlyArray<string>>): OwnKeys => {
+  const { e, tile, problem, weights } = frame
+  const placesOf = (slot: string): ((quad: number) => string) => {
+    const at = weightsAt(frame, slot)
+    return (quad) => `${weights}[${e.add(at, String(quad))}]`
+  }
+  if (Regions.areShort(problem.node)) {
+    return {
+      unrolled: true,
+      each: (_, inside) =>
+        products.forEach((quads, n) => {
+          const slot = slotOf(frame, String(n))
+          inside({ score: (quad) => quads[quad] as string, weight: placesOf(slot), j: e.add(first, slot) })
+        })
+    }
+  }
+  products.forEach((quads, n) => {
+    const place = placesOf(slotOf(frame, String(n)))
+    quads.forEach((value, quad) => {
+      e.line(`${place(quad)} = ${value};`)
+    })
   })
+  return {
+    unrolled: false,
+    each: (from, inside) =>
+      e.loop(from, String(tile.threadKeys), "1", (k) => {
+        const slot = slotOf(frame, k)
+        const place = placesOf(slot)
+        inside({ score: place, weight: place, j: e.add(first, slot) })
+      })
+  }
 }
 
 /**
@@ -118,19 +151,19 @@ const ownKeys = (
  */
 const score = (
   frame: Frame,
-  first: string,
+  own: OwnKeys,
   end: string,
   full: string | undefined,
   excluded: string
 ): ReadonlyArray<string> => {
-  const { e, problem, regions, rows, b, weights, nothing, lowest } = frame
+  const { e, problem, regions, rows, b, nothing, lowest } = frame
   const quads = range(frame.tile.threadRows / 4)
   const tops = quads.map(() => e.variable("vec4<f32>", `vec4<f32>(${lowest})`))
   const each = (masked: boolean, from: string): void =>
-    ownKeys(frame, from, first, (at, j) => {
+    own.each(from, ({ score, j }) => {
       const past = e.constant(`${j} >= ${end}`)
       for (const quad of quads) {
-        const place = `${weights}[${e.add(at, String(quad))}]`
+        const place = score(quad)
         const x = e.constant(place)
         const perLane = (value: (row: Row, lane: string) => string, otherwise: string): string =>
           lanes
@@ -156,7 +189,7 @@ const score = (
         e.line(`${tops[quad]} = max(${tops[quad]}, select(${y}, vec4<f32>(${lowest}), ${absent}));`)
       }
     })
-  if (regions.mask === undefined || full === undefined) {
+  if (regions.mask === undefined || full === undefined || own.unrolled) {
     each(regions.mask !== undefined, "0")
     return tops
   }
@@ -172,8 +205,8 @@ export const fade = (x: string, top: string, type: "f32" | "vec4<f32>" = "vec4<f
   `exp(max(${x} - ${top}, ${type}(-128.0)))`
 
 /** Scores become weights relative to the new maximum; gives the factors on what earlier tiles summed. */
-const weigh = (frame: Frame, first: string, highest: ReadonlyArray<string>): ReadonlyArray<string> => {
-  const { e, regions, rows, b, weights, maxima, sums } = frame
+const weigh = (frame: Frame, own: OwnKeys, highest: ReadonlyArray<string>): ReadonlyArray<string> => {
+  const { e, regions, rows, b, maxima, sums } = frame
   const fades = maxima.map((m, quad) => {
     const top = e.constant(`max(${m}, ${highest[quad]})`)
     const factor = e.constant(fade(m, top))
@@ -181,10 +214,10 @@ const weigh = (frame: Frame, first: string, highest: ReadonlyArray<string>): Rea
     e.line(`${sums[quad]} *= ${factor};`)
     return factor
   })
-  ownKeys(frame, "0", first, (at, j) => {
+  own.each("0", ({ score, weight, j }) => {
     maxima.forEach((m, quad) => {
-      const place = `${weights}[${e.add(at, String(quad))}]`
-      const x = e.constant(place)
+      const place = weight(quad)
+      const x = e.constant(score(quad))
       const none = e.constant(`bitcast<vec4<u32>>(${x}) == vec4<u32>(0xff800000u)`)
       // x - x carries NaN, which max may drop.
       const p = e.constant(`select(${fade(x, m)} + (${x} - ${x}), vec4<f32>(), ${none})`)

@@ -10,15 +10,15 @@ import { planOf, validate } from "../../support/runProgram.ts"
 
 /** Every prefill schedule of small numbers, legal or not. */
 const prefills: ReadonlyArray<Flash> = (["registers", "workgroup"] as const).flatMap((tiles) =>
-  [4, 8, 12].flatMap((rows) =>
-    [1, 4, 6].flatMap((keys) =>
-      [1, 2, 6, 12].map((threads) => ({ ...small, prefill: { rows, keys, threads, tiles } }))
+  [4, 12].flatMap((rows) =>
+    [1, 6].flatMap((keys) =>
+      [1, 2, 6].map((threads) => ({ ...small, prefill: { rows, keys, threads, tiles } }))
     )
   )
 )
 
-const decodes: ReadonlyArray<Flash> = [1, 3, 16].flatMap((threads) =>
-  [1, 5, 32].flatMap((keysPerSplit) =>
+const decodes: ReadonlyArray<Flash> = [1, 16].flatMap((threads) =>
+  [1, 5].flatMap((keysPerSplit) =>
     [1, 4].map((maxSplits) => ({ ...small, decode: { threads, keysPerSplit, maxSplits }, decodeRows: 8 }))
   )
 )
@@ -27,7 +27,7 @@ const [D, E] = [6, 9]
 
 test("every legal schedule gives the same numbers", async () => {
   const legal = [...prefills, ...decodes].filter((s) => Budget.legal(s, Limits.portable, D, E, "f32", 2))
-  expect(legal.length).toBeGreaterThan(40)
+  expect(legal.length).toBeGreaterThan(20)
   const text = flashText({ ...window(5), heads: [2, 1], head: [D, E], fill: "-3" })
   for (const schedule of legal) {
     const T = schedule.decodeRows > 0 ? 3 : 7
