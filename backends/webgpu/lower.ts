@@ -138,6 +138,7 @@ export const lower = (plan: Plan, limits: Limits): Program.Program => {
           ? { _tag: "slot", index: known }
           : slot(Program.storageBytes(node.type))
     places.set(node, to)
+    taken = 0
     const operands = node.operands.map((o) => places.get(o) as Program.BufferRef)
     if (node.op === "fused") run(node.attrs.body, node, operands, to)
     else run(bodyOf(node), node, operands, to)

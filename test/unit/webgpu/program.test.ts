@@ -53,6 +53,27 @@ describe("programs", () => {
     ])
   })
 
+  test("memory that one node needs for itself serves the next as well", () => {
+    const distance = (x: string, out: string) => `%${out}: f32[T, S] = fused ${x} {
+      body = {
+        %x: f32[T, S] = input {name = "x"}
+        %0: f32[T] = reduce_max %x {axes = [1]}
+        %1: f32[T, 1] = reshape %0
+        %2: f32[T, S] = sub %x, %1
+        return %2
+      }
+    }`
+    const text = `graph {
+      %x: f32[T, S] = input {name = "x"}
+      ${distance("%x", "a")}
+      ${distance("%a", "b")}
+      return "a": %a, "b": %b
+    }`
+    const program = lower(planOf(graphOf(text)), Limits.portable)
+    expect([program.steps.length, program.kernels.length, program.slots.length]).toEqual([4, 2, 1])
+    expect(Size.evaluate((program.slots[0] as Program.Slot).bytes, { T: 9, S: 100 })).toBe(48)
+  })
+
   test("equal constants are stored once", () => {
     const text = `graph {
       %x: f32[3] = input {name = "x"}

@@ -27,19 +27,12 @@ const meaning = (text: string, bindings: Dim.Bindings): number => {
   const whole = text
     .replace(/\b(min|max)\b/g, "Math.$1")
     .replace(/\b[ts]\b/g, (s) => String(bindings[s.toUpperCase()]))
-  // Division in i32 truncates; the only quotients are of sums and one number, in parentheses.
-  let closed = whole
-  for (;;) {
-    const next = closed.replace(/\(([^()]+|Math\.(?:min|max)\([^()]*\)) \/ (\d+)\)/, "Math.trunc($1 / $2)")
-    if (next === closed) break
-    closed = next
-  }
   return Number(
-    new Function(`"use strict"; const div = (a, b) => Math.trunc(a / b); return ${divisions(closed)}`)()
+    new Function(`"use strict"; const div = (a, b) => Math.trunc(a / b); return ${divisions(whole)}`)()
   )
 }
 
-/** Rewrites `(x / n)` with matching parentheses into a truncating call. */
+/** Rewrites `(x / n)` with matching parentheses into a call: division in i32 truncates. */
 const divisions = (text: string): string => {
   const at = text.indexOf(" / ")
   if (at < 0) return text
