@@ -35,9 +35,9 @@ export interface Facts {
  * Everything the compiler knows about one op. The verifier re-runs `infer`; printer, parser, JSON, documentation
  * derive from the rest; every consumer (reference, WGSL, …) is a total table over the op names.
  */
-export interface OpSpec<Name extends string, S extends Attr.Schema> {
+export interface OpSpec<Name extends string, S extends Attr.Schema, F extends Family = Family> {
   readonly name: Name
-  readonly family: Family
+  readonly family: F
   /** One line, present tense. */
   readonly summary: string
   /** One node as the printer writes it, or several where operands need types. A test parses and prints it. */
@@ -58,7 +58,7 @@ export interface OpSpec<Name extends string, S extends Attr.Schema> {
   readonly facts: Facts
 }
 
-export const define = <const Name extends string, const S extends Attr.Schema>(
+export const define = <const Name extends string, const S extends Attr.Schema, const F extends Family>(
   name: Name,
-  spec: Omit<OpSpec<Name, S>, "name" | "facts"> & { readonly facts?: Facts }
-): OpSpec<Name, S> => ({ ...spec, name, facts: spec.facts ?? {} })
+  spec: Omit<OpSpec<Name, S, F>, "name" | "facts"> & { readonly facts?: Facts }
+): OpSpec<Name, S, F> => ({ ...spec, name, facts: spec.facts ?? {} })

@@ -93,6 +93,11 @@ export const ops = {
 export type Ops = typeof ops
 export type OpName = keyof Ops
 
+/** The ops of some families: what a table is total over that serves only these. */
+export type OfFamily<F extends Ops[OpName]["family"]> = {
+  [K in OpName]: Ops[K]["family"] extends F ? K : never
+}[OpName]
+
 export const opNames = Object.keys(ops) as ReadonlyArray<OpName>
 
 export const isOpName = (name: string): name is OpName => Object.hasOwn(ops, name)

@@ -1,4 +1,5 @@
 import type { NodeOf } from "../../../ir/Node.ts"
+import type { OfFamily } from "../../../ir/ops.ts"
 import type { Emitter } from "../wgsl/Emitter.ts"
 import { type Compute, literal } from "../wgsl/scalar.ts"
 
@@ -27,17 +28,8 @@ export interface RowOp {
   readonly storeColumns: (value: (column: string) => string) => void
 }
 
-type RowOpName =
-  | "reduce_sum"
-  | "reduce_prod"
-  | "reduce_max"
-  | "reduce_min"
-  | "argmax"
-  | "cumsum"
-  | "softmax"
-  | "logsumexp"
-  | "layer_norm"
-  | "rms_norm"
+/** Ops that read whole rows. */
+type RowOpName = OfFamily<"reduce" | "normalise">
 
 export type RowAnchor = { [K in RowOpName]: NodeOf<K> }[RowOpName]
 

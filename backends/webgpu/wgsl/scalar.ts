@@ -1,5 +1,5 @@
 import { type DType, maxFinite } from "../../../ir/DType.ts"
-import type { OpName } from "../../../ir/ops.ts"
+import type { OfFamily, OpName } from "../../../ir/ops.ts"
 import { UnsupportedByDevice } from "../../errors.ts"
 import type { Module } from "./Module.ts"
 
@@ -25,49 +25,8 @@ export const compute = (dtype: DType): Compute => {
   }
 }
 
-/** Ops with a meaning on single elements; the family of each op says so too, and a test compares the two. */
-export type ScalarOp = Extract<
-  OpName,
-  | "neg"
-  | "abs"
-  | "sign"
-  | "floor"
-  | "ceil"
-  | "round"
-  | "exp"
-  | "exp2"
-  | "log"
-  | "sqrt"
-  | "rsqrt"
-  | "sin"
-  | "cos"
-  | "tanh"
-  | "erf"
-  | "sigmoid"
-  | "not"
-  | "add"
-  | "sub"
-  | "mul"
-  | "div"
-  | "floor_div"
-  | "mod"
-  | "pow"
-  | "min"
-  | "max"
-  | "and"
-  | "or"
-  | "xor"
-  | "cast"
-  | "eq"
-  | "ne"
-  | "lt"
-  | "le"
-  | "gt"
-  | "ge"
-  | "is_nan"
-  | "is_inf"
-  | "select"
->
+/** Ops with a meaning on single elements. */
+export type ScalarOp = OfFamily<"elementwise" | "compare">
 
 /** What an op's text depends on besides its arguments. */
 export interface Context {
