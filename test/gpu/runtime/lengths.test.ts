@@ -80,7 +80,11 @@ test("many calls at varying lengths settle at a fixed set of buffers", async () 
       return f({ x: HostArray.zeros("f32", [m, k]), y: HostArray.zeros("f32", [k, n]) })
     }
     for (let i = 0; i < 100; i++) yield* call()
-    const [created, alive, pipelines] = [watched.buffersCreated(), watched.buffersAlive(), watched.pipelines()]
+    const [created, alive, pipelines] = [
+      watched.buffersCreated(),
+      watched.buffersAlive(),
+      watched.pipelines()
+    ]
     for (let i = 0; i < 100; i++) {
       yield* call()
       expect(backend.buffersAlive()).toBe(0)
