@@ -8,6 +8,9 @@ export interface OpenOptions {
 const hint =
   "install a GPU driver or a software Vulkan driver, or use Reference.layer; `effuse doctor` says what was found"
 
+/** Dawn frees its instance with the `GPU` object, also while a device of it lives: a device keeps its own alive. */
+const implementations = new WeakMap<GPUDevice, GPU>()
+
 /** A device with everything the adapter offers; the scope destroys it. */
 export const openDevice = (
   gpu: GPU,
@@ -45,6 +48,7 @@ export const openDevice = (
       }),
       (opened) => Effect.sync(() => opened.destroy())
     )
+    implementations.set(device, gpu)
     return { device, info: adapter.info }
   })
 
