@@ -25,7 +25,13 @@ export const download = <D extends DType>(
 ): Effect.Effect<HostArray<D>, RunError, Backend> =>
   Effect.gen(function* () {
     const backend = yield* Backend
-    yield* Effect.fromResult(argument("array", array))
+    const checked = yield* Effect.fromResult(argument("array", array))
+    if (!("_tag" in checked)) {
+      return yield* new InvalidArray({
+        message: "the array is on the host already",
+        hint: "use its data as it is"
+      })
+    }
     return (yield* backend.download(array)) as HostArray<D>
   })
 
