@@ -1,4 +1,5 @@
 import * as DType from "../../ir/DType.ts"
+import type { OfFamily } from "../../ir/ops.ts"
 import type { Dims } from "./dims.ts"
 import {
   type BroadcastFits,
@@ -48,36 +49,22 @@ export interface FloatBinary<Op extends string> {
 
 type Without = { readonly [K in never]: never }
 
-/** Ops without attributes. */
-type PlainOp =
-  | "add"
-  | "sub"
-  | "mul"
-  | "div"
-  | "floor_div"
-  | "mod"
-  | "pow"
-  | "min"
-  | "max"
-  | "and"
-  | "or"
-  | "xor"
+/** Elementwise ops without attributes. */
+type PlainOp = Exclude<OfFamily<"elementwise">, "cast">
 
 const none: Without = {}
 
-const unary = (
-  name: string,
-  op: "exp" | "exp2" | "log" | "sqrt" | "rsqrt" | "sin" | "cos" | "tanh" | "erf" | "sigmoid"
-): Unary => Site.located((x: Tensor) => fromNode(Site.emit(op, [floatNode(name, x)], none))) as Unary
+const unary = (name: string, op: PlainOp): Unary =>
+  Site.located((x: Tensor) => fromNode(Site.emit(op, [floatNode(name, x)], none))) as Unary
 
-const exact = (name: string, op: "neg" | "abs" | "sign"): Exact =>
+const exact = (name: string, op: PlainOp): Exact =>
   Site.located((x: Tensor) => {
     const node = tensorNode(name, x)
     return fromNode(Site.emit(op, [castNode(node, numeric(node.type.dtype))], none))
   }) as Exact
 
 /** Integers are whole already: they pass unchanged. */
-const rounding = (name: string, op: "floor" | "ceil" | "round"): Exact =>
+const rounding = (name: string, op: PlainOp): Exact =>
   Site.located((x: Tensor) => {
     const node = tensorNode(name, x)
     const dtype = numeric(node.type.dtype)
