@@ -43,7 +43,6 @@ export const withBackend =
 export interface LimitFlags {
   readonly limits: "portable" | "device"
   readonly f16: boolean
-  readonly subgroups: boolean
 }
 
 /** The limits that schedules are chosen for: the specification's, or those of the adapter here. */
@@ -56,9 +55,5 @@ export const limitsOf = (flags: LimitFlags): Effect.Effect<Limits.Limits, CliFai
             Effect.map(Backend, (b) => b.limits),
             Layer.unwrap(opened)
           )
-    return {
-      ...base,
-      shaderF16: base.shaderF16 || flags.f16,
-      subgroups: base.subgroups ?? (flags.subgroups ? { min: 4, max: 128 } : undefined)
-    }
+    return { ...base, shaderF16: base.shaderF16 || flags.f16 }
   })

@@ -53,10 +53,6 @@ export const limits = {
   f16: Flag.Boolean("f16").pipe(
     Flag.withDefault(false),
     Flag.withDescription("As if the device had shader-f16")
-  ),
-  subgroups: Flag.Boolean("subgroups").pipe(
-    Flag.withDefault(false),
-    Flag.withDescription("As if the device had subgroups of 4 to 128")
   )
 }
 

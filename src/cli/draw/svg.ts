@@ -28,10 +28,11 @@ const layersOf = ({ boxes, arrows }: Drawing): ReadonlyArray<ReadonlyArray<numbe
   }
   // What reads nothing stands right above its first user.
   const reads = new Set(arrows.map((a) => a.to))
-  boxes.forEach((_, i) => {
-    const users = arrows.filter((a) => a.from === i).map((a) => depth[a.to] as number)
-    if (!reads.has(i) && users.length > 0) depth[i] = Math.min(...users) - 1
-  })
+  const first = new Map<number, number>()
+  for (const { from, to } of arrows) {
+    first.set(from, Math.min(first.get(from) ?? Infinity, depth[to] as number))
+  }
+  for (const [i, user] of first) if (!reads.has(i)) depth[i] = user - 1
   const layers: Array<Array<number>> = []
   depth.forEach((d, i) => {
     layers[d] ??= []
@@ -48,12 +49,16 @@ const place = (
     height: (1 + lines.length) * lineHeight + padding
   }))
   const sources = new Map<number, Array<number>>()
-  for (const { from, to } of drawing.arrows) sources.set(to, [...(sources.get(to) ?? []), from])
+  for (const { from, to } of drawing.arrows) {
+    const known = sources.get(to)
+    if (known === undefined) sources.set(to, [from])
+    else known.push(from)
+  }
   const at: Array<Placed> = []
   const layers = layersOf(drawing)
   const widthOf = (layer: ReadonlyArray<number>): number =>
     layer.reduce((sum, i) => sum + (sizes[i]?.width ?? 0) + gap.x, gap.x)
-  const width = Math.max(0, ...layers.map(widthOf))
+  const width = layers.reduce((widest, layer) => Math.max(widest, widthOf(layer)), 0)
   let y = gap.y / 2
   for (const layer of layers) {
     const wish = (i: number): number => {

@@ -192,6 +192,16 @@ describe("explain", () => {
   })
 })
 
+describe("explain, refused", () => {
+  test("says which condition failed, where, and what to try", async () => {
+    const { code, out } = await effuse(["explain", `${fixtures}#running`])
+    expect(code).toBe(0)
+    expect(out).toContain("1 attention not fused.")
+    expect(out).toMatch(/✗ not fused[^\n]*\n {2}at [^\n]*definitions\.ts:\d+:\d+\n/)
+    expect(out).toMatch(/\n {2}because +\S/)
+  })
+})
+
 describe("wgsl", () => {
   test("prints every kernel of the plan with its entry point", async () => {
     const plan = await effuse(["wgsl", attention, "--plan"])
@@ -208,8 +218,7 @@ describe("wgsl", () => {
       'graph {\n  %0: f16[T, 64] = input {name = "a"}\n  %1: f16[64, N] = input {name = "b"}\n  %2: f16[T, N] = dot %0, %1 {lhsBatch = [], rhsBatch = [], lhsContract = [1], rhsContract = [0]}\n  return %2\n}'
     )
     expect((await effuse(["wgsl", half])).out).not.toMatch(/^enable f16/m)
-    const allowed = await effuse(["wgsl", half, "--f16"])
-    expect(allowed.code).toBe(0)
+    expect((await effuse(["wgsl", half, "--f16"])).out).toMatch(/^enable f16/m)
   })
 })
 

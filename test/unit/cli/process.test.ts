@@ -103,12 +103,6 @@ test("colour: a terminal has it, NO_COLOR and dumb terminals have not", () => {
   expect(paintFor(false, { FORCE_COLOR: "0" })).toBe(plain)
 })
 
-test("a definition that throws is a mistake of its author, a defect of ours says so with its code", async () => {
-  const { code, err } = await effuse(["dump", `${fixtures}#plain`])
-  expect(code).toBe(2)
-  expect(err).not.toContain("defect")
-})
-
 describe("knobs", () => {
   const sources = ["src", "scripts", "test"].flatMap((folder) =>
     readdirSync(join(root, folder), { recursive: true, encoding: "utf8" })
