@@ -53,6 +53,24 @@ const needsScores = (value: Node.Node): Refusal => ({
     "a maximum that is subtracted needs no writing: softmax does it; other statistics need the scores in memory"
 })
 
+/** Kernels lay out their tiles by the head size when they are compiled, and hold one row of a head at a time. */
+const mostHeadSize = 256
+
+/** The head size that no attention kernel takes, or undefined. Such attention runs by its parts. */
+const unfitHead = (flash: Node.NodeOf<"flash_attention">): Refusal | undefined => {
+  const node = flash.operands.slice(0, 3).find((x) => {
+    const size = Dim.value(x.type.shape[3] as Dim.Dim)
+    return size === undefined || size < 1 || size > mostHeadSize
+  })
+  if (node === undefined) return undefined
+  return {
+    node,
+    nearest: "flash_attention",
+    failed: `its head size is ${Dim.print(node.type.shape[3] as Dim.Dim)}, kernels take numbers from 1 to ${mostHeadSize}`,
+    suggestion: `write the head size as a number up to ${mostHeadSize} in the signature`
+  }
+}
+
 interface Fused extends Built {
   readonly found: Attention
 }
@@ -109,6 +127,8 @@ const fuse = (
     if (built === undefined) return yield* Result.fail(nothingSelects(found))
     const circular = built.captured.find((c) => dependsOn(c, found.contraction, numbers))
     if (circular !== undefined) return yield* Result.fail(needsScores(circular))
+    const unfit = unfitHead(built.flash)
+    if (unfit !== undefined) return yield* Result.fail(unfit)
     return { ...built, found }
   })
 

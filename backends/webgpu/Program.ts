@@ -148,12 +148,24 @@ export const dispatchSize = (count: number, limits: Limits): readonly [x: number
   return [Math.ceil(count / y), y]
 }
 
+/** Lengths are i32 in kernels. */
+const mostLength = 2 ** 31 - 1
+
 /** What of one call the device cannot do; undefined where it can do all of it. Called before anything runs. */
 export const unsupported = (
   program: Program,
   bindings: Bindings,
   limits: Limits
 ): UnsupportedByDevice | undefined => {
+  for (const symbol of program.symbols) {
+    const length = bindings[symbol] ?? 0
+    if (length > mostLength) {
+      return new UnsupportedByDevice({
+        message: `the length ${symbol} is ${length}, kernels count to ${mostLength}`,
+        hint: "use a smaller length"
+      })
+    }
+  }
   const buffers: ReadonlyArray<readonly [string, Size.Size]> = [
     ...program.inputs.map(
       (p) => [`input ${JSON.stringify(p.name)} ${TensorType.print(p.type)}`, p.bytes] as const

@@ -84,7 +84,7 @@ test.each([
     () => engine.download(held),
     () => engine.compile(both, { x })
   ]) {
-    await expect(use()).rejects.toMatchObject({ _tag: "DeviceLost", message: "the engine is closed" })
+    await expect(use()).rejects.toMatchObject({ _tag: "DeviceLost", what: "the engine is closed" })
   }
   await engine.free(held)
 })
