@@ -231,7 +231,7 @@ export const constraints = (graph: Graph): ReadonlyArray<Shape.Constraint> => {
     )
     for (const c of inferred.constraints ?? []) {
       const text = `${c.left.key}${c.relation}${c.right.key}`
-      if (!found.has(text)) found.set(text, c)
+      if (!found.has(text)) found.set(text, node.at === undefined ? c : { ...c, at: node.at })
     }
   }
   return [...found.values()]

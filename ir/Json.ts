@@ -219,7 +219,7 @@ const node = (json: NodeJson, earlier: ReadonlyArray<Node.Node>, path: string, d
     )
   } catch (error) {
     const refused = error instanceof ShapeError || error instanceof DTypeError || error instanceof AttrError
-    throw refused ? refuse(path, error.message, error.hint) : error
+    throw refused ? refuse(path, error.what, error.hint) : error
   }
 }
 

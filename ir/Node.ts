@@ -77,7 +77,7 @@ export const infer = (op: OpName, operands: ReadonlyArray<TensorType>, attrs: ob
 }
 
 const located = (error: NodeError, at: Location): NodeError => {
-  const { message, op, hint } = error
+  const { what: message, op, hint } = error
   const fields = { message, at, ...(op === undefined ? {} : { op }), ...(hint === undefined ? {} : { hint }) }
   if (error instanceof ShapeError) return new ShapeError(fields)
   return error instanceof DTypeError ? new DTypeError(fields) : new AttrError(fields)

@@ -212,7 +212,7 @@ const made = (
   try {
     return Node.make(op, operands, attrs as never, origin) as Node.Node
   } catch (error) {
-    throw isNodeError(error) ? cursor.fail(error.message, opAt, { op, hint: error.hint }) : error
+    throw isNodeError(error) ? cursor.fail(error.what, opAt, { op, hint: error.hint }) : error
   }
 }
 

@@ -1,4 +1,5 @@
 import * as Dim from "./Dim.ts"
+import type { Location } from "./errors.ts"
 
 /** Sizes, outermost axis first. Rank 0 is a scalar. */
 export type Shape = ReadonlyArray<Dim.Dim>
@@ -10,6 +11,8 @@ export interface Constraint {
   readonly right: Dim.Dim
   /** What needs it, for the message: `dot contracts lhs axis 3 with rhs axis 2`. */
   readonly reason: string
+  /** The line that wrote the node that needs it. */
+  readonly at?: Location | undefined
 }
 
 export const from = (dims: ReadonlyArray<Dim.DimLike>): Shape => dims.map(Dim.from)

@@ -87,7 +87,7 @@ const typed = (node: Node.Node, report: Check["report"]): void => {
   } catch (error) {
     const refused = error instanceof ShapeError || error instanceof DTypeError || error instanceof AttrError
     if (!refused) throw error
-    report(error.message, node)
+    report(error.what, node)
   }
 }
 

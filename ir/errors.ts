@@ -9,6 +9,28 @@ export interface Location {
 
 export const printLocation = (at: Location): string => `${at.file}:${at.line}:${at.column}`
 
+/** What an error is made from. */
+export interface Fact {
+  /** What happened, with the names, shapes or types involved. */
+  readonly message: string
+  /** What to try. */
+  readonly hint?: string
+  readonly at?: Location | undefined
+}
+
+/** What a message holds on its first line or lines, for those who show the place and the hint in their own way. */
+export interface What {
+  readonly what: string
+}
+
+/** A message for people who see nothing but the message: what happened, where it was written, what to try. */
+export const told = <F extends Fact>(fact: F): F & What => {
+  const where =
+    fact.at === undefined || fact.at.file === "unknown" ? "" : `\n  written at ${printLocation(fact.at)}`
+  const next = fact.hint === undefined ? "" : `\n  try: ${fact.hint}`
+  return { ...fact, what: fact.message, message: `${fact.message}${where}${next}` }
+}
+
 interface Mistake {
   /** What happened, with the shapes or types involved. */
   readonly message: string
@@ -20,13 +42,25 @@ interface Mistake {
 }
 
 /** Shapes that an op cannot take: names the op and both shapes. */
-export class ShapeError extends Data.TaggedError("ShapeError")<Mistake> {}
+export class ShapeError extends Data.TaggedError("ShapeError")<Mistake & What> {
+  constructor(mistake: Mistake) {
+    super(told(mistake))
+  }
+}
 
 /** Element types that an op cannot take. */
-export class DTypeError extends Data.TaggedError("DTypeError")<Mistake> {}
+export class DTypeError extends Data.TaggedError("DTypeError")<Mistake & What> {
+  constructor(mistake: Mistake) {
+    super(told(mistake))
+  }
+}
 
 /** An attribute outside its domain: an axis past the rank, a permutation that repeats, a NaN epsilon. */
-export class AttrError extends Data.TaggedError("AttrError")<Mistake> {}
+export class AttrError extends Data.TaggedError("AttrError")<Mistake & What> {
+  constructor(mistake: Mistake) {
+    super(told(mistake))
+  }
+}
 
 /** Text IR or JSON that is not a graph: with the line, the column and the text of the line. */
 export class ParseError extends Data.TaggedError("ParseError")<Mistake & { readonly source?: string }> {}

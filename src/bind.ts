@@ -1,6 +1,7 @@
 import { Result } from "effect"
 import type { Value } from "../backends/Backend.ts"
 import * as Dim from "../ir/Dim.ts"
+import type { Location } from "../ir/errors.ts"
 import type { Constraint } from "../ir/Shape.ts"
 import * as TensorType from "../ir/TensorType.ts"
 import { argument, printArray } from "./argument.ts"
@@ -52,10 +53,8 @@ export const bind = (
   given: { readonly [name: string]: unknown }
 ): Result.Result<Bound, SignatureError> => {
   const mistakes: Array<SignatureError> = []
-  const mistake = (input: string | undefined, message: string, hint?: string): void => {
-    mistakes.push(
-      new SignatureError({ message, ...(input === undefined ? {} : { input }), ...(hint ? { hint } : {}) })
-    )
+  const mistake = (input: string | undefined, message: string, hint: string, at?: Location): void => {
+    mistakes.push(new SignatureError({ message, hint, at, ...(input === undefined ? {} : { input }) }))
   }
   const expected = parameters.map((p) => p.name)
   if (typeof given !== "object" || given === null) {
@@ -98,7 +97,8 @@ export const bind = (
     const wants = `input ${JSON.stringify(name)} is ${TensorType.print(type)}, given ${printArray(value)}`
     if (value.dtype !== type.dtype)
       mistake(name, `${wants}: another dtype`, "convert it, or cast inside the function")
-    else if (value.shape.length !== type.shape.length) mistake(name, `${wants}: another rank`)
+    else if (value.shape.length !== type.shape.length)
+      mistake(name, `${wants}: another rank`, "reshape it, or change the signature")
     else {
       values.push(value)
       type.shape.forEach((dim, axis) => {
@@ -128,7 +128,11 @@ export const bind = (
             sources.length > 0
               ? `${Dim.print(entry.dim)} is ${needs}: ${sources.join(", ")}`
               : `the signature says ${needs}`
-          mistake(entry.name, `${entry.where} is ${entry.size}, but ${says}`)
+          const hint =
+            sources.length > 0
+              ? "pass sizes that agree, or give this axis a name of its own"
+              : "pass that size, or give the axis a name in the signature"
+          mistake(entry.name, `${entry.where} is ${entry.size}, but ${says}`, hint)
         }
         continue
       }
@@ -142,14 +146,23 @@ export const bind = (
     open = rest
   }
   for (const entry of open) {
-    mistake(entry.name, `${entry.where} is ${entry.size}, which does not determine ${Dim.print(entry.dim)}`)
+    mistake(
+      entry.name,
+      `${entry.where} is ${entry.size}, which does not determine ${Dim.print(entry.dim)}`,
+      "give each of its names an axis of its own in some input, and sizes of 0 or more"
+    )
   }
   const sizes: Dim.Bindings = Object.fromEntries([...known].map(([s, b]) => [s, b.size]))
   if (mistakes.length === 0) {
-    for (const { left, relation, right, reason } of constraints) {
+    for (const { left, relation, right, reason, at } of constraints) {
       const unbound = [...Dim.symbols(left), ...Dim.symbols(right)].filter((s) => !known.has(s))
       if (unbound.length > 0) {
-        mistake(undefined, `${reason}: no input determines ${unbound.join(", ")}`)
+        mistake(
+          undefined,
+          `${reason}: no input determines ${unbound.join(", ")}`,
+          "use names that occur in the shape of an input",
+          at
+        )
         continue
       }
       const [l, r] = [Dim.evaluate(left, sizes), Dim.evaluate(right, sizes)]
@@ -161,7 +174,9 @@ export const bind = (
         const failed = relation === "=" ? "is not" : "exceeds"
         mistake(
           undefined,
-          `${reason}: ${Dim.print(left)} (${l}) ${failed} ${Dim.print(right)} (${r}); ${bound}`
+          `${reason}: ${Dim.print(left)} (${l}) ${failed} ${Dim.print(right)} (${r}); ${bound}`,
+          "pass inputs whose sizes fit, or say it in the signature with one name",
+          at
         )
       }
     }
@@ -172,7 +187,7 @@ export const bind = (
   return Result.fail(
     new SignatureError({
       ...(first.input === undefined ? {} : { input: first.input }),
-      message: mistakes.map((m) => `${m.message}${m.hint === undefined ? "" : ` (${m.hint})`}`).join("\n")
+      message: mistakes.map((m) => `${m.what}${m.hint === undefined ? "" : ` (${m.hint})`}`).join("\n")
     })
   )
 }

@@ -103,7 +103,8 @@ const compileTraced = <S extends Signature, R extends Returned>(
       const missed = compiled.diagnostics.some((d) => d.outcome === "refused")
       const fused = compiled.diagnostics.some((d) => d.outcome === "fused")
       if (missed || !fused) {
-        const message = fused || missed ? report : `there is no attention to fuse\n${report}`
+        const reasons = explain({ diagnostics: compiled.diagnostics.filter((d) => d.outcome !== "note") })
+        const message = fused || missed ? reasons : `there is no attention to fuse\n${reasons}`
         return yield* new FusionRequired({
           message,
           hint: "change the expression as the reasons say, or drop requireFused"

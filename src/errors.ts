@@ -1,6 +1,15 @@
 import { Data } from "effect"
 import type { BackendError } from "../backends/errors.ts"
-import type { AttrError, DTypeError, Location, ParseError, ShapeError, VerifyError } from "../ir/errors.ts"
+import {
+  type AttrError,
+  type DTypeError,
+  type Location,
+  type ParseError,
+  type ShapeError,
+  told,
+  type VerifyError,
+  type What
+} from "../ir/errors.ts"
 import type { PassError } from "../passes/Pipeline.ts"
 
 export * from "../backends/errors.ts"
@@ -15,20 +24,37 @@ interface Failure {
 }
 
 /** An argument that does not fit the signature: missing, unknown, of another dtype, rank or size. Nothing has run. */
-export class SignatureError extends Data.TaggedError("SignatureError")<
-  Failure & {
-    /** The input at fault. */
-    readonly input?: string
+export class SignatureError extends Data.TaggedError("SignatureError")<Misfit & What> {
+  constructor(misfit: Misfit) {
+    super(told(misfit))
   }
-> {}
+}
+
+interface Misfit extends Failure {
+  /** The input at fault. */
+  readonly input?: string
+  /** The line of the function that needs what the arguments do not have. */
+  readonly at?: Location | undefined
+}
 
 /** The function did not build an expression: it threw, or returned something that is not a tensor. */
-export class TraceError extends Data.TaggedError("TraceError")<
-  Failure & { readonly at?: Location | undefined; readonly cause?: unknown }
-> {}
+export class TraceError extends Data.TaggedError("TraceError")<Untraceable & What> {
+  constructor(untraceable: Untraceable) {
+    super(told(untraceable))
+  }
+}
+
+interface Untraceable extends Failure {
+  readonly at?: Location | undefined
+  readonly cause?: unknown
+}
 
 /** `requireFused` was asked for and some attention stayed unfused; the message says which, and the condition that failed. */
-export class FusionRequired extends Data.TaggedError("FusionRequired")<Failure> {}
+export class FusionRequired extends Data.TaggedError("FusionRequired")<Failure & What> {
+  constructor(failure: Failure) {
+    super(told(failure))
+  }
+}
 
 /** What building an expression can refuse, at the line that wrote it. */
 export type BuildError = ShapeError | DTypeError | AttrError

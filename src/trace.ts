@@ -47,7 +47,9 @@ const outputsOf = (
         ? "a promise"
         : Array.isArray(x)
           ? "an array"
-          : `a value of type ${typeof x}`
+          : typeof x === "function"
+            ? "a function: an operation that still waits for its tensor"
+            : `a value of type ${typeof x}`
   if (Tensor.isTensor(returned)) {
     return Result.succeed({ outputs: [{ name: "out", node: Tensor.nodeOf(returned) }], arrangement: "one" })
   }

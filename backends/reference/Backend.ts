@@ -33,7 +33,7 @@ const checkSizes = (graph: Graph.Graph, sizes: Dim.Bindings): void => {
 const known = (cause: unknown): BackendError => {
   if (cause instanceof InvalidArray || cause instanceof OutOfMemory) return cause
   if (cause instanceof ShapeError || cause instanceof DTypeError)
-    return new InvalidArray({ message: cause.message })
+    return new InvalidArray({ message: cause.what, hint: "check the graph that was compiled" })
   // V8 refuses an allocation with a RangeError.
   if (cause instanceof RangeError)
     return new OutOfMemory({ message: `the reference ran out of memory: ${cause.message}`, bytes: 0 })
@@ -69,6 +69,15 @@ export const make = (options: Reference.Options = {}): BackendShape => {
   ): ReadonlyArray<HostArray> => {
     checkSizes(graph, sizes)
     const arrays = values.map(memory.read)
+    for (const index of donated) {
+      const value = values[index]
+      if (value !== undefined && "_tag" in value && values.indexOf(value) !== values.lastIndexOf(value)) {
+        throw new InvalidArray({
+          message: `input ${JSON.stringify(graph.inputs[index]?.attrs.name)} is donated, but the same array is passed twice`,
+          hint: "pass a copy, or do not donate it"
+        })
+      }
+    }
     const results = Reference.evaluate(graph, arrays, sizes, options)
     for (const index of donated) {
       const value = values[index]

@@ -23,7 +23,7 @@ const layerOf = (choice: Option.Option<BackendName>): Layer.Layer<Backend, CliFa
       const built = yield* Effect.result(Layer.build(webgpu))
       if (built._tag === "Success") return Layer.succeedContext(built.success)
       yield* io.tell(
-        io.paintError("note", `note: running on the reference interpreter: ${built.failure.message}`)
+        io.paintError("note", `note: running on the reference interpreter: ${built.failure.what}`)
       )
       return Reference.layer
     })

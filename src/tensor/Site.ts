@@ -133,7 +133,7 @@ const hints: { readonly [E in NodeError["_tag"]]: string } = {
 }
 
 const withHint = (error: NodeError, at: Location): NodeError => {
-  const { message, op, hint } = error
+  const { what: message, op, hint } = error
   const fields = {
     message,
     at: read(error.at ?? at),

@@ -40,7 +40,7 @@ export const doctor = Command.make("doctor", {}, () =>
         : [vulkan.ok ? good : bad, "software Vulkan", vulkan.text],
       opened._tag === "Success"
         ? [good, "adapter", opened.success.description]
-        : [bad, "adapter", opened.failure.message],
+        : [bad, "adapter", opened.failure.what],
       [good, "reference", "always there: runs everything without a device"]
     ]
     if (!typescript) advice.push("use Node 22.18 or newer to run .ts modules, or compile them first")

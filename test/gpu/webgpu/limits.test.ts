@@ -51,7 +51,7 @@ test("what the device cannot hold or bind is refused by name before anything run
   )
   expect(Program.unsupported(program, { T: 1000 }, portable)).toBeUndefined()
   const refused = Program.unsupported(program, { T: 2 ** 20 }, portable)
-  expect(refused?.message).toBe(
+  expect(refused?.what).toBe(
     'input "x" f32[T, 64] takes 268435456 bytes, the device\'s maxStorageBufferBindingSize is 134217728'
   )
   const constant = () =>

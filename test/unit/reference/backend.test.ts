@@ -49,6 +49,22 @@ describe("device arrays", () => {
       expect(Result.isFailure(late) && late.failure.message).toContain("donated")
     }).pipe(Effect.scoped, Effect.runPromise))
 
+  it("are not donated and read by the same call", () =>
+    Effect.gen(function* () {
+      const backend = ReferenceBackend.make()
+      const executable = yield* backend.compile(
+        planOf(
+          `%0: f32[T] = input {name = "x"}\n%1: f32[T] = input {name = "y"}\n%2: f32[T] = add %0, %1\nreturn %2`
+        )
+      )
+      const uploaded = yield* backend.upload(x)
+      const refused = yield* Effect.result(
+        executable.run([uploaded, uploaded], { T: 2 }, { donated: new Set([0]) })
+      )
+      expect(Result.isFailure(refused) && refused.failure.message).toContain('input "x" is donated, but')
+      expect([...(yield* backend.download(uploaded)).data]).toEqual([0, 0])
+    }).pipe(Effect.scoped, Effect.runPromise))
+
   it("belong to the backend that made them", () =>
     Effect.gen(function* () {
       const foreign = yield* ReferenceBackend.make().upload(x)

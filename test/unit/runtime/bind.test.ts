@@ -25,7 +25,8 @@ const message = (
   const result = bind(signature, constraints, given)
   if (Result.isSuccess(result)) throw new Error("it was accepted")
   expect(result.failure._tag).toBe("SignatureError")
-  return result.failure.message
+  if (!result.failure.what.includes("\n")) expect(result.failure.hint).toBeTruthy()
+  return result.failure.what
 }
 
 describe("binding arguments to a signature", () => {
@@ -92,5 +93,9 @@ describe("binding arguments to a signature", () => {
       'dot: contracts lhs axis 3 with rhs axis 2: T (5) is not S (6); T = 5 from axis 2 of "q", S = 6 from axis 2 of "k"'
     )
     expect(Result.isSuccess(bind(signature, [{ ...constraint, relation: "<=" }], given))).toBe(true)
+    const placed = bind(signature, [{ ...constraint, at: { file: "a.ts", line: 7, column: 2 } }], given)
+    expect(Result.isFailure(placed) && placed.failure.message).toContain(
+      "written at a.ts:7:2\n  try: pass inputs"
+    )
   })
 })

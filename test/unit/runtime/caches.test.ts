@@ -159,7 +159,7 @@ describe("a session", () => {
     const { session, lose } = open()
     const aborted = Object.assign(new Error(""), { name: "AbortError" })
     expect(session.explain(aborted)._tag).toBe("DeviceLost")
-    expect(session.explain(new Error("odd"))).toMatchObject({ _tag: "KernelError", message: "odd" })
+    expect(session.explain(new Error("odd"))).toMatchObject({ _tag: "KernelError", what: "odd" })
     lose({ reason: "unknown", message: "driver reset" })
     await Promise.resolve()
     expect(session.explain(new Error("odd"))).toMatchObject({

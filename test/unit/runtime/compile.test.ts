@@ -28,6 +28,7 @@ describe("a function that builds no expression", () => {
     ["throws", () => JSON.parse("{"), "threw while it was traced"],
     ["returns nothing", () => undefined, "a value of type undefined"],
     ["returns null", () => null, "null"],
+    ["returns an operation that lacks its tensor", () => Tensor.softmax(-1), "still waits for its tensor"],
     ["returns a number", () => 3, "a value of type number"],
     ["is async", async ({ a }: { a: Tensor.Tensor }) => a, "a promise"],
     ["returns an empty record", () => ({}), "nothing to compute"],
@@ -115,7 +116,10 @@ describe("a signature that says too little", () => {
       a: x
     })
     expect(error._tag).toBe("SignatureError")
-    expect(error.message).toBe("no input determines the length N")
+    expect(error).toMatchObject({
+      what: "no input determines the length N",
+      hint: "use a number, or a name that occurs in the shape of an input"
+    })
   })
 
   it("donates what is not there", () => {
@@ -147,6 +151,7 @@ describe("options", () => {
     expect(error._tag).toBe("FusionRequired")
     expect(error.message).toContain("the softmax normalises axis 0")
     expect(error.message).toContain("compile.test.ts")
+    expect(error.message).not.toContain("note:")
   })
 })
 

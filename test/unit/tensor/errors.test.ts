@@ -94,6 +94,19 @@ describe("messages name the op, the shapes, and what to try", () => {
     expect(error.hint).toBeTruthy()
   })
 
+  test("the message alone holds the line and what to try, and so do texts made from the error", () => {
+    const line = lineHere() + 1
+    const error = caught(() => Tensor.matmul(wide, other))
+    const [first, second, third, ...rest] = error.message.split("\n")
+    expect(first).toBe("matmul: contracts 3 with 4, given f32[2, 3] and f32[4, 5]")
+    expect(first).toBe(error.what)
+    expect(second).toMatch(new RegExp(`^  written at .*errors\\.test\\.ts:${line}:\\d+$`))
+    expect(third).toBe(`  try: ${error.hint}`)
+    expect(rest).toEqual([])
+    expect(String(error)).toBe(`ShapeError: ${error.message}`)
+    expect(error.stack).toContain(error.message)
+  })
+
   test("a swapped operand gets the hint that swaps it back", () => {
     const k: Tensor.Tensor = Tensor.zeros([7, 3])
     expect(caught(() => Tensor.matmul(wide, k)).hint).toContain("transpose the right operand")
