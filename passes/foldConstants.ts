@@ -1,3 +1,4 @@
+import * as DType from "../ir/DType.ts"
 import * as Graph from "../ir/Graph.ts"
 import * as Node from "../ir/Node.ts"
 import * as Scalar from "../ir/Scalar.ts"
@@ -14,7 +15,10 @@ export const folded = (node: Node.Node, builder: Graph.Builder): Node.Node | und
   const raw =
     scalar === undefined
       ? Scalar.cast(from, dtype)(values[0] as number)
-      : scalar(...(values as ReadonlyArray<number>))
+      : node.op === "mul" && !DType.isFloat(dtype)
+        ? // A product of integers has more digits than a float64 keeps.
+          Math.imul(values[0] as number, values[1] as number)
+        : scalar(...(values as ReadonlyArray<number>))
   const value = scalar === undefined ? raw : Scalar.wrap[dtype](integral(node, raw))
   const made = builder.add(
     "constant",

@@ -102,16 +102,16 @@ export const constantOf = (e: Element): number | undefined =>
 const onIndices = (t: Table, op: OpName, args: ReadonlyArray<Element>): Element | undefined => {
   const [a, b] = args
   if (a?._tag !== "index") return undefined
-  if (op === "neg") return t.index(IndexExpr.sub(IndexExpr.zero, a.expr))
+  if (op === "neg") return unwrapped(t, IndexExpr.sub(IndexExpr.zero, a.expr))
   if (b?._tag !== "index") return undefined
   switch (op) {
     case "add":
-      return t.index(IndexExpr.add(a.expr, b.expr))
+      return unwrapped(t, IndexExpr.add(a.expr, b.expr))
     case "sub":
-      return t.index(IndexExpr.sub(a.expr, b.expr))
+      return unwrapped(t, IndexExpr.sub(a.expr, b.expr))
     case "mul":
-      if (a.expr.terms.length === 0) return t.index(IndexExpr.scale(b.expr, a.expr.constant))
-      return b.expr.terms.length === 0 ? t.index(IndexExpr.scale(a.expr, b.expr.constant)) : undefined
+      if (a.expr.terms.length === 0) return unwrapped(t, IndexExpr.scale(b.expr, a.expr.constant))
+      return b.expr.terms.length === 0 ? unwrapped(t, IndexExpr.scale(a.expr, b.expr.constant)) : undefined
     case "floor_div":
     case "mod": {
       const by = b.expr.terms.length === 0 && IndexExpr.isAtLeast(b.expr, one) ? b.expr.constant : undefined
@@ -132,6 +132,18 @@ const onIndices = (t: Table, op: OpName, args: ReadonlyArray<Element>): Element 
     default:
       return undefined
   }
+}
+
+/**
+ * Arithmetic on i32 wraps, sums of atoms do not: what is made with numbers as large as hashes are made with stays an expression of its
+ * steps. Numbers below these leave room for 2^15 positions at the largest stride.
+ */
+const unwrapped = (t: Table, e: IndexExpr.IndexExpr): Element | undefined => {
+  const within = (d: Dim.Dim, limit: number): boolean =>
+    d.terms.every((term) => Math.abs(term.coefficient) <= limit)
+  return within(e.constant, 2 ** 30) && e.terms.every((term) => within(term.coefficient, 2 ** 16))
+    ? t.index(e)
+    : undefined
 }
 
 const one = IndexExpr.constant(1).constant
@@ -155,6 +167,11 @@ const simplify = (
   if (indexed !== undefined) return indexed
   if (op === "cast" && a.dtype === dtype) return a
   if (op === "cast" && a._tag === "constant") return t.constant(Scalar.cast(a.dtype, dtype)(a.value), dtype)
+  // A fill is rounded like any number: -1e9 is -inf in f16.
+  if (op === "cast" && a._tag === "apply" && a.op === "select" && a.args.some((x) => x._tag === "constant")) {
+    const [condition, ...branches] = a.args as readonly [Element, ...ReadonlyArray<Element>]
+    return t.apply("select", [condition, ...branches.map((x) => t.apply("cast", [x], dtype))], dtype)
+  }
   if (dtype === "bool") return onBooleans(t, op, a, b)
   if (op === "select" && b !== undefined && c !== undefined) {
     if (b === c || isConstant(a, 1)) return b

@@ -61,11 +61,10 @@ const finiteFill = (
   if (score.op === "cast" && a !== undefined && DTypes.isFloat(a.dtype)) return finiteFill(a, touchesLogit)
   if (score.op !== "select" || a === undefined || b === undefined || c === undefined || touchesLogit.has(a))
     return undefined
-  if (c._tag === "constant" && touchesLogit.has(b))
-    return { mask: a, negated: false, fill: c.value, score: b }
-  return b._tag === "constant" && touchesLogit.has(c)
-    ? { mask: a, negated: true, fill: b.value, score: c }
-    : undefined
+  const isFill = (e: Element.Element): e is Extract<Element.Element, { readonly _tag: "constant" }> =>
+    e._tag === "constant" && e.value < Infinity
+  if (isFill(c) && touchesLogit.has(b)) return { mask: a, negated: false, fill: c.value, score: b }
+  return isFill(b) && touchesLogit.has(c) ? { mask: a, negated: true, fill: b.value, score: c } : undefined
 }
 
 /** Several columns without values weigh as one with the logarithm of the sum of their exponentials. */
@@ -78,11 +77,13 @@ const oneSink = (table: Element.Table, sinks: ReadonlyArray<Element.Element>): E
           ...args: ReadonlyArray<Element.Element>
         ) => table.apply(op, args, x.dtype)
         const [high, low] = [apply("max", x, y), apply("min", x, y)]
-        return apply(
-          "add",
-          high,
-          apply("log", apply("add", table.constant(1, x.dtype), apply("exp", apply("sub", low, high))))
+        const rest = apply(
+          "log",
+          apply("add", table.constant(1, x.dtype), apply("exp", apply("sub", low, high)))
         )
+        // A column of -inf weighs nothing, and two of them have no difference.
+        const alone = table.apply("is_inf", [low], "bool")
+        return table.apply("select", [alone, high, apply("add", high, rest)], x.dtype)
       })
 
 /** The same attention asked for its log-sum-exp. Rows that were broadcast or left out on the way to the values have none. */
@@ -114,12 +115,11 @@ export const build = (walk: Walk, a: Attention): Built | undefined => {
   const r = roles.assign(table, a)
   if (r === undefined) return undefined
   const by = roles.indices(a, r)
-  const real = a.q.arranged.node.type.dtype === "f64" ? "f64" : "f32"
-
   // Keys and values may be stored in different types; the wider one holds both exactly.
   const dtype = [a.q, a.k, a.v]
     .map((o: Operand) => o.arranged.node.type.dtype)
     .reduce((x: DType, y) => DTypes.promote(x, y))
+  const real = dtype === "f64" ? "f64" : "f32"
   const operand = (o: Operand, ...groups: ReadonlyArray<ReadonlyArray<IndexExpr.Digit>>): Node.Node =>
     rearrange.cast(rearrange.regroup(o.arranged, groups), dtype)
   const q = operand(a.q, r.batch, [...r.head, ...r.group], r.row, r.depth)

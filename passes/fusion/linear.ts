@@ -1,4 +1,5 @@
 import { Result } from "effect"
+import * as DType from "../../ir/DType.ts"
 import * as Element from "./Element.ts"
 
 /**
@@ -19,9 +20,7 @@ export const coefficient = (
     else if (Element.operands(table, e).some((x) => known.has(x))) {
       known.set(
         e,
-        e._tag === "apply"
-          ? ofApply(table, e.op, e.args, known, zero)
-          : Result.fail("a position depends on the weights")
+        e._tag === "apply" ? ofApply(table, e, known, zero) : Result.fail("a position depends on the weights")
       )
     }
   }
@@ -30,8 +29,7 @@ export const coefficient = (
 
 const ofApply = (
   table: Element.Table,
-  op: string,
-  args: ReadonlyArray<Element.Element>,
+  { op, args, dtype }: Extract<Element.Element, { readonly _tag: "apply" }>,
   known: ReadonlyMap<Element.Element, Result.Result<Element.Element, string>>,
   zero: (e: Element.Element) => boolean
 ): Result.Result<Element.Element, string> => {
@@ -40,7 +38,7 @@ const ofApply = (
   const nonlinear = Result.fail(`the weights go through \`${op}\`, which is not a factor`)
   switch (op) {
     case "cast":
-      return x ?? nonlinear
+      return DType.isFloat(dtype) && DType.isFloat(a.dtype) ? (x ?? nonlinear) : nonlinear
     case "neg":
       return x === undefined ? nonlinear : Result.map(x, (w) => table.apply("neg", [w], w.dtype))
     case "mul": {

@@ -1,4 +1,5 @@
 import * as Dim from "../../ir/Dim.ts"
+import * as DType from "../../ir/DType.ts"
 import type * as Node from "../../ir/Node.ts"
 import * as NodeModule from "../../ir/Node.ts"
 import * as IndexExpr from "./IndexExpr.ts"
@@ -23,7 +24,8 @@ export const resolve = (node: Node.Node, at: At): views.Position => {
   for (;;) {
     const { node: n, at: p } = current
     const x = n.operands[0]
-    const next = n.op === "cast" && x !== undefined ? { node: x, at: p } : views.source(n, p)
+    const converts = n.op === "cast" && DType.isFloat(n.type.dtype) && x !== undefined
+    const next = converts && DType.isFloat(x.type.dtype) ? { node: x, at: p } : views.source(n, p)
     if (next === undefined) return current
     current = next
   }

@@ -114,6 +114,8 @@ export const split = (
       case "select": {
         const [then, otherwise] = [of(b, sign), of(c, sign)]
         const condition = a as Element.Element
+        // A condition on the score itself is part of the score: masks know positions only.
+        if (dependsOnLogit.has(condition)) return whole(e)
         const always = (x: Split): boolean => Element.isConstant(x.visible, 1)
         const visible =
           always(then) && always(otherwise)
@@ -136,7 +138,7 @@ export const split = (
         return { visible: inner.visible, value: table.apply("cast", [inner.value], e.dtype) }
       }
       case "log": {
-        if (sign > 0 || a === undefined) return whole(e)
+        if (sign > 0 || a === undefined || dependsOnLogit.has(a)) return whole(e)
         const positive = table.apply("ne", [a, zero(a)], "bool")
         const safe = choose(positive, a, table.constant(1, a.dtype))
         return { visible: positive, value: table.apply("log", [safe], e.dtype) }

@@ -16,6 +16,17 @@ const isPowerOfTwo = (x: number): boolean =>
   Number.isInteger(Math.log2(Math.abs(x))) &&
   Math.abs(Math.log2(Math.abs(x))) < 14
 
+/** The smallest normal numbers: what is smaller has fewer digits, and is 0 on some devices. */
+const smallest: { readonly [D in DType.DType]: number } = {
+  f64: 2 ** -1022,
+  f32: 2 ** -126,
+  bf16: 2 ** -126,
+  f16: 2 ** -14,
+  i32: 1,
+  u32: 1,
+  bool: 1
+}
+
 const isConstant = (node: Node.Node): boolean => uniform(node) !== undefined
 
 /** Arithmetic that every reader does in their head. */
@@ -118,8 +129,8 @@ export const arithmetic: ReadonlyArray<Rule.Rule> = [
     when: (m) => DType.isFloat(m.get("root").type.dtype) && !isConstant(m.get("x")) && isConstant(m.get("c")),
     rewrite: Rule.by((m) => {
       const product = Scalar.wrap[m.get("root").type.dtype](m.number("c") * m.number("d"))
-      // A product that leaves the range of the dtype is not the same factor any more.
-      return Number.isFinite(product) && product !== 0
+      // A product that leaves the range in which the dtype is precise is not the same factor any more.
+      return Number.isFinite(product) && Math.abs(product) >= smallest[m.get("root").type.dtype]
         ? m.build("mul", [m.get("x"), m.constant(product)], {})
         : undefined
     }),

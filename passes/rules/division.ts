@@ -12,7 +12,7 @@ import * as views from "../fusion/views.ts"
 import * as Walk from "../fusion/Walk.ts"
 import { ops, uniform } from "../Pattern.ts"
 import * as Rule from "../Rule.ts"
-import { logarithm, unshifted } from "./softmax.ts"
+import { converted, logarithm, unshifted } from "./softmax.ts"
 
 const { div } = ops
 
@@ -71,7 +71,7 @@ const normaliseFirst = (m: Rule.Match): Node.Node | undefined => {
     const rest = rows.withoutAxis(leaf.at, axis).map((e) => IndexExpr.substitute(e, read))
     if (!sumsOverKeys || !rows.sameAt(rest, found.at)) continue
     const softmax = m.build("softmax", [unshifted(m.build, y, axis)], { axis })
-    const normalised = replace(m, v.weights, summed, softmax)
+    const normalised = replace(m, v.weights, summed, converted(m.build, softmax, summed.type.dtype))
     const operands = side === 0 ? [normalised, v.values] : [v.values, normalised]
     return replace(m, seen, product.node, m.build("dot", operands, product.node.attrs))
   }
@@ -102,13 +102,14 @@ const extraColumn = (m: Rule.Match): Node.Node | undefined => {
     const column = logit(m, y, extra)
     if (column === undefined) continue
     const shape = weight.type.shape.map((d, i) => (i === axis ? Dim.one : d))
-    const wide = m.build("broadcast", [column.logit], { shape })
+    const wide = m.build("broadcast", [converted(m.build, column.logit, column.scores.type.dtype)], { shape })
     const all = m.build("softmax", [m.build("concat", [column.scores, wide], { axis })], { axis })
-    return m.build("slice", [all], {
+    const weights = m.build("slice", [all], {
       starts: shape.map(() => Dim.zero),
       stops: weight.type.shape,
       steps: shape.map(() => 1)
     })
+    return converted(m.build, weights, weight.type.dtype)
   }
   return undefined
 }

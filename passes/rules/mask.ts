@@ -1,5 +1,6 @@
 import * as DType from "../../ir/DType.ts"
 import type * as Node from "../../ir/Node.ts"
+import * as Scalar from "../../ir/Scalar.ts"
 import { constant, named, number, ops, uniform } from "../Pattern.ts"
 import * as Rule from "../Rule.ts"
 
@@ -15,7 +16,7 @@ export const masks: ReadonlyArray<Rule.Rule> = [
   // x + select(c, 0, f) = select(c, x, x + f)
   Rule.make("additive-select", {
     law: "x + select(c, 0, f) = select(c, x, x + f)",
-    kind: "exact",
+    kind: "refines-nan",
     match: ({ x, c }) => add(x, select(c, number(0), constant("f"))),
     when: (m) => uniform(m.get("x")) === undefined,
     rewrite: Rule.by((m) => m.build("select", [m.get("c"), m.get("x"), filled(m, m.get("f"))], {})),
@@ -24,7 +25,7 @@ export const masks: ReadonlyArray<Rule.Rule> = [
   // x + select(c, f, 0) = select(c, x + f, x)
   Rule.make("additive-select-dropped", {
     law: "x + select(c, f, 0) = select(c, x + f, x)",
-    kind: "exact",
+    kind: "refines-nan",
     match: ({ x, c }) => add(x, select(c, constant("f"), number(0))),
     when: (m) => uniform(m.get("x")) === undefined,
     rewrite: Rule.by((m) => m.build("select", [m.get("c"), filled(m, m.get("f")), m.get("x")], {})),
@@ -54,7 +55,7 @@ export const masks: ReadonlyArray<Rule.Rule> = [
     kind: "refines-nan",
     match: ({ c }) => mul(sub(cast(c), number(1)), constant("f")),
     when: (m) => isTruth(m.get("c")),
-    rewrite: Rule.by((m) => m.build("select", [m.get("c"), m.constant(0), m.constant(-m.number("f"))], {})),
+    rewrite: Rule.by((m) => m.build("select", [m.get("c"), m.constant(0), negated(m, "f")], {})),
     example: `%0: bool[T, S] = input {name = "keep"}\n%1: f32[T, S] = cast %0\n%2: f32[] = constant {values = [1]}\n%3: f32[T, S] = sub %1, %2\n%4: f32[] = constant {values = [10000]}\n%5: f32[T, S] = mul %3, %4`
   }),
   // x - select(c, 0, f) = select(c, x, x - f)
@@ -63,8 +64,8 @@ export const masks: ReadonlyArray<Rule.Rule> = [
     kind: "exact",
     match: ({ x, c }) => sub(x, select(c, number(0), constant("f"))),
     rewrite: Rule.by((m) => {
-      const negated = m.build("select", [m.get("c"), m.constant(0), m.constant(-m.number("f"))], {})
-      return m.build("add", [m.get("x"), negated], {})
+      const addend = m.build("select", [m.get("c"), m.constant(0), negated(m, "f")], {})
+      return m.build("add", [m.get("x"), addend], {})
     }),
     example: `${scores}\n%2: f32[] = constant {values = [0]}\n%3: f32[] = constant {values = [10000]}\n%4: f32[T, S] = select %1, %2, %3\n%5: f32[T, S] = sub %0, %4`
   }),
@@ -87,6 +88,10 @@ export const masks: ReadonlyArray<Rule.Rule> = [
     example: `${scores}\n%2: bool[S] = input {name = "drop"}\n%3: f32[] = constant {values = [-inf]}\n%4: f32[T, S] = select %1, %0, %3\n%5: f32[T, S] = select %2, %3, %4`
   })
 ]
+
+/** -f in the dtype of the result: integers wrap. */
+const negated = (m: Rule.Match, f: string): Node.Node =>
+  m.constant(Scalar.wrap[m.get("root").type.dtype](-m.number(f)))
 
 /** x + f, which is -inf for an infinite f. */
 const filled = (m: Rule.Match, f: Node.Node): Node.Node =>

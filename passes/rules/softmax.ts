@@ -15,28 +15,40 @@ const scalar = (build: Build, value: number, dtype: DType.DType): Node.Node =>
 
 const x = `%0: f32[T, S] = input {name = "x"}`
 
-/** y with weight = exp(y): -inf where the weight is put to 0. Undefined for what no exponential makes. */
+/** The value in another float type; itself where it has that type. */
+export const converted = (build: Build, value: Node.Node, dtype: DType.DType): Node.Node =>
+  value.type.dtype === dtype ? value : build("cast", [value], { dtype })
+
+const isWidening = (from: DType.DType, to: DType.DType): boolean => DType.promote(from, to) === to
+
+/**
+ * y with weight = exp(y): -inf where the weight is put to 0. Undefined for what no exponential makes. Where the weight was rounded to a
+ * narrower type after the exponential, y keeps the wider one: rounding y instead would change the weight by far more.
+ */
 export const logarithm = (build: Build, weight: Node.Node, depth = 0): Node.Node | undefined => {
   const [a, b, c] = weight.operands
   if (a === undefined || depth > 8) return undefined
-  const minusInfinity = scalar(build, -Infinity, weight.type.dtype)
+  const only = (condition: Node.Node, kept: Node.Node, where: boolean): Node.Node | undefined => {
+    const inner = logarithm(build, kept, depth + 1)
+    if (inner === undefined) return undefined
+    const minusInfinity = scalar(build, -Infinity, inner.type.dtype)
+    return build("select", where ? [condition, inner, minusInfinity] : [condition, minusInfinity, inner], {})
+  }
   if (weight.op === "exp") return a
   if (weight.op === "exp2") return build("mul", [a, scalar(build, Math.LN2, a.type.dtype)], {})
   if (weight.op === "cast" && DType.isFloat(a.type.dtype)) {
     const inner = logarithm(build, a, depth + 1)
-    return inner && build("cast", [inner], { dtype: weight.type.dtype })
+    return inner && isWidening(inner.type.dtype, weight.type.dtype)
+      ? converted(build, inner, weight.type.dtype)
+      : inner
   }
   if (weight.op === "select" && b !== undefined && c !== undefined) {
     const [kept, other] = uniform(c) === 0 ? [b, c] : [c, b]
-    if (uniform(other) !== 0) return undefined
-    const inner = logarithm(build, kept, depth + 1)
-    return inner && build("select", kept === b ? [a, inner, minusInfinity] : [a, minusInfinity, inner], {})
+    return uniform(other) === 0 ? only(a, kept, kept === b) : undefined
   }
   if (weight.op === "mul" && b !== undefined) {
     const [mask, kept] = isIndicator(a) ? [a, b] : [b, a]
-    if (!isIndicator(mask)) return undefined
-    const inner = logarithm(build, kept, depth + 1)
-    return inner && build("select", [mask.operands[0] as Node.Node, inner, minusInfinity], {})
+    return isIndicator(mask) ? only(mask.operands[0] as Node.Node, kept, true) : undefined
   }
   return undefined
 }
@@ -45,27 +57,41 @@ export const logarithm = (build: Build, weight: Node.Node, depth = 0): Node.Node
 const isIndicator = (node: Node.Node): boolean =>
   node.op === "cast" && node.operands[0]?.type.dtype === "bool"
 
-/** The scores without a shift of whole rows: softmax(x - m) = softmax(x). */
-export const unshifted = (build: Build, y: Node.Node, axis: number): Node.Node => {
+/**
+ * The scores without a shift of whole rows: softmax(x - m) = softmax(x), for the shifts that `mayDrop` allows. In a wider type where
+ * the shifted scores were rounded to a narrower one, since the shift is what made them fit.
+ */
+export const unshifted = (
+  build: Build,
+  y: Node.Node,
+  axis: number,
+  mayDrop: (shift: Node.Node, scores: Node.Node) => boolean = () => true
+): Node.Node => {
   const [a, b, c] = y.operands
   const same = (node: Node.Node): boolean =>
     node.type.shape.length === y.type.shape.length &&
     node.type.shape.every((d, i) => Dim.equals(d, y.type.shape[i] as Dim.Dim))
+  const behind = (node: Node.Node): Node.Node => unshifted(build, node, axis, mayDrop)
   if (a === undefined || b === undefined) {
     if (y.op !== "cast" || a === undefined || !DType.isFloat(a.type.dtype)) return y
-    const inner = unshifted(build, a, axis)
-    return inner === a ? y : build("cast", [inner], { dtype: y.type.dtype })
+    const inner = behind(a)
+    if (inner === a) return y
+    return isWidening(inner.type.dtype, y.type.dtype) ? converted(build, inner, y.type.dtype) : inner
   }
-  if ((y.op === "sub" || y.op === "add") && same(a) && rows.isConstantAlong(b, y, axis)) return a
-  if (y.op === "add" && same(b) && rows.isConstantAlong(a, y, axis)) return b
+  if (y.op === "sub" || y.op === "add") {
+    if (same(a) && rows.isConstantAlong(b, y, axis) && mayDrop(b, a)) return a
+    return y.op === "add" && same(b) && rows.isConstantAlong(a, y, axis) && mayDrop(a, b) ? b : y
+  }
   if (y.op === "mul" && uniform(b) !== undefined) {
-    const inner = unshifted(build, a, axis)
-    return inner === a ? y : build("mul", [inner, b], {})
+    const inner = behind(a)
+    return inner === a ? y : build("mul", [inner, converted(build, b, inner.type.dtype)], {})
   }
   if (y.op === "select" && c !== undefined && (uniform(b) === -Infinity || uniform(c) === -Infinity)) {
-    const kept = uniform(c) === -Infinity ? b : c
-    const inner = unshifted(build, kept, axis)
-    return inner === kept ? y : build("select", kept === b ? [a, inner, c] : [a, b, inner], {})
+    const [kept, fill] = uniform(c) === -Infinity ? [b, c] : [c, b]
+    const inner = behind(kept)
+    if (inner === kept) return y
+    const other = converted(build, fill, inner.type.dtype)
+    return build("select", kept === b ? [a, inner, other] : [a, other, inner], {})
   }
   return y
 }
@@ -84,79 +110,130 @@ const bare = (node: Node.Node): Node.Node => {
   return own
 }
 
-/** The axis of a sum over one axis of `weight`. */
-const summedAxis = (sum: Node.Node | undefined, weight: Node.Node): number | undefined =>
-  sum?.op === "reduce_sum" && sum.attrs.axes.length === 1 && sameValue(sum.operands[0] as Node.Node, weight)
-    ? sum.attrs.axes[0]
-    : undefined
+/** How a sum was kept from being 0: not at all, by another number in the place of 0, or by a least value. */
+type Guard = "none" | "zero" | "least"
 
-/** A denominator that is never 0 where the sum is not: select(sum = 0, 1, sum), and max(sum, c) of sums that are at least c. */
-const unguarded = (denominator: Node.Node): Node.Node => {
-  const [a, b, c] = denominator.operands
+/** The sum in a denominator that is never 0: select(sum = 0, 1, sum), or max(sum, c). */
+const unguarded = (node: Node.Node): { readonly sum: Node.Node; readonly guard: Guard } | undefined => {
+  const [a, b, c] = node.operands
   if (
-    denominator.op === "select" &&
+    node.op === "select" &&
     a?.op === "eq" &&
     c !== undefined &&
     a.operands[0] === c &&
     uniform(a.operands[1] as Node.Node) === 0
   )
-    return c
-  return b !== undefined && denominator.op === "max" && (uniform(b) ?? 1) <= 2 ** -60
-    ? (denominator.operands[0] as Node.Node)
-    : denominator
+    return { sum: c, guard: "zero" }
+  return a !== undefined && b !== undefined && node.op === "max" && (uniform(b) ?? 2) <= 1
+    ? { sum: a, guard: "least" }
+    : undefined
 }
 
-/** The axis along which `denominator` is the sum of `weight`, seen as a value of each row. */
-const normalisedAxis = (weight: Node.Node, denominator: Node.Node): number | undefined => {
-  for (let axis = weight.type.shape.length - 1; axis >= 0; axis--) {
-    const row = rows.rowOf(denominator, weight, axis)
-    const inner = row && unguarded(row)
-    const found =
-      inner === row
-        ? row
-        : inner &&
-          rows.resolve(
-            inner,
-            inner.type.shape.length < weight.type.shape.length
-              ? rows.withoutAxis(rows.everywhere(weight), axis)
-              : []
-          ).node
-    if (summedAxis(found, weight) === axis) return axis
+/** The axis along which `denominator` is the sum of `weight`, seen as a value of each row, and how it was guarded. */
+const normalisation = (
+  weight: Node.Node,
+  denominator: Node.Node
+): { readonly axis: number; readonly guard: Guard } | undefined => {
+  if (!rows.stretches(denominator, weight)) return undefined
+  const at = rows.everywhere(weight)
+  let guard: Guard = "none"
+  let p = rows.resolve(denominator, views.broadcasted(at, denominator.type.shape))
+  for (let inner = unguarded(p.node); inner !== undefined; inner = unguarded(p.node)) {
+    if (guard !== "none") return undefined
+    guard = inner.guard
+    p = rows.resolve(inner.sum, views.broadcasted(p.at, inner.sum.type.shape))
   }
-  const guarded = unguarded(denominator)
-  return guarded === denominator ? undefined : normalisedAxis(weight, guarded)
+  if (p.node.op !== "reduce_sum" || p.node.attrs.axes.length !== 1) return undefined
+  const axis = p.node.attrs.axes[0] as number
+  if (!sameValue(p.node.operands[0] as Node.Node, weight) || !rows.sameAt(p.at, rows.withoutAxis(at, axis)))
+    return undefined
+  return guard === "least" && !sumsToOneOrMore(weight, axis) ? undefined : { axis, guard }
 }
 
+/**
+ * Whether a value is the greatest score of its row; a number may stand in its place where that is infinite.
+ */
+const isRowMax = (value: Node.Node, scores: Node.Node, axis: number): boolean => {
+  if (!rows.stretches(value, scores)) return false
+  const at = rows.everywhere(scores)
+  const isMax = ({ node, at: p }: views.Position): boolean => {
+    if (node.op === "reduce_max")
+      return (
+        node.attrs.axes.join() === `${axis}` &&
+        sameValue(node.operands[0] as Node.Node, scores) &&
+        rows.sameAt(p, rows.withoutAxis(at, axis))
+      )
+    const [a, b, c] = node.operands
+    if (node.op !== "select" || a === undefined || b === undefined || c === undefined) return false
+    const [x, limit] = a.operands
+    const infinite =
+      a.op === "is_inf" || (a.op === "eq" && limit !== undefined && uniform(limit) === -Infinity)
+    return (
+      infinite &&
+      x === c &&
+      Number.isFinite(uniform(b)) &&
+      isMax(rows.resolve(c, views.broadcasted(p, c.type.shape)))
+    )
+  }
+  return isMax(rows.resolve(value, views.broadcasted(at, value.type.shape)))
+}
+
+/** Whether weights are 1 at the greatest score of each row that has any: exp(x - max x), kept where x is. */
+const sumsToOneOrMore = (weight: Node.Node, axis: number, keep?: Node.Node): boolean => {
+  const [a, b, c] = weight.operands
+  if (a === undefined) return false
+  if (weight.op === "cast" && DType.isFloat(a.type.dtype)) return sumsToOneOrMore(a, axis, keep)
+  if (keep === undefined && weight.op === "select" && b !== undefined && c !== undefined && uniform(c) === 0)
+    return sumsToOneOrMore(b, axis, a)
+  if (keep === undefined && weight.op === "mul" && b !== undefined) {
+    const [mask, kept] = isIndicator(a) ? [a, b] : [b, a]
+    return isIndicator(mask) && sumsToOneOrMore(kept, axis, mask.operands[0])
+  }
+  if (weight.op !== "exp" && weight.op !== "exp2") return false
+  let y = bare(a)
+  while (y.op === "mul" && Number.isFinite(uniform(y.operands[1] as Node.Node)))
+    y = bare(y.operands[0] as Node.Node)
+  const [x, m] = y.op === "sub" ? y.operands : []
+  if (x === undefined || m === undefined || !isRowMax(m, x, axis)) return false
+  return (
+    keep === undefined ||
+    (x.op === "select" && x.operands[0] === keep && uniform(x.operands[2] as Node.Node) === -Infinity)
+  )
+}
+
+/** What a condition says of rows of scores: true where it holds for the empty ones, false where for the others. */
 const emptyRow = (condition: Node.Node, scores: Node.Node, axis: number): boolean | undefined => {
-  const { node } = rows.resolve(condition, views.broadcasted(rows.everywhere(scores), condition.type.shape))
-  const [a, b] = node.operands
-  if (a === undefined) return undefined
+  if (!rows.stretches(condition, scores)) return undefined
+  const at = rows.everywhere(scores)
+  const row = rows.withoutAxis(at, axis)
   const isMinusInfinity = (n: Node.Node | undefined): boolean => n !== undefined && uniform(n) === -Infinity
   const overScores = (n: Node.Node): boolean =>
     isMinusInfinity(n.operands[1]) && sameValue(n.operands[0] as Node.Node, scores)
-  if (node.op === "not") {
-    const inner = emptyRow(a, scores, axis)
-    return inner === undefined ? undefined : !inner
+  const says = ({ node, at: p }: views.Position): boolean | undefined => {
+    const [a, b] = node.operands
+    if (a === undefined) return undefined
+    const behind = (x: Node.Node): views.Position => rows.resolve(x, views.broadcasted(p, x.type.shape))
+    if (node.op === "not") {
+      const inner = says(behind(a))
+      return inner === undefined ? undefined : !inner
+    }
+    const reduces = (node.op === "reduce_min" || node.op === "reduce_max") && rows.sameAt(p, row)
+    // every score is -inf
+    if (reduces && node.op === "reduce_min" && node.attrs.axes.join() === `${axis}`)
+      return a.op === "eq" && overScores(a) ? true : undefined
+    if (reduces && node.op === "reduce_max" && node.attrs.axes.join() === `${axis}`)
+      return (a.op === "ne" || a.op === "gt") && overScores(a) ? false : undefined
+    // the greatest score is -inf
+    if ((node.op !== "eq" && node.op !== "ne" && node.op !== "gt") || !isMinusInfinity(b)) return undefined
+    const max = behind(a)
+    const isMax =
+      max.node.op === "reduce_max" &&
+      max.node.attrs.axes.join() === `${axis}` &&
+      sameValue(max.node.operands[0] as Node.Node, scores) &&
+      rows.sameAt(max.at, row)
+    return isMax ? node.op === "eq" : undefined
   }
-  // every score is -inf
-  if (node.op === "reduce_min" && a.op === "eq" && node.attrs.axes.join() === `${axis}` && overScores(a))
-    return true
-  if (
-    node.op === "reduce_max" &&
-    (a.op === "ne" || a.op === "gt") &&
-    node.attrs.axes.join() === `${axis}` &&
-    overScores(a)
-  )
-    return false
-  // the greatest score is -inf
-  if ((node.op !== "eq" && node.op !== "ne" && node.op !== "gt") || b === undefined || !isMinusInfinity(b))
-    return undefined
-  const max = rows.resolve(a, rows.everywhere(a)).node
-  const isMax =
-    max.op === "reduce_max" &&
-    max.attrs.axes.join() === `${axis}` &&
-    sameValue(max.operands[0] as Node.Node, scores)
-  return isMax ? node.op === "eq" : undefined
+  return says(rows.resolve(condition, views.broadcasted(at, condition.type.shape)))
 }
 
 /** The logarithm of the sum of exponentials of `scores` along an axis, as the value of a row; m + lse(x - m) counts. */
@@ -183,20 +260,11 @@ const logSumAxis = (value: Node.Node, scores: Node.Node): number | undefined => 
     const [from, by] = shifted?.op === "sub" ? shifted.operands : []
     if (shifted === undefined || from === undefined || by === undefined) continue
     if (!isLogSum(sum, shifted) || !sameValue(from, scores) || !rows.stretches(by, scores)) continue
+    if (!rows.isConstantAlong(by, scores, sum.node.attrs.axis)) continue
     const m = rows.resolve(by, views.broadcasted(at, by.type.shape))
     if (m.node === shift.node && rows.sameAt(m.at, shift.at)) return sum.node.attrs.axis
   }
   return undefined
-}
-
-/** Whether a value is the greatest score of its row, or a guard around it. */
-const isRowMax = (value: Node.Node, scores: Node.Node, axis: number): boolean => {
-  const row = rows.rowOf(value, scores, axis)
-  return (
-    row?.op === "reduce_max" &&
-    row.attrs.axes.join() === `${axis}` &&
-    sameValue(row.operands[0] as Node.Node, scores)
-  )
 }
 
 /** Softmax in the ways people write it: one op. */
@@ -206,12 +274,16 @@ export const softmaxes: ReadonlyArray<Rule.Rule> = [
     law: "exp(x - m) / Σ exp(x - m) = softmax(x), weights of 0 being scores of -∞",
     kind: "refines-nan",
     match: ({ n, d }) => div(n, d),
-    when: (m) => normalisedAxis(m.get("n"), m.get("d")) !== undefined,
     rewrite: Rule.by((m) => {
       const weight = m.get("n")
-      const axis = normalisedAxis(weight, m.get("d")) as number
-      const y = logarithm(m.build, weight)
-      return y && m.build("softmax", [unshifted(m.build, y, axis)], { axis })
+      const found = normalisation(weight, m.get("d"))
+      const y = found && logarithm(m.build, weight)
+      if (found === undefined || y === undefined) return undefined
+      const { axis, guard } = found
+      // A shift of -inf empties a row. Without a guard that row is NaN; with one it is 0, and the shift must stay.
+      const mayDrop = guard === "none" ? undefined : (by: Node.Node, x: Node.Node) => isRowMax(by, x, axis)
+      const p = m.build("softmax", [unshifted(m.build, y, axis, mayDrop)], { axis })
+      return converted(m.build, p, weight.type.dtype)
     }),
     example: `${x}
 %1: f32[T] = reduce_max %0 {axes = [1]}
@@ -251,7 +323,8 @@ export const softmaxes: ReadonlyArray<Rule.Rule> = [
     when: (m) => logSumAxis(m.get("s"), m.get("y")) !== undefined,
     rewrite: Rule.by((m) => {
       const axis = logSumAxis(m.get("s"), m.get("y")) as number
-      return m.build("softmax", [unshifted(m.build, m.get("y"), axis)], { axis })
+      const p = m.build("softmax", [unshifted(m.build, m.get("y"), axis)], { axis })
+      return converted(m.build, p, m.get("root").type.dtype)
     }),
     example: `${x}\n%1: f32[T] = logsumexp %0 {axis = 1}\n%2: f32[T, 1] = reshape %1\n%3: f32[T, S] = sub %0, %2\n%4: f32[T, S] = exp %3`
   }),
