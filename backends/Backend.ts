@@ -67,9 +67,12 @@ export interface Executable {
   ) => Effect.Effect<ReadonlyArray<DeviceArray>, BackendError, Scope.Scope>
 }
 
+/** The backends there are; the command line has a total table of them. */
+export type BackendName = "webgpu" | "reference"
+
 /** Where graphs run. A layer provides it: `WebGpu.layer`, `Reference.layer`. */
 export interface BackendShape {
-  readonly name: "webgpu" | "reference"
+  readonly name: BackendName
   readonly limits: Limits
   /** Name of the device and what it can do, for people. */
   readonly description: string

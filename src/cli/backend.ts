@@ -1,5 +1,5 @@
 import { Effect, Layer, type Option } from "effect"
-import { Backend } from "../../backends/Backend.ts"
+import { Backend, type BackendName } from "../../backends/Backend.ts"
 import type { UnsupportedByDevice } from "../../backends/errors.ts"
 import * as Limits from "../../ir/Limits.ts"
 import * as Reference from "../Reference.ts"
@@ -8,19 +8,21 @@ import type { CliFailure } from "./CliFailure.ts"
 import { orFail } from "./fromError.ts"
 import { Io } from "./Io.ts"
 
-export type BackendName = "webgpu" | "reference"
+/** How each backend is opened. */
+const layers: { readonly [Name in BackendName]: Layer.Layer<Backend, UnsupportedByDevice> } = {
+  webgpu: WebGpu.layer,
+  reference: Reference.layer
+}
 
-const webgpu: Layer.Layer<Backend, UnsupportedByDevice> = WebGpu.layer
+export const backendNames = Object.keys(layers) as ReadonlyArray<BackendName>
 
 /** The backend that is asked for; unasked, WebGPU where there is an adapter, else the reference, and says why. */
 const layerOf = (choice: Option.Option<BackendName>): Layer.Layer<Backend, CliFailure, Io> => {
-  if (choice._tag === "Some") {
-    return choice.value === "reference" ? Reference.layer : Layer.unwrap(opened)
-  }
+  if (choice._tag === "Some") return Layer.unwrap(opened(choice.value))
   return Layer.unwrap(
     Effect.gen(function* () {
       const io = yield* Io
-      const built = yield* Effect.result(Layer.build(webgpu))
+      const built = yield* Effect.result(Layer.build(layers.webgpu))
       if (built._tag === "Success") return Layer.succeedContext(built.success)
       yield* io.tell(
         io.paintError("note", `note: running on the reference interpreter: ${built.failure.what}`)
@@ -30,9 +32,10 @@ const layerOf = (choice: Option.Option<BackendName>): Layer.Layer<Backend, CliFa
   )
 }
 
-const opened = Effect.gen(function* () {
-  return Layer.succeedContext(yield* orFail(Layer.build(webgpu)))
-})
+const opened = (name: BackendName) =>
+  Effect.gen(function* () {
+    return Layer.succeedContext(yield* orFail(Layer.build(layers[name])))
+  })
 
 /** Runs with a backend and closes it afterwards. */
 export const withBackend =
@@ -53,7 +56,7 @@ export const limitsOf = (flags: LimitFlags): Effect.Effect<Limits.Limits, CliFai
         ? Limits.portable
         : yield* Effect.provide(
             Effect.map(Backend, (b) => b.limits),
-            Layer.unwrap(opened)
+            Layer.unwrap(opened("webgpu"))
           )
     return { ...base, shaderF16: base.shaderF16 || flags.f16 }
   })

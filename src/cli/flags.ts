@@ -1,4 +1,5 @@
 import { Argument, Flag } from "effect/cli"
+import { backendNames } from "./backend.ts"
 
 /** Flags and arguments that several commands share. */
 
@@ -32,10 +33,10 @@ export const inputs = {
   )
 }
 
-export const backend = Flag.Literals("backend", ["webgpu", "reference"]).pipe(
+export const backend = Flag.Literals("backend", backendNames).pipe(
   Flag.withAlias("b"),
   Flag.optional,
-  Flag.withDescription("webgpu or reference. Default: webgpu where there is an adapter")
+  Flag.withDescription("Where it runs. Default: webgpu where there is an adapter")
 )
 
 export const passes = Flag.String("passes").pipe(
