@@ -4,11 +4,9 @@ import { fileURLToPath } from "node:url"
 import * as Attr from "../ir/Attr.ts"
 import * as Node from "../ir/Node.ts"
 import { opNames } from "../ir/ops.ts"
+import * as Markdown from "./markdown.ts"
 
 export const readme = fileURLToPath(new URL("../ir/README.md", import.meta.url))
-
-const start = "<!-- ops: written by scripts/opTable.ts -->"
-const end = "<!-- /ops -->"
 
 const attribute = (name: string, { kind, optional }: Attr.Schema[string]): string =>
   `\`${name}${optional ? "?" : ""}: ${Attr.inAnnotation(kind) ? "annotation" : kind}\``
@@ -18,18 +16,6 @@ const facts = (node: Node.AnyOp): string =>
     .map(([fact, value]) => (value === true ? fact : `${fact}: ${value}`))
     .join(", ")
 
-/** Rows as a Markdown table with aligned columns, as the formatter keeps it. */
-const aligned = (rows: ReadonlyArray<ReadonlyArray<string>>): string => {
-  const escaped = rows.map((row) => row.map((text) => text.replaceAll("|", "\\|")))
-  const [head = [], ...body] = escaped
-  const widths = head.map((_, column) =>
-    Math.max(3, ...escaped.map((row) => [...(row[column] as string)].length))
-  )
-  const line = (row: ReadonlyArray<string>) =>
-    `| ${row.map((text, column) => text + " ".repeat((widths[column] as number) - [...text].length)).join(" | ")} |`
-  return [head, widths.map((width) => "-".repeat(width)), ...body].map(line).join("\n")
-}
-
 const row = (op: Node.AnyOp): ReadonlyArray<string> => {
   const attributes = Object.entries(op.attrs).map(([name, schema]) => attribute(name, schema))
   return [`\`${op.name}\``, op.operands.join(", "), attributes.join(" "), op.summary, facts(op)]
@@ -37,7 +23,7 @@ const row = (op: Node.AnyOp): ReadonlyArray<string> => {
 
 /** The ops of one family, each on a line. */
 const family = (name: string, ops: ReadonlyArray<Node.AnyOp>): string =>
-  `### ${name}\n\n${aligned([["op", "operands", "attributes", "meaning", "facts"], ...ops.map(row)])}`
+  `### ${name}\n\n${Markdown.table([["op", "operands", "attributes", "meaning", "facts"], ...ops.map(row)])}`
 
 /** The table as Markdown, families in the order of `ops`. */
 export const table = (): string => {
@@ -54,11 +40,8 @@ export const table = (): string => {
 }
 
 /** A text with the table between its marks. */
-export const withTable = (text: string): string => {
-  const [from, to] = [text.indexOf(start), text.indexOf(end)]
-  if (from < 0 || to < from) throw new Error(`${readme} lacks the marks ${start} and ${end}`)
-  return `${text.slice(0, from + start.length)}\n\n${table()}\n\n${text.slice(to)}`
-}
+export const withTable = (text: string): string =>
+  Markdown.withSection(text, "ops", "scripts/opTable.ts", table())
 
 if (process.argv[1] === fileURLToPath(import.meta.url)) {
   writeFileSync(readme, withTable(readFileSync(readme, "utf8")))

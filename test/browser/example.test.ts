@@ -1,9 +1,10 @@
-/** The page of examples/browser, in a browser: it runs, draws, and answers when another mask is chosen. */
+/** The pages that people are shown, in a browser: that of examples/browser, and the one of the README. */
 import { readFileSync } from "node:fs"
 import { fileURLToPath } from "node:url"
 import type { Page } from "playwright-core"
 import { expect, test } from "vitest"
 import { withPage } from "../support/browser.ts"
+import { blocksOf, writeProgram } from "../support/docs/blocks.ts"
 
 const file = (name: string): string =>
   fileURLToPath(new URL(`../../examples/browser/${name}`, import.meta.url))
@@ -33,5 +34,28 @@ test("the example page draws what a query sees, and fuses", async () => {
       expect(await above(page)).toBeGreaterThan(0)
     },
     html
+  )
+})
+
+test("the page of the README shows a softmax", async () => {
+  const block = (info: string): string => {
+    const found = blocksOf("README.md").find((b) => b.info === info)
+    if (found === undefined) throw new Error(`the README has no block ${info}`)
+    return found.text
+  }
+  await withPage(
+    writeProgram("readme-page-in-browser", block("ts page"), "src"),
+    async (_, page) => {
+      await page.waitForFunction(`document.querySelector("#out").textContent !== "…"`)
+      const [device, weights = ""] = ((await page.textContent("#out")) ?? "").split("\n")
+      expect(device).toContain("workgroup memory")
+      const values = weights.split(" ").map(Number)
+      const exps = [1, 2, 3].map(Math.exp)
+      const sum = exps.reduce((a, b) => a + b)
+      exps.forEach((e, i) => {
+        expect(values[i]).toBeCloseTo(e / sum, 5)
+      })
+    },
+    block("html").replace("./page.js", "/page.js")
   )
 })

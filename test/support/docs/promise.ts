@@ -1,0 +1,5 @@
+import { reference } from "../../../src/promise.ts"
+
+export * from "../../../src/promise.ts"
+
+export const webgpu = reference
