@@ -64,11 +64,13 @@ export const fromError = (e: KnownError): Effect.Effect<CliFailure, never, Io> =
     // A pass that is asked for in the wrong place is a mistake of the command line, all else is ours.
     const exit = e._tag === "PassError" && hint === misplaced ? "usage" : exits[e._tag]
     // Every node of a graph that has not been cut into kernels is a violation of that form: one of them says it.
-    const lines = e.message.split("\n")
-    const said = exit === "usage" && lines.length > 2 ? lines.slice(0, 2).join(" ") : e.message
+    // The place and the hint have lines of their own below.
+    const message = "what" in e ? e.what : e.message
+    const lines = message.split("\n")
+    const said = exit === "usage" && lines.length > 2 ? lines.slice(0, 2).join(" ") : message
     return new CliFailure({
       exit,
-      message: [said, ...violations.filter((v) => !e.message.includes(v.trim()))].join("\n"),
+      message: [said, ...violations.filter((v) => !message.includes(v.trim()))].join("\n"),
       ...(at === undefined ? {} : { where: printLocation({ ...at, file: displayed(at.file) }) }),
       ...(shown === undefined ? {} : { source: shown }),
       ...(hint === undefined ? {} : { hint }),
