@@ -111,18 +111,18 @@ test("generated parts are fresh: `node scripts/docs.ts` writes them", () => {
 
 test("the table of errors names each of them once", () => {
   const tags = Object.keys(errors).sort()
-  const rows = [...textOf("README.md").matchAll(/^\| `(\w+Error|\w+)` \| .* \| .* \|$/gm)].map(
-    (found) => found[1]
-  )
+  const rows = [...textOf("README.md").matchAll(/^\| `(\w+)` +\| .* \| .* \|$/gm)].map((found) => found[1])
   expect(tags.length).toBeGreaterThan(10)
   for (const tag of tags) expect(rows.filter((row) => row === tag)).toEqual([tag])
 })
 
 test("files that the documents name in code exist", () => {
+  // Those that the reader of a how-to writes.
+  const written = ["backends/webgpu/kernels/inner.ts", "backends/scalar/Backend.ts", "src/Scalar.ts"]
   const named = documents.flatMap((file) =>
     [...textOf(file).matchAll(/`((?:ir|passes|backends|src|test|scripts|examples)\/[\w./-]*\w\/?)`/g)].map(
       (found) => ({ file, path: found[1] as string })
     )
   )
-  expect(named.filter(({ path }) => !existsSync(root + path))).toEqual([])
+  expect(named.filter(({ path }) => !written.includes(path) && !existsSync(root + path))).toEqual([])
 })
