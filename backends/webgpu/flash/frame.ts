@@ -3,7 +3,7 @@ import type { Node } from "../../../ir/Node.ts"
 import * as Size from "../Size.ts"
 import * as Emitter from "../wgsl/Emitter.ts"
 import { type Module, workgroupIndex } from "../wgsl/Module.ts"
-import { literal } from "../wgsl/scalar.ts"
+import { allOf, literal } from "../wgsl/scalar.ts"
 import * as Operand from "./operands.ts"
 import type { Problem } from "./Problem.ts"
 import * as Regions from "./regions.ts"
@@ -152,13 +152,13 @@ const rowOf = (e: Emitter.Emitter, problem: Problem, head: string, number: strin
 /** A sink starts the maximum of its row and counts once, in the first column of the first split; one of -inf is none. */
 const startSinks = ({ e, regions, rows, b, column, split, lowest, maxima, sums }: Frame): void => {
   if (regions.sink === undefined) return
-  const first = e.bind(`${column} == 0 && ${split} == 0`)
+  const first = e.bind(allOf(`${column} == 0`, `${split} == 0`))
   rows.forEach((row, a) => {
     const [quad, lane] = laneOf(a)
     const z = e.constant(regions.sink?.(b, row.h, row.i) as string)
     const absent = e.constant(`bitcast<u32>(${z}) == 0xff800000u`)
     e.line(`${maxima[quad]}.${lane} = select(${z}, ${lowest}, ${absent});`)
-    e.line(`${sums[quad]}.${lane} = select(0.0, 1.0, ${first} && !${absent});`)
+    e.line(`${sums[quad]}.${lane} = select(0.0, 1.0, ${first} & !${absent});`)
   })
 }
 

@@ -1,3 +1,4 @@
+import { allOf } from "../wgsl/scalar.ts"
 import { type Frame, laneOf, range } from "./frame.ts"
 import * as Output from "./output.ts"
 import { joinSlices, reduce } from "./share.ts"
@@ -106,7 +107,7 @@ const inTurn = (
   e.loop("0", String(count), "1", (n) => {
     const a = e.bind(`${n} / ${tile.chunks}`)
     const chunk = e.bind(`${valueColumn} + (${n} - ${a} * ${tile.chunks}) * ${tile.valueColumns}`)
-    e.branch(`${numbers}[${a}] < ${rowCount} && ${chunk} < ${needed}`, () => {
+    e.branch(allOf(`${numbers}[${a}] < ${rowCount}`, `${chunk} < ${needed}`), () => {
       each(a, chunk, e.constant(`${all}[${n}]`), e.constant(`${totals}[${a}]`))
     })
   })

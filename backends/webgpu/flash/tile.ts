@@ -183,7 +183,7 @@ const score = (
             y = e.constant(`select(vec4<f32>(${literal(e.module, "f32", problem.fill)}), ${y}, ${visible})`)
         }
         const none = e.constant(`(bitcast<vec4<u32>>(${y}) == vec4<u32>(0xff800000u)) | ${out}`)
-        e.line(`${excluded} = ${excluded} || (!${past} && any(${none}));`)
+        e.line(`${excluded} = ${excluded} | (!${past} & any(${none}));`)
         const absent = e.constant(`${none} | vec4<bool>(${past})`)
         e.line(`${place} = select(${y}, vec4<f32>(${nothing}), ${absent});`)
         e.line(`${tops[quad]} = max(${tops[quad]}, select(${y}, vec4<f32>(${lowest}), ${absent}));`)

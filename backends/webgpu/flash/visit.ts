@@ -1,4 +1,4 @@
-import { literal } from "../wgsl/scalar.ts"
+import { allOf, anyOf, literal } from "../wgsl/scalar.ts"
 import type { Frame } from "./frame.ts"
 import * as Regions from "./regions.ts"
 
@@ -31,7 +31,7 @@ export const keys = (frame: Frame, tiles: Tiles): void => {
   const start = splits === "1" ? lo : e.bind(`min(${lo} + ${split} * ${chunk}, ${hi})`)
   const stop = splits === "1" ? hi : e.bind(`min(${start} + ${chunk}, ${hi})`)
   const full = (end: string): string =>
-    `${name} >= ${fullLo} && ${name} + ${tile.keys} <= min(${fullHi}, ${end})`
+    allOf(`${name} >= ${fullLo}`, `${name} + ${tile.keys} <= min(${fullHi}, ${end})`)
   if (problem.fill === undefined) {
     tiles({ name, start }, stop, full(stop))
     return
@@ -100,11 +100,11 @@ const needRest = (frame: Frame, part: string): void => {
   const { e, problem, tile, rows, rowCount, rowGroup, column, maxima } = frame
   const flags = e.module.workgroupArray("u32", tile.rowGroups, 4 * tile.rowGroups)
   const limit = `${literal(e.module, "f32", problem.fill as number)} + 104.0`
-  const needs = rows.map(
-    (row, a) => `(${row.number} < ${rowCount} && !(${maxima[a >> 2]}.${"xyzw"[a & 3]} > ${limit}))`
+  const needs = rows.map((row, a) =>
+    allOf(`${row.number} < ${rowCount}`, `!(${maxima[a >> 2]}.${"xyzw"[a & 3]} > ${limit})`)
   )
   e.line(`if (${part} == 1) {`)
-  e.line(`  if (${column} == 0) { ${flags}[${rowGroup}] = select(0u, 1u, ${needs.join(" || ")}); }`)
+  e.line(`  if (${column} == 0) { ${flags}[${rowGroup}] = select(0u, 1u, ${anyOf(...needs)}); }`)
   e.line(`  let flags = workgroupUniformLoad(&${flags});`)
   const any = Array.from({ length: tile.rowGroups }, (_, n) => `flags[${n}]`).join(" | ")
   e.line(`  if ((${any}) == 0u) { break; }`)

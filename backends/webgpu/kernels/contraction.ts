@@ -6,6 +6,7 @@ import { type Job, result } from "../Job.ts"
 import * as Body from "../wgsl/body.ts"
 import type * as Emitter from "../wgsl/Emitter.ts"
 import * as Epilogue from "../wgsl/epilogue.ts"
+import { allOf } from "../wgsl/scalar.ts"
 import { storePair } from "../wgsl/storage.ts"
 
 /** What the variants of matrix products share: the axes of a `dot` by their part in it, loads, stores, blocks of results. */
@@ -177,7 +178,7 @@ export const storeBlock = (
       ...(spans.columns.inside ? [] : [`${column} < ${emitter.dim(spans.columns.size)}`])
     ]
     if (inside.length === 0) store()
-    else emitter.branch(inside.join(" && "), store)
+    else emitter.branch(allOf(...inside), store)
   }
   if (all.length === 1) {
     const value = emitter.constant(all[0] as string)

@@ -4,7 +4,7 @@ import type { Job, Lowered } from "../Job.ts"
 import * as Size from "../Size.ts"
 import * as Emitter from "../wgsl/Emitter.ts"
 import * as Module from "../wgsl/Module.ts"
-import { compute } from "../wgsl/scalar.ts"
+import { allOf, compute } from "../wgsl/scalar.ts"
 import { strided } from "../wgsl/strided.ts"
 import {
   accumulators,
@@ -74,14 +74,14 @@ export const matmulTiles = (job: Job, c: Contraction): Lowered => {
       const [row, at] = [emitter.add(firstRow, free), emitter.add(first, k)]
       return {
         value: () => place.lhs(row, at),
-        inside: `${row} < ${emitter.dim(rows)} && ${at} < ${emitter.dim(depth)}`
+        inside: allOf(`${row} < ${emitter.dim(rows)}`, `${at} < ${emitter.dim(depth)}`)
       }
     })
     fill(right, widths.rhs, schedule.columns, contiguous(job, c.rhs), (free, k) => {
       const [column, at] = [emitter.add(firstColumn, free), emitter.add(first, k)]
       return {
         value: () => place.rhs(at, column),
-        inside: `${column} < ${emitter.dim(columns)} && ${at} < ${emitter.dim(depth)}`
+        inside: allOf(`${column} < ${emitter.dim(columns)}`, `${at} < ${emitter.dim(depth)}`)
       }
     })
     emitter.line("workgroupBarrier();")

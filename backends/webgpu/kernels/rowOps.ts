@@ -1,7 +1,7 @@
 import type { NodeOf } from "../../../ir/Node.ts"
 import type { OfFamily } from "../../../ir/ops.ts"
 import type { Emitter } from "../wgsl/Emitter.ts"
-import { type Compute, literal } from "../wgsl/scalar.ts"
+import { allOf, anyOf, type Compute, literal } from "../wgsl/scalar.ts"
 
 /** A row as an anchor's recipe sees it, whether one thread or a workgroup owns it. */
 export interface RowOp {
@@ -79,8 +79,7 @@ const extreme =
         ? { f32: -Infinity, i32: -2147483648, u32: 0 }
         : { f32: Infinity, i32: 2147483647, u32: 4294967295 }
     if (type === "bool") {
-      const join = infix(name === "max" ? "||" : "&&")
-      // Both sides are evaluated first: a short circuit would be control flow around a load.
+      const join = infix(name === "max" ? "|" : "&")
       row.storeRow(
         fold(row, type, name === "max" ? "false" : "true", (total, c) => join(total, row.element(c)), join)
       )
@@ -123,7 +122,7 @@ export const rowOps: { readonly [K in RowOpName]: (row: RowOp, anchor: NodeOf<K>
     const at = emitter.variable("i32", "-1")
     row.columns((column) => {
       const x = row.element(column)
-      emitter.branch(`${at} < 0 || ${x} > ${best}`, () => {
+      emitter.branch(anyOf(`${at} < 0`, `${x} > ${best}`), () => {
         emitter.line(`${best} = ${x};`)
         emitter.line(`${at} = ${column};`)
       })
@@ -135,7 +134,7 @@ export const rowOps: { readonly [K in RowOpName]: (row: RowOp, anchor: NodeOf<K>
       ],
       ([a, i], [b, j]) => {
         const other = emitter.constant(
-          `${j} >= 0 && (${i} < 0 || ${b} > ${a} || (${b} == ${a} && ${j} < ${i}))`
+          allOf(`${j} >= 0`, anyOf(`${i} < 0`, `${b} > ${a}`, allOf(`${b} == ${a}`, `${j} < ${i}`)))
         )
         return [`select(${a}, ${b}, ${other})`, `select(${i}, ${j}, ${other})`]
       }

@@ -6,6 +6,7 @@ import * as Size from "../Size.ts"
 import * as Body from "../wgsl/body.ts"
 import * as Emitter from "../wgsl/Emitter.ts"
 import * as Module from "../wgsl/Module.ts"
+import { allOf } from "../wgsl/scalar.ts"
 import { store } from "../wgsl/storage.ts"
 
 const threads = 64
@@ -41,7 +42,7 @@ export const update = (job: Job): Lowered => {
       body.at(source, indices)
     )
   if (wrap) put()
-  else emitter.branch(`${position} >= 0 && ${position} < ${size}`, put)
+  else emitter.branch(allOf(`${position} >= 0`, `${position} < ${size}`), put)
   return module.finish({
     name: "update",
     lines: emitter.lines(),

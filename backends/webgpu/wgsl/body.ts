@@ -5,7 +5,7 @@ import type { Node } from "../../../ir/Node.ts"
 import type { OfFamily } from "../../../ir/ops.ts"
 import { operand, type Ref } from "../Job.ts"
 import type { Emitter } from "./Emitter.ts"
-import { cast, isScalarOp, literal, scalar } from "./scalar.ts"
+import { allOf, cast, isScalarOp, literal, scalar } from "./scalar.ts"
 import { load } from "./storage.ts"
 
 export { type Strided, strided } from "./strided.ts"
@@ -69,7 +69,7 @@ const body = (emitter: Emitter, graph: Graph, sources: Sources): Body => {
     const open = sizes.filter((d) => !((Dim.value(d) ?? 0) > 0))
     if (open.length === 0) return value
     return emitter.bind(
-      `select(${zeroOf(node)}, ${value}, ${open.map((d) => `${emitter.dim(d)} > 0`).join(" && ")})`
+      `select(${zeroOf(node)}, ${value}, ${allOf(...open.map((d) => `${emitter.dim(d)} > 0`))})`
     )
   }
 
@@ -163,7 +163,7 @@ const body = (emitter: Emitter, graph: Graph, sources: Sources): Body => {
         })
         if (inside.length === 0) return at(x, from)
         const outside = () => `${wgslType(node)}(${literal(module, dtype, value)})`
-        return choose(node, inside.join(" && "), () => at(x, from), outside)
+        return choose(node, allOf(...inside), () => at(x, from), outside)
       }
       case "gather": {
         const { axis } = node.attrs
@@ -192,7 +192,7 @@ const body = (emitter: Emitter, graph: Graph, sources: Sources): Body => {
         const count = emitter.dim(update.type.shape[axis] as Dim.Dim)
         return choose(
           node,
-          `${offset} >= 0 && ${offset} < ${count}`,
+          allOf(`${offset} >= 0`, `${offset} < ${count}`),
           () =>
             at(
               update,

@@ -132,7 +132,7 @@ export const helpers: { readonly [K in HelperName]: Helper } = {
   // Small whole exponents by multiplication: exact signs, and no error from the logarithm.
   pow_f32: {
     text: `fn pow_f32(x: f32, y: f32) -> f32 {
-  if (y == floor(y) && abs(y) <= 64.0) { return power_i32(x, i32(y)); }
+  if ((y == floor(y)) & (abs(y) <= 64.0)) { return power_i32(x, i32(y)); }
   let magnitude = pow(abs(x), y);
   if (x >= 0.0) { return select(magnitude, x, nan_bits(x)); }
   if (y != floor(y)) { return sqrt(x); }
@@ -154,7 +154,7 @@ export const helpers: { readonly [K in HelperName]: Helper } = {
     text: `fn floor_div_i32(x: i32, y: i32) -> i32 {
   if (y == 0) { return 0; }
   let q = x / y;
-  return q - select(0, 1, q * y != x && ((x < 0) != (y < 0)));
+  return q - select(0, 1, (q * y != x) & ((x < 0) != (y < 0)));
 }`
   },
   mod_i32: {
@@ -195,7 +195,7 @@ export const helpers: { readonly [K in HelperName]: Helper } = {
   let q = m >> shift;
   let rest = m & ((1u << shift) - 1u);
   let half = 1u << (shift - 1u);
-  return sign | (q + select(0u, 1u, rest > half || (rest == half && (q & 1u) == 1u)));
+  return sign | (q + select(0u, 1u, (rest > half) | ((rest == half) & ((q & 1u) == 1u))));
 }`
   },
   // Subnormals included, which unpack2x16float may flush.

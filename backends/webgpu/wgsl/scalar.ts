@@ -62,15 +62,20 @@ const byType =
     return type === "bool" ? texts.u32(context, ...args) : texts[type](context, ...args)
   }
 
+/**
+ * All conditions, or any of them. Both sides are computed: `&&` and `||` are branches in WGSL, and a kernel that repeats a hundred of
+ * them takes a driver many seconds to compile and parts the threads of a GPU.
+ */
+export const allOf = (...conditions: ReadonlyArray<string>): string => joined(conditions, "&")
+export const anyOf = (...conditions: ReadonlyArray<string>): string => joined(conditions, "|")
+
+const joined = (conditions: ReadonlyArray<string>, operator: string): string =>
+  conditions.length === 1 ? (conditions[0] as string) : conditions.map((c) => `(${c})`).join(` ${operator} `)
+
 const ordered =
   (operator: string): Emit =>
   ({ from }, x, y) =>
     from === "bool" ? `(u32(${x}) ${operator} u32(${y}))` : `(${x} ${operator} ${y})`
-
-const logic =
-  (onBools: string, onInts: string): Emit =>
-  ({ from }, x, y) =>
-    `(${x} ${from === "bool" ? onBools : onInts} ${y})`
 
 const extreme = (name: "min" | "max"): Emit =>
   byType({ f32: call(`${name}_f32`), i32: builtin(name), u32: builtin(name) })
@@ -106,9 +111,9 @@ export const scalar: { readonly [K in ScalarOp]: Emit } = {
   pow: call("pow_f32"),
   min: extreme("min"),
   max: extreme("max"),
-  and: logic("&&", "&"),
-  or: logic("||", "|"),
-  xor: logic("!=", "^"),
+  and: infix("&"),
+  or: infix("|"),
+  xor: ({ from }, x, y) => `(${x} ${from === "bool" ? "!=" : "^"} ${y})`,
   cast: (context, x) => cast(context, x as string),
   eq: infix("=="),
   // Unordered: true for NaN, where the operator's answer is false on some devices.
