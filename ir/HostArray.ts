@@ -64,7 +64,7 @@ export const validate = <A extends HostArray>(array: A): A => {
   if (!(array.data instanceof wanted)) {
     throw new DTypeError({
       message: `${array.dtype} data is a ${wanted.name}, not ${Object.prototype.toString.call(array.data).slice(8, -1)}`,
-      hint: "build it with HostArray.fromNumbers"
+      hint: "build it with HostArray.fromNumbers of effuse/ir"
     })
   }
   const size = sizeOf(array.shape)

@@ -2,7 +2,7 @@ import { Result } from "effect"
 import type { DeviceArray, Value } from "../backends/Backend.ts"
 import * as DType from "../ir/DType.ts"
 import * as HostArray from "../ir/HostArray.ts"
-import { SignatureError } from "./errors.ts"
+import { DTypeError, ShapeError, SignatureError } from "./errors.ts"
 
 /** Dtype and sizes for people: `f32[1, 8, 512, 64]`. */
 export const printArray = ({ dtype, shape }: Value): string => `${dtype}[${shape.join(", ")}]`
@@ -37,6 +37,7 @@ export const argument = (name: string, value: unknown): Result.Result<Value, Sig
   try {
     return Result.succeed(HostArray.validate(bitsOf(array)))
   } catch (cause) {
-    return refuse(cause instanceof Error ? cause.message : String(cause))
+    const known = cause instanceof ShapeError || cause instanceof DTypeError
+    return known ? refuse(cause.what, cause.hint) : refuse(String(cause))
   }
 }

@@ -109,14 +109,16 @@ export const gather: Take = take_("gather")
 
 /** For each position of `indices`, the element of `x` there along one axis; all other sizes are equal. */
 export const takeAlongAxis: {
-  (
-    indices: Positions,
-    axis: number
-  ): <D extends DType.DType, S extends Dims>(x: Tensor<D, S>) => Tensor<D, Dims>
-  <D extends DType.DType, S extends Dims, I extends Dims>(
+  <I extends Dims, const N extends number>(
+    indices: Tensor<"i32" | "u32", I>,
+    axis: N
+  ): <D extends DType.DType, S extends Dims>(
+    x: Tensor<D, S> & AxisFits<S, N, "takeAlongAxis">
+  ) => Tensor<D, I>
+  <D extends DType.DType, S extends Dims, I extends Dims, const N extends number>(
     x: Tensor<D, S>,
     indices: Tensor<"i32" | "u32", I>,
-    axis: number
+    axis: N & AxisFits<S, N, "takeAlongAxis">
   ): Tensor<D, I>
 } = Site.dual(
   (args) => args.length > 2,

@@ -246,17 +246,22 @@ type Pieces<P, A> = P extends number
  * must divide evenly.
  */
 export const split: {
-  <const P extends number | ReadonlyArray<Dim.DimLike>>(
+  <const P extends number | ReadonlyArray<Dim.DimLike>, const N extends number = 0>(
     parts: P,
-    axis?: number
+    axis?: N
   ): <D extends DType.DType, S extends Dims>(
-    x: Tensor<D, S>
-  ) => Pieces<P, Tensor<D, Replace<S, number, Size>>>
-  <D extends DType.DType, S extends Dims, const P extends number | ReadonlyArray<Dim.DimLike>>(
+    x: Tensor<D, S> & AxisFits<S, N, "split">
+  ) => Pieces<P, Tensor<D, Replace<S, N, Size>>>
+  <
+    D extends DType.DType,
+    S extends Dims,
+    const P extends number | ReadonlyArray<Dim.DimLike>,
+    const N extends number = 0
+  >(
     x: Tensor<D, S>,
     parts: P,
-    axis?: number
-  ): Pieces<P, Tensor<D, Replace<S, number, Size>>>
+    axis?: N & AxisFits<S, N, "split">
+  ): Pieces<P, Tensor<D, Replace<S, N, Size>>>
 } = Site.dual(onTensor, (x: Tensor, parts: number | ReadonlyArray<Dim.DimLike>, axis = 0) => {
   const node = tensorNode("split", x)
   const at = Site.axisOf("split", axis, node.type.shape)

@@ -203,7 +203,7 @@ declare const spec32: T<"f16", readonly ["B", 8, "S", 32]>
 
 test("tensors come apart", () => {
   const [a, b, c] = Tensor.split(q, 3, 1)
-  expectTypeOf(a).toEqualTypeOf<T<"f16", readonly [Tensor.Size, Tensor.Size, Tensor.Size, Tensor.Size]>>()
+  expectTypeOf(a).toEqualTypeOf<T<"f16", readonly ["B", Tensor.Size, "T", 64]>>()
   expectTypeOf(b).toEqualTypeOf(c)
   expectTypeOf(Tensor.slice(q, 2, { start: -1 })).toEqualTypeOf<
     T<"f16", readonly ["B", 32, Tensor.Size, 64]>
@@ -211,6 +211,14 @@ test("tensors come apart", () => {
   expectTypeOf(q.pipe(Tensor.flip(-1))).toEqualTypeOf<typeof q>()
   // @ts-expect-error rank 4 has no axis 4
   Tensor.slice(q, 4, { start: 1 })
+  expectTypeOf(Tensor.takeAlongAxis(x, ints, 1)).toEqualTypeOf<T<"f32", readonly [2, 3]>>()
+  expectTypeOf(x.pipe(Tensor.takeAlongAxis(ints, 1))).toEqualTypeOf<T<"f32", readonly [2, 3]>>()
+  // @ts-expect-error rank 4 has no axis 4
+  Tensor.split(q, 2, 4)
+  // @ts-expect-error the same, in a pipe
+  q.pipe(Tensor.split([8, 24], -5))
+  // @ts-expect-error rank 2 has no axis 2
+  Tensor.takeAlongAxis(x, ints, 2)
   // @ts-expect-error there are three parts
   const [, , , fourth] = Tensor.split(q, 3, 1)
   expectTypeOf(fourth).toBeNever

@@ -79,6 +79,10 @@ describe("binding arguments to a signature", () => {
     expect(message({ q: { ...f32(1, 8, 1, 4), shape: [1, 8, -1, 4] }, k })).toContain("sizes of 0 or more")
     expect(message({ q: { ...f32(1, 8, 1, 4), data: new Float32Array(3) }, k })).toContain("which holds 32")
     expect(message({ q: { ...f32(1, 8, 1, 4), data: [1, 2] }, k })).toContain("Float32Array")
+    const doubles = bind(signature, [], { q: { ...f32(1, 8, 1, 4), data: new Float64Array(32) }, k })
+    expect(Result.isFailure(doubles) && doubles.failure.message).toMatch(
+      /not Float64Array\n {2}try: build it[^\n]*$/
+    )
   })
 
   it("checks what shape rules assumed, with the names of the symbols", () => {

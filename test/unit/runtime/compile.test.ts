@@ -4,6 +4,7 @@ import * as HostArray from "../../../ir/HostArray.ts"
 import * as Parse from "../../../ir/Parse.ts"
 import { type CompileOptions, compile, compileGraph } from "../../../src/compile.ts"
 import type { CompileError } from "../../../src/errors.ts"
+import * as Entry from "../../../src/index.ts"
 import * as Mask from "../../../src/Mask.ts"
 import * as Reference from "../../../src/Reference.ts"
 import { spec } from "../../../src/spec.ts"
@@ -129,6 +130,19 @@ describe("a signature that says too little", () => {
 })
 
 describe("options", () => {
+  it("hooks that the entry point exports see each pass", () => {
+    const seen: Array<string> = []
+    const changed: Array<string> = []
+    const hooks = [
+      Entry.Hooks.time((pass) => void seen.push(pass)),
+      Entry.Hooks.printIfChanged((pass) => void changed.push(pass))
+    ]
+    const twice = ({ a }: { a: Tensor.Tensor }) => Tensor.mul(Tensor.mul(a, 2), 3)
+    Effect.runSync(compile(twice, { a: x }, { hooks }).pipe(Effect.provide(Reference.layer)))
+    expect(seen.join(",")).toBe(Entry.Pipeline.defaultText)
+    expect(changed).toEqual(["canonicalize", "fuse-elementwise"])
+  })
+
   const softmax = ({ a }: { a: Tensor.Tensor }) => Tensor.softmax(a, -1)
   it("name passes that exist", () => {
     const error = mistake(softmax, { a: x }, { pipeline: "canonicalise" })
