@@ -4,7 +4,7 @@ import * as Mask from "./Mask.ts"
 import * as Score from "./Score.ts"
 import * as Tensor from "./Tensor.ts"
 import type { At } from "./tensor/axes.ts"
-import type { Dims } from "./tensor/dims.ts"
+import type { Dims, HasRank, Refused, Show, Size, Unify } from "./tensor/dims.ts"
 import type { Promote } from "./tensor/operand.ts"
 import { type DropoutOptions, dropout } from "./tensor/random.ts"
 import * as Site from "./tensor/Site.ts"
@@ -42,6 +42,34 @@ type Attended<Q extends Tensor.Tensor, K extends Tensor.Tensor, V extends Tensor
     ? readonly [Q["shape"][0], Q["shape"][1], Q["shape"][2], At<V["shape"], -1>]
     : Dims
 >
+
+type Rank4 = readonly [Size, Size, Size, Size]
+
+/** `unknown` where two operands have rank 4 (or one that is not known) and agree at an axis, the reason where they do not. */
+type Agree<A extends Dims, B extends Dims, Axis extends keyof Rank4 & number, Names extends string> =
+  HasRank<A> extends false
+    ? unknown
+    : HasRank<B> extends false
+      ? unknown
+      : [A, B] extends [Rank4, Rank4]
+        ? [Unify<A[Axis], B[Axis]>] extends [never]
+          ? Refused<`attention: axis ${Axis} of ${Names} differs: ${Show<A>} and ${Show<B>}`>
+          : unknown
+        : Refused<`attention: ${Names} have rank 4, not ${Show<A>} and ${Show<B>}`>
+
+/** Queries and keys share the batch and the head size. */
+type KeysFit<Q extends Tensor.Tensor, K extends Tensor.Tensor> = Agree<Q["shape"], K["shape"], 0, "q and k"> &
+  Agree<Q["shape"], K["shape"], 3, "q and k">
+
+/** Keys and values share the batch, their heads and their length. */
+type ValuesFit<K extends Tensor.Tensor, V extends Tensor.Tensor> = Agree<
+  K["shape"],
+  V["shape"],
+  0,
+  "k and v"
+> &
+  Agree<K["shape"], V["shape"], 1, "k and v"> &
+  Agree<K["shape"], V["shape"], 2, "k and v">
 
 const op = "scaledDotProductAttention"
 
@@ -166,13 +194,13 @@ const weigh = (
 export const scaledDotProductAttention: {
   <K extends Tensor.Tensor, V extends Tensor.Tensor>(
     k: K,
-    v: V,
+    v: V & ValuesFit<K, V>,
     options?: Options
-  ): <Q extends Tensor.Tensor>(q: Q) => Attended<Q, K, V>
+  ): <Q extends Tensor.Tensor>(q: Q & KeysFit<Q, K>) => Attended<Q, K, V>
   <Q extends Tensor.Tensor, K extends Tensor.Tensor, V extends Tensor.Tensor>(
     q: Q,
-    k: K,
-    v: V,
+    k: K & KeysFit<Q, K>,
+    v: V & ValuesFit<K, V>,
     options?: Options
   ): Attended<Q, K, V>
 } = Site.dual(

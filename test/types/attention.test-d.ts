@@ -40,6 +40,17 @@ test("attention has the shape of the queries and the size of the values", () => 
   const result = Attention.scaledDotProductAttention(q, k, v, { mask: "causal" })
   expectTypeOf(result).toEqualTypeOf<Tensor.Tensor<"f16", readonly ["B", 32, "T", 128]>>()
   expectTypeOf(q.pipe(Attention.scaledDotProductAttention(k, v))).toEqualTypeOf<typeof result>()
+  const wide: Tensor.Tensor = q
+  expectTypeOf(Attention.scaledDotProductAttention(wide, k, wide)).toExtend<Tensor.Tensor>()
+  expectTypeOf(wide.pipe(Attention.scaledDotProductAttention(k, wide))).toExtend<Tensor.Tensor>()
+  // @ts-expect-error heads of 64 and 128
+  Attention.scaledDotProductAttention(q, v, v)
+  // @ts-expect-error the same, in a pipe
+  q.pipe(Attention.scaledDotProductAttention(v, v))
+  // @ts-expect-error 8 heads of keys, 32 of values
+  Attention.scaledDotProductAttention(q, k, q)
+  // @ts-expect-error rank 2
+  Attention.scaledDotProductAttention(q, floats, floats)
   // @ts-expect-error there is no such alignment
   Attention.scaledDotProductAttention(q, k, v, { mask: "top-left" })
 })
