@@ -34,6 +34,18 @@ export const unknown: Keys = { some: all, every: none }
 export const when = (condition: A.Condition, keys: Node): Range =>
   typeof condition === "boolean" ? (condition ? all : none) : { hi: A.select(condition, keys, zero) }
 
+/** What is known if a condition holds, and nothing where it does not. */
+export const provided = (condition: A.Condition, { some, every }: Keys, keys: Node): Keys => {
+  if (typeof condition === "boolean") return condition ? { some, every } : unknown
+  return {
+    some: {
+      lo: some.lo && A.select(condition, some.lo, zero),
+      hi: some.hi && A.select(condition, some.hi, keys)
+    },
+    every: isNone(every) ? every : { lo: every.lo, hi: A.select(condition, every.hi ?? keys, zero) }
+  }
+}
+
 const join = <T>(combine: (a: T, b: T) => T, a: T | undefined, b: T | undefined): T | undefined =>
   a === undefined ? b : b === undefined ? a : combine(a, b)
 

@@ -184,6 +184,23 @@ export const atomDependence = (atom: Atom): Dependence => {
   }
 }
 
+/** Values that are added to others, with their largest factor: where they are small, no sum wraps. */
+export const addends = (a: Linear): ReadonlyMap<Node, number> => {
+  const found = new Map<Node, number>()
+  const visit = (x: Linear): void => {
+    const alone = x.terms.size === 1 && x.constant === 0
+    for (const { atom, coefficient } of x.terms.values()) {
+      if (atom.tag === "unit" && !(alone && coefficient === 1))
+        found.set(atom.node, Math.max(found.get(atom.node) ?? 0, Math.abs(coefficient)))
+      if (atom.tag === "quotient" || atom.tag === "remainder" || atom.tag === "wrapped") visit(atom.of)
+      if (atom.tag === "max") [atom.left, atom.right].forEach(visit)
+      if (atom.tag === "choice") [atom.then, atom.otherwise].forEach(visit)
+    }
+  }
+  visit(a)
+  return found
+}
+
 /**
  * The same value with fewer terms, where a quotient and a remainder say the same: `i - i % 4` is `4 * (i / 4)`, and
  * `i - 4 * (i / 4)` is `i % 4`. Fewer terms give closer bounds, since bounds forget how terms depend on each other.

@@ -32,8 +32,10 @@ export const read = (graph: Graph): Region => {
 const sumOf = (node: Node, varies: boolean, sums: ReadonlyMap<Node, Linear.Linear>): Linear.Linear => {
   const known = node.operands.map((o) => sums.get(o))
   const built = combine(node, known)
-  if (built !== undefined && (Linear.isTame(built) || Linear.value(built) !== undefined)) return built
-  return Linear.one({ tag: varies ? "unknown" : "unit", node })
+  if (built !== undefined && Linear.value(built) !== undefined) return built
+  // What i and j leave alone is computed as it is written: i32 arithmetic on data may wrap.
+  if (!varies) return Linear.one({ tag: "unit", node })
+  return built !== undefined && Linear.isTame(built) ? built : Linear.one({ tag: "unknown", node })
 }
 
 /** The sum an op makes of its operands' sums; undefined where it makes none. */

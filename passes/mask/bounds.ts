@@ -109,13 +109,15 @@ const remainderBounds = (x: Linear.Linear, by: number, scope: Scope): Bounds => 
 
 /** The same by a size. Where a block of queries passes a multiple of it, remainders start again. */
 const wrappedBounds = (op: "floor_div" | "mod", of: Bounds | undefined, by: Node): Bounds | undefined => {
-  if (of === undefined) return op === "mod" ? { least: A.int(0), most: A.sub(by, A.int(1)) } : undefined
+  // By a size of 0 the remainder is 0.
+  const largest = A.max(A.sub(by, A.int(1)), A.int(0))
+  if (of === undefined) return op === "mod" ? { least: A.int(0), most: largest } : undefined
   const [low, high] = [A.floorDivBy(of.least, by), A.floorDivBy(of.most, by)]
   if (op === "floor_div") return { least: low, most: high }
-  const same = A.eq(low, high)
+  const same = A.both(A.eq(low, high), A.lt(A.int(0), by))
   const start = A.product(low, by)
   return {
     least: A.select(same, A.sub(of.least, start), A.int(0)),
-    most: A.select(same, A.sub(of.most, start), A.sub(by, A.int(1)))
+    most: A.select(same, A.sub(of.most, start), largest)
   }
 }

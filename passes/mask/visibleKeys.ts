@@ -136,6 +136,29 @@ const unequal = (a: Known, b: Known, or: (a: Keys.Keys, b: Keys.Keys) => Keys.Ke
   no: or(Keys.and(a.yes, b.yes), Keys.and(a.no, b.no))
 })
 
+/** More numbers from data in one comparison are not analysed: their sum must not overflow. */
+const mostData = 4
+
+/**
+ * The condition under which sums are what they are in i32 arithmetic, which wraps: all data in them is far from the ends of the integers.
+ * Indices and lengths are small.
+ */
+const staysSmall = (
+  sums: ReadonlyArray<Linear.Linear>,
+  region: Region.Region,
+  scope: Scope
+): A.Condition | undefined => {
+  const captured: ReadonlySet<Node.Node> = new Set(region.graph.inputs.slice(4))
+  const isData = (node: Node.Node): boolean =>
+    Node.postOrder([node]).some((n) => n.op === "load" || captured.has(n))
+  const data = sums.flatMap((x) => [...Linear.addends(x)]).filter(([node]) => isData(node))
+  if (data.length > mostData) return undefined
+  return data.reduce<A.Condition>((all, [node, factor]) => {
+    const [value, limit] = [scope.unit(node), Math.floor(Linear.largest / factor)]
+    return A.both(all, A.both(A.le(A.int(-limit), value), A.le(value, A.int(limit))))
+  }, true)
+}
+
 const integers = (
   node: Node.Node,
   region: Region.Region,
@@ -144,10 +167,13 @@ const integers = (
 ): Known => {
   const [x, y] = node.operands as readonly [Node.Node, Node.Node]
   if (x.type.dtype !== "i32") return { yes: Keys.unknown, no: Keys.unknown }
-  const difference = Linear.minus(region.linear(x), region.linear(y))
+  const [left, right] = [region.linear(x), region.linear(y)]
+  const exact = staysSmall([left, right], region, scope)
+  if (exact === undefined) return { yes: Keys.unknown, no: Keys.unknown }
+  const difference = Linear.minus(left, right)
   const opposite = Linear.scale(difference, -1)
   const below = (d: Linear.Linear, by: number): Keys.Keys =>
-    atMostZero(Linear.plus(d, Linear.constant(by)), scope, get)
+    Keys.provided(exact, atMostZero(Linear.plus(d, Linear.constant(by)), scope, get), scope.keys)
   const [le, ge] = [below(difference, 0), below(opposite, 0)]
   const [lt, gt] = [below(difference, 1), below(opposite, 1)]
   const equal: Known = { yes: Keys.and(le, ge), no: Keys.or(lt, gt, scope.keys) }

@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest"
 import type * as Graph from "../../ir/Graph.ts"
-import type { HostArray } from "../../ir/HostArray.ts"
+import * as HostArray from "../../ir/HostArray.ts"
 import { analyseMask } from "../../passes/analyseMask.ts"
 import { array, integers, type Random, random } from "../support/arrays.ts"
 import { graphOf } from "../support/evaluate.ts"
@@ -72,7 +72,13 @@ const attention = (mask: string, range = ""): Graph.Graph =>
     return %out
   }`)
 
-const inputsOf = (from: Random, B: number, H: number, T: number, S: number): ReadonlyArray<HostArray> => [
+const inputsOf = (
+  from: Random,
+  B: number,
+  H: number,
+  T: number,
+  S: number
+): ReadonlyArray<HostArray.HostArray> => [
   array(from, "f32", [B, H, T, 1]),
   array(from, "f32", [B, H, S, 1]),
   integers(from, [B], -1, S + 1),
@@ -98,6 +104,60 @@ describe("mask analysis never hides a visible key, nor shows a hidden one", () =
     ] as const) {
       const { wrong } = checkRanges(graph, inputsOf(from, 2, 2, T, S), { B: 2, H: 2, T, S })
       expect(wrong.slice(0, 3), text).toEqual([])
+    }
+  })
+})
+
+describe("numbers that i32 arithmetic wraps at", () => {
+  const ends = [2 ** 31 - 1, -(2 ** 31), 2 ** 30, 2 ** 30 - 2, -(2 ** 30), 2 ** 31 - 4]
+  const masks: { readonly [name: string]: string } = {
+    "an offset": "%a: i32[] = add %i, %x\n%m: bool[] = le %j, %a",
+    "an offset subtracted": "%a: i32[] = sub %x, %i\n%m: bool[] = le %j, %a",
+    "a difference of offsets": "%a: i32[] = add %i, %x\n%c: i32[] = sub %a, %y\n%m: bool[] = le %j, %c",
+    "an offset on both sides": "%a: i32[] = add %i, %x\n%c: i32[] = add %j, %x\n%m: bool[] = le %c, %a",
+    "a distance": `%a: i32[] = add %i, %x
+%c: i32[] = sub %a, %j
+%d: i32[] = abs %c
+${constant("w", 3)}
+%m: bool[] = le %d, %w`,
+    "twice a number": "%a: i32[] = add %x, %x\n%m: bool[] = le %j, %a",
+    "the negative of a number": "%a: i32[] = neg %x\n%m: bool[] = le %j, %a",
+    "blocks from an offset": `%a: i32[] = sub %x, %j
+${constant("four", 4)}
+%c: i32[] = floor_div %a, %four
+%m: bool[] = ge %c, %i`,
+    "a length": "%m: bool[] = lt %j, %x"
+  }
+  it.each(Object.entries(masks))("%s", (_, lines) => {
+    const graph = analysed(
+      attention(`${constant("one", 1)}
+%x: i32[] = load %lengths, %b
+%next: i32[] = add %b, %one
+%y: i32[] = load %lengths, %next
+${lines}`)
+    )
+    const lengths = HostArray.fromNumbers("i32", [ends.length], Float64Array.from(ends))
+    const [q, k, , doc, keep] = inputsOf(
+      random(3),
+      ends.length,
+      1,
+      6,
+      7
+    ) as ReadonlyArray<HostArray.HostArray>
+    const inputs = [q, k, lengths, doc, keep] as ReadonlyArray<HostArray.HostArray>
+    const { wrong } = checkRanges(graph, inputs, { B: ends.length, H: 1, T: 6, S: 7 })
+    expect(wrong.slice(0, 3)).toEqual([])
+  })
+
+  it("a remainder by a length of 0 is 0", () => {
+    for (const of of ["%i", "%j"]) {
+      const graph = analysed(
+        attention(`%n: i32[] = dim {value = L}\n%a: i32[] = mod ${of}, %n\n%m: bool[] = le %j, %a`)
+      )
+      for (const L of [0, 1, 3]) {
+        const sizes = { B: 1, H: 1, T: 5, S: 6, L }
+        expect(checkRanges(graph, inputsOf(random(3), 1, 1, 5, 6), sizes).wrong.slice(0, 3)).toEqual([])
+      }
     }
   })
 })
