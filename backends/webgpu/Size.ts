@@ -19,7 +19,6 @@ export const from = (x: SizeLike): Size =>
       ? { _tag: "dim", dim: x }
       : x
 
-export const zero: Size = from(0)
 export const one: Size = from(1)
 
 const combine = (

@@ -226,16 +226,6 @@ export const operands = (t: Table, e: Element): ReadonlyArray<Element> => {
   return e._tag === "index" ? inside(e.expr) : []
 }
 
-/** The variables that the value of an element depends on. */
-export const variables = (t: Table, root: Element): ReadonlySet<string> => {
-  const names = new Set<string>()
-  for (const e of reachable(t, [root])) {
-    const exprs = e._tag === "load" ? e.at : e._tag === "index" ? [e.expr] : []
-    for (const expr of exprs) for (const name of IndexExpr.variables(expr)) names.add(name)
-  }
-  return names
-}
-
 /** Rebuilds an element bottom-up: `leaf` may replace any element; index variables are substituted everywhere. */
 export const rebuild = (
   t: Table,

@@ -176,6 +176,14 @@ export const arithmetic: ReadonlyArray<Rule.Rule> = [
     rewrite: ({ x }) => x,
     example: `%0: bool[T] = input {name = "x"}\n%1: bool[T] = and %0, %0`
   }),
+  // x ∧ (x ∧ y) = x ∧ y
+  Rule.make("and-again", {
+    law: "x ∧ (x ∧ y) = x ∧ y",
+    kind: "exact",
+    match: ({ x, y }) => and(x, and(x, y)),
+    rewrite: ({ x, y }) => and(x, y),
+    example: `%0: bool[T, 1] = input {name = "x"}\n%1: bool[4] = input {name = "y"}\n%2: bool[T, 4] = and %0, %1\n%3: bool[T, 4] = and %0, %2`
+  }),
   // x ∨ x = x
   Rule.make("or-same", {
     law: "x ∨ x = x",

@@ -8,7 +8,7 @@ import type { Emitter } from "./Emitter.ts"
 import { allOf, cast, isScalarOp, literal, scalar } from "./scalar.ts"
 import { load } from "./storage.ts"
 
-export { type Strided, strided } from "./strided.ts"
+export { strided } from "./strided.ts"
 
 /** Ops that `emit` has no case for: the scalar table emits them, or a kernel is built around them. */
 type Other = OfFamily<"elementwise" | "compare" | "reduce" | "contract" | "normalise" | "fused">
