@@ -58,6 +58,37 @@ export const atomOf = (e: IndexExpr): Atom | undefined => {
     : undefined
 }
 
+const printAtom = (atom: Atom): string => {
+  switch (atom._tag) {
+    case "variable":
+      return atom.key
+    case "value":
+      return "(a value)"
+    case "div":
+    case "mod":
+      return `(${print(atom.of)} ${atom._tag} ${Dim.print(atom.by)})`
+  }
+}
+
+const printFactor = (d: Dim.Dim): string => (d.terms.length > 1 ? `(${Dim.print(d)})` : Dim.print(d))
+
+/** For people: `k0 - 1`, `S - 1 - k0`, `2*s1 + (q0 mod 4)`. `key` says the same to programs. */
+export const print = (e: IndexExpr): string => {
+  const falls = (d: Dim.Dim): boolean => (d.terms[0]?.coefficient ?? 0) < 0
+  const parts = e.terms.map(({ atom, coefficient }) => {
+    const [minus, size] = falls(coefficient) ? [true, Dim.neg(coefficient)] : [false, coefficient]
+    return { minus, text: Dim.isOne(size) ? printAtom(atom) : `${printFactor(size)}*${printAtom(atom)}` }
+  })
+  const constant = falls(e.constant) ? Dim.neg(e.constant) : e.constant
+  const last = { minus: falls(e.constant), text: Dim.print(constant) }
+  const all = e.constant.terms.length === 0 && parts.length > 0 ? parts : [...parts, last]
+  return [...all.filter((p) => !p.minus), ...all.filter((p) => p.minus)]
+    .map(({ minus, text }, i) =>
+      i === 0 ? (minus ? `-${text}` : text) : minus ? ` - ${text}` : ` + ${text}`
+    )
+    .join("")
+}
+
 export const equals = (a: IndexExpr, b: IndexExpr): boolean => a.key === b.key
 
 const merge = (terms: Iterable<Term>, constant: Dim.Dim): IndexExpr => {

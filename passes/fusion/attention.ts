@@ -279,7 +279,7 @@ export const find = (walk: Walk, node: Node.NodeOf<"dot">, side: 0 | 1): Found<A
       return {
         node: x,
         nearest: "softmax of a contraction, contracted with values",
-        failed: `the ${which} are read at [${at.map((e) => e.key).join(", ")}] of ${named(x)}, which is not proven to be one view of it`,
+        failed: `the ${which} are read at [${at.map(IndexExpr.print).join(", ")}] of ${named(x)}, which is not proven to be one view of it (s: axes that all share, q: queries, k: keys, d: what they contract, e: features of values)`,
         suggestion: "index every axis by one of batch, head, position and feature"
       }
     }

@@ -125,3 +125,24 @@ describe("what is known of an order of heads", () => {
     expect(IndexExpr.digits(IndexExpr.add(a, IndexExpr.constant(1)), K)).toBeUndefined()
   })
 })
+
+describe("print", () => {
+  const S = Dim.symbol("S")
+  const k = IndexExpr.variable("k0", S)
+  const q = IndexExpr.variable("q0", Dim.constant(12))
+  test.each([
+    [k, "k0"],
+    [IndexExpr.zero, "0"],
+    [IndexExpr.sub(k, IndexExpr.constant(1)), "k0 - 1"],
+    [IndexExpr.sub(IndexExpr.dim(Dim.sub(S, Dim.one)), k), "S - 1 - k0"],
+    [IndexExpr.sub(IndexExpr.zero, k), "-k0"],
+    [
+      IndexExpr.add(IndexExpr.scale(k, Dim.constant(2)), IndexExpr.mod(q, Dim.constant(5))),
+      "(q0 mod 5) + 2*k0"
+    ],
+    [IndexExpr.scale(k, Dim.add(S, Dim.one)), "(S + 1)*k0"],
+    [IndexExpr.value("%7[k0]"), "(a value)"]
+  ])("%#", (e, text) => {
+    expect(IndexExpr.print(e)).toBe(text)
+  })
+})
