@@ -1,13 +1,15 @@
 import { taskEither as TE } from "fp-ts"
-import type { DeviceArray, Stats } from "../backends/Backend.ts"
+import type { DeviceArray, Stats, Value } from "../backends/Backend.ts"
 import type { Bindings } from "../ir/Dim.ts"
 import type { HostArray } from "../ir/HostArray.ts"
 import type { Diagnostic } from "../passes/Diagnostic.ts"
 import type { DeviceResult, HostResult, Inputs } from "./Compiled.ts"
 import type { CompileOptions } from "./compile.ts"
 import type { CompileError, RunError, UnsupportedByDevice } from "./errors.ts"
+import type { JitOptions } from "./jit.ts"
 import * as Promised from "./promise.ts"
 import type { TensorsOf } from "./spec.ts"
+import type { Tensor } from "./tensor/Tensor.ts"
 import type { Returned, Signature } from "./trace.ts"
 import type * as WebGpu from "./WebGpu.ts"
 
@@ -23,6 +25,13 @@ export interface Callable<S extends Signature, R extends Returned> {
   readonly stats: (sizes: Bindings) => Stats
 }
 
+/** `Jitted` with `TaskEither`. */
+export interface JitCallable<R extends Returned> {
+  (inputs: { readonly [name: string]: Value }): TE.TaskEither<CompileError | RunError, HostResult<R>>
+  readonly compilations: () => number
+  readonly cached: () => number
+}
+
 /** An open backend for code in the style of fp-ts. */
 export interface Engine {
   readonly description: string
@@ -31,6 +40,11 @@ export interface Engine {
     signature: S,
     options?: CompileOptions
   ) => TE.TaskEither<CompileError, Callable<S, R>>
+  /** Takes its signature from the first call. */
+  readonly jit: <const R extends Returned>(
+    fn: (inputs: { readonly [name: string]: Tensor }) => R,
+    options?: JitOptions
+  ) => JitCallable<R>
   readonly upload: (array: HostArray) => TE.TaskEither<RunError, DeviceArray>
   readonly download: (array: DeviceArray) => TE.TaskEither<RunError, HostArray>
   readonly free: (...arrays: ReadonlyArray<DeviceArray>) => TE.TaskEither<never, void>
@@ -52,9 +66,17 @@ const callable = <S extends Signature, R extends Returned>(
     stats: compiled.stats
   })
 
+const jitCallable = <R extends Returned>(jitted: Promised.JitCallable<R>): JitCallable<R> =>
+  Object.assign(
+    (inputs: { readonly [name: string]: Value }) =>
+      task<CompileError | RunError, HostResult<R>>(() => jitted(inputs)),
+    { compilations: jitted.compilations, cached: jitted.cached }
+  )
+
 const engine = (open: Promised.Engine): Engine => ({
   description: open.description,
   compile: (fn, signature, options) => task(async () => callable(await open.compile(fn, signature, options))),
+  jit: (fn, options) => jitCallable(open.jit(fn, options)),
   upload: (array) => task(() => open.upload(array)),
   download: (array) => task(() => open.download(array)),
   free: (...arrays) => task(() => open.free(...arrays)),

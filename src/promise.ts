@@ -1,5 +1,5 @@
 import { Context, Effect, Exit, Layer, Scope } from "effect"
-import { Backend, type DeviceArray, type Stats } from "../backends/Backend.ts"
+import { Backend, type DeviceArray, type Stats, type Value } from "../backends/Backend.ts"
 import type { Bindings } from "../ir/Dim.ts"
 import type { HostArray } from "../ir/HostArray.ts"
 import type { Diagnostic } from "../passes/Diagnostic.ts"
@@ -7,8 +7,10 @@ import { isDeviceArray } from "./argument.ts"
 import type { Compiled, DeviceResult, HostResult, Inputs } from "./Compiled.ts"
 import { type CompileOptions, compile } from "./compile.ts"
 import { DeviceLost, type UnsupportedByDevice } from "./errors.ts"
+import { type JitOptions, jit } from "./jit.ts"
 import * as Reference from "./Reference.ts"
 import type { TensorsOf } from "./spec.ts"
+import type { Tensor } from "./tensor/Tensor.ts"
 import type { Returned, Signature } from "./trace.ts"
 import { download, free, upload } from "./transfer.ts"
 import * as WebGpu from "./WebGpu.ts"
@@ -25,6 +27,13 @@ export interface Callable<S extends Signature, R extends Returned> {
   readonly stats: (sizes: Bindings) => Stats
 }
 
+/** `Jitted` with promises. */
+export interface JitCallable<R extends Returned> {
+  (inputs: { readonly [name: string]: Value }): Promise<HostResult<R>>
+  readonly compilations: () => number
+  readonly cached: () => number
+}
+
 /** An open backend for code that does not use Effect. */
 export interface Engine {
   /** Name of the backend and what its device can do. */
@@ -34,6 +43,11 @@ export interface Engine {
     signature: S,
     options?: CompileOptions
   ) => Promise<Callable<S, R>>
+  /** Takes its signature from the first call. */
+  readonly jit: <const R extends Returned>(
+    fn: (inputs: { readonly [name: string]: Tensor }) => R,
+    options?: JitOptions
+  ) => JitCallable<R>
   readonly upload: (array: HostArray) => Promise<DeviceArray>
   readonly download: (array: DeviceArray) => Promise<HostArray>
   /** Gives back device arrays before the engine is closed. Those that are gone already are left alone. */
@@ -82,6 +96,14 @@ const open = async (layer: Layer.Layer<Backend, UnsupportedByDevice>): Promise<E
     description: backend.description,
     compile: async (fn, signature, options) =>
       callable(await run(compile(fn, signature, options)), run, owning),
+    jit: (fn, options) => {
+      const jitted = jit(fn, options)
+      const { compilations, cached } = jitted
+      return Object.assign((inputs: { readonly [name: string]: Value }) => run(jitted(inputs)), {
+        compilations,
+        cached
+      })
+    },
     upload: (array) => owning(upload(array), (made) => [made]),
     download: (array) => run(download(array)),
     free: async (...arrays) => {
@@ -124,4 +146,5 @@ const callable = <S extends Signature, R extends Returned>(
 export const webgpu = (options: WebGpu.Options = {}): Promise<Engine> => open(WebGpu.layerWith(options))
 
 /** Opens the reference interpreter. */
-export const reference = (): Promise<Engine> => open(Reference.layer)
+export const reference = (options: Reference.Options = {}): Promise<Engine> =>
+  open(Reference.layerWith(options))
