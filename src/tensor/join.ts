@@ -98,10 +98,15 @@ type StackShape<P extends Parts> = P extends readonly [infer A extends Tensor, .
   ? Blank<readonly [...A["shape"], 1]>
   : Dims
 
+/** `unknown` where all shapes agree, the reason where two do not. */
+type SameShape<P extends Parts> = P extends readonly [infer A extends Tensor, ...infer R extends Parts]
+  ? RestFits<A["shape"], R, never, "stack">
+  : unknown
+
 /** Tensors of one shape next to each other along a new axis, at `axis` of the result. */
 export const stack: {
-  (axis?: number): <const P extends Parts>(parts: P) => Tensor<PromoteAll<P>, StackShape<P>>
-  <const P extends Parts>(parts: P, axis?: number): Tensor<PromoteAll<P>, StackShape<P>>
+  (axis?: number): <const P extends Parts>(parts: P & SameShape<P>) => Tensor<PromoteAll<P>, StackShape<P>>
+  <const P extends Parts>(parts: P & SameShape<P>, axis?: number): Tensor<PromoteAll<P>, StackShape<P>>
 } = Site.dual(onList, (parts: ReadonlyArray<Tensor>, axis = 0) => {
   const nodes = promoted("stack", parts)
   const shape = (nodes[0] as IRNode.Node).type.shape

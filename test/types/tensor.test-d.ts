@@ -187,7 +187,13 @@ test("tensors join where their other sizes agree", () => {
   expectTypeOf(Tensor.stack([x, x])).toEqualTypeOf<
     T<"f32", readonly [Tensor.Size, Tensor.Size, Tensor.Size]>
   >()
+  expectTypeOf(Tensor.stack([y, ranked], 1)).toExtend<Tensor.Tensor>()
+  // @ts-expect-error 3 and 4 differ
+  Tensor.stack([y, Tensor.zeros([3, 3])])
+  // @ts-expect-error ranks 2 and 1
+  Tensor.stack([x, row])
   const many: Array<Tensor.Tensor> = [x, y]
+  expectTypeOf(Tensor.stack(many)).toExtend<Tensor.Tensor>()
   expectTypeOf(Tensor.concat(many, 0)).toExtend<Tensor.Tensor>()
   // @ts-expect-error 64 and 32 stand beside the axis
   Tensor.concat([past, spec32], 2)
