@@ -87,6 +87,13 @@ export class Cursor {
     return new ParseError({ message, at: location, source: excerpt(line, location.column), ...optional })
   }
 
+  /** `fail` at an offset, for readers that count no lines. */
+  failAt(offset: number, message: string, complaint: Complaint = {}): ParseError {
+    const before = this.text.slice(0, offset)
+    const line = before.split("\n").length
+    return this.fail(message, { offset, line, lineStart: before.lastIndexOf("\n") + 1 }, complaint)
+  }
+
   /** What stands at the cursor, for messages. */
   found(): string {
     if (this.offset >= this.text.length) return "the end of the text"

@@ -1,9 +1,11 @@
 import { Result, Schema } from "effect"
 import * as Attr from "./Attr.ts"
+import { Cursor } from "./Cursor.ts"
 import * as Dim from "./Dim.ts"
 import * as DType from "./DType.ts"
 import { AttrError, DTypeError, ParseError, ShapeError } from "./errors.ts"
 import * as Graph from "./Graph.ts"
+import * as JsonText from "./JsonText.ts"
 import * as Node from "./Node.ts"
 import { isOpName, opNames } from "./ops.ts"
 import type { Shape } from "./Shape.ts"
@@ -282,8 +284,34 @@ export const decode = (json: unknown): Result.Result<Graph.Graph, ParseError> =>
   }
 }
 
-/** `decode` of a text; one that is not JSON is a `ParseError` as well. */
-export const parse = (text: string): Result.Result<Graph.Graph, ParseError> => {
-  const json = Result.try({ try: () => JSON.parse(text) as unknown, catch: (error) => error as SyntaxError })
-  return Result.isFailure(json) ? Result.fail(refuse("graph", json.failure.message)) : decode(json.success)
+/** The path that a message of `decode` begins or ends with. */
+const pathOf = (message: string): JsonText.Path => {
+  const own = /^graph((?:\.[\w$]+|\[\d+\])*): /.exec(message)?.[1] ?? ""
+  const schema = /\n\s+at ((?:\[(?:"[^"]*"|\d+)\])+)/.exec(message)?.[1] ?? ""
+  return [...`${own}${schema}`.matchAll(/\.([\w$]+)|\[(\d+)\]|\["([^"]*)"\]/g)].map(
+    ([, name, index, key]) => name ?? key ?? Number(index)
+  )
+}
+
+/**
+ * `decode` of a text; one that is not JSON is a `ParseError` as well. The error has the line, the column and, in
+ * `source`, the line with a caret below.
+ */
+export const parse = (
+  text: string,
+  { file = "text" }: { readonly file?: string } = {}
+): Result.Result<Graph.Graph, ParseError> => {
+  const cursor = new Cursor(text, file)
+  const json = Result.try(() => JSON.parse(text) as unknown)
+  if (Result.isFailure(json)) {
+    cursor.offset = JsonText.mistakeAt(text) ?? 0
+    const ended = cursor.offset >= text.trimEnd().length
+    const what = ended ? "the text ends too early" : `${cursor.found()} cannot stand here`
+    return Result.fail(cursor.failAt(cursor.offset, `not JSON: ${what}`))
+  }
+  const decoded = decode(json.success)
+  if (Result.isSuccess(decoded)) return decoded
+  const { message, hint } = decoded.failure
+  const at = JsonText.offsetOf(text, pathOf(message))
+  return Result.fail(cursor.failAt(at, message, hint === undefined ? {} : { hint }))
 }

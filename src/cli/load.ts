@@ -45,7 +45,7 @@ export const load = (target: string): Loading => {
       usage(`${quoted(file)} is one graph, it has no definition ${quoted(name)}`, `write ${file}`)
     )
   }
-  if (/\.json$/i.test(file)) return fromText(file, (text) => Json.parse(text))
+  if (/\.json$/i.test(file)) return fromText(file, (text) => Json.parse(text, { file }))
   if (file === "-" || /\.eir$/i.test(file)) {
     return fromText(file, (text) => Parse.graph(text, { file: file === "-" ? "stdin" : file }))
   }

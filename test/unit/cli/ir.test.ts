@@ -173,12 +173,27 @@ describe("a broken file", () => {
     })
   }
 
-  test("JSON that is not a graph names the place", async () => {
-    const path = file("wrong.json", '{"nodes": [{"op": "sofmax"}], "outputs": []}')
-    const { code, err } = await effuse(["dump", path])
-    expect(code).toBe(3)
-    expect(err).toContain("graph")
-  })
+  const wrong: ReadonlyArray<readonly [text: string, place: string, says: string]> = [
+    ['{"a":\n', "1:6", "the text ends too early"],
+    ['{"nodes": [],\n  "outputs": [1,, 2]}', "2:17", '"," cannot stand here'],
+    ["{'nodes': []}", "1:2", "not JSON: "],
+    ['{"nodes": [],\n  "outputs": {"out": 1}}', "2:14", "Expected array"],
+    [
+      '{"nodes": [\n {"op": "iotta", "operands": [], "attrs": {},\n  "type": {"dtype": "i32", "shape": ["4"]}}],\n "outputs": [{"name": "out", "node": 0}]}',
+      "2:2",
+      'there is no op "iotta"'
+    ]
+  ]
+  for (const [text, place, says] of wrong) {
+    test(`JSON gets line, column, caret: ${says}`, async () => {
+      const { code, err } = await effuse(["dump", file("wrong.json", text)])
+      expect(code).toBe(3)
+      expect(err).toContain(`wrong.json:${place}: error:`)
+      expect(err).toContain(says)
+      const caret = err.split("\n").find((l) => /^ {2}\| *\^$/.test(l)) ?? ""
+      expect(caret.indexOf("^")).toBe(4 + Number(place.split(":")[1]) - 1)
+    })
+  }
 })
 
 describe("explain", () => {
