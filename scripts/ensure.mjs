@@ -3,7 +3,7 @@
  * `node scripts/ensure.mjs node scripts/demo.ts`. Needs Node 20 and npm, nothing else.
  */
 import { spawn, spawnSync } from "node:child_process"
-import { existsSync, readFileSync, rmSync, statSync, utimesSync, writeFileSync } from "node:fs"
+import { existsSync, readFileSync, rmSync, statSync, symlinkSync, utimesSync, writeFileSync } from "node:fs"
 import { delimiter, join } from "node:path"
 import { fileURLToPath } from "node:url"
 import { softwareVulkan } from "./unpack.mjs"
@@ -86,14 +86,28 @@ const projectNode = (/** @type {string | undefined} */ script) => {
   return process.execPath
 }
 
+/** Lets `npx effuse` find the command line of this clone, as it would in a project that depends on the package. */
+const linkCommand = () => {
+  try {
+    if (windows)
+      writeFileSync(join(bin, "effuse.cmd"), '@node "%~dp0..\\..\\scripts\\effuse.mjs" %*\r\n', {
+        flag: "wx"
+      })
+    else symlinkSync("../../scripts/effuse.mjs", join(bin, "effuse"))
+  } catch {
+    // It is there, or the folder is somebody else's: nothing but `npx effuse` needs it.
+  }
+}
+
 ensureInstalled()
+linkCommand()
 const vulkan = softwareVulkan()
 
 const [command, ...args] = process.argv.slice(2)
 if (command !== undefined) {
   // A shell may remember where `node` was before the install, so the command starts from here.
+  // npm starts it in the root, people start `npx effuse` where their files are.
   const child = spawn(command === "node" ? projectNode(args[0]) : command, args, {
-    cwd: root,
     stdio: "inherit",
     shell: windows,
     // A driver of this machine is preferred to the software one.

@@ -75,7 +75,7 @@ describe("commands", () => {
 
   for (const { file, line } of lines) {
     test(`${file}: ${line}`, async () => {
-      const [command = "", ...args] = line.replace(/^npx node src\/cli\/main\.ts/, "effuse").split(/\s+/)
+      const [command = "", ...args] = line.replace(/^npx effuse/, "effuse").split(/\s+/)
       if (command === "effuse") {
         const { code, err } = await effuse(onReference(args))
         // A machine without an adapter is a machine that doctor says so of.

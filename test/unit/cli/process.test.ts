@@ -1,5 +1,6 @@
 /** `node src/cli/main.ts` as a new user meets it: help, typos, exit codes, pipes, knobs. */
-import { readdirSync, readFileSync } from "node:fs"
+import { spawnSync } from "node:child_process"
+import { readdirSync, readFileSync, realpathSync } from "node:fs"
 import { join } from "node:path"
 import { fileURLToPath } from "node:url"
 import { describe, expect, test } from "vitest"
@@ -101,6 +102,24 @@ test("colour: a terminal has it, NO_COLOR and dumb terminals have not", () => {
   expect(paintFor(true, { NO_COLOR: "" })).toBe(ansi)
   expect(paintFor(true, { TERM: "dumb" })).toBe(plain)
   expect(paintFor(false, { FORCE_COLOR: "0" })).toBe(plain)
+})
+
+describe("in a clone", () => {
+  const started = (args: ReadonlyArray<string>, cwd: string) =>
+    spawnSync(process.execPath, [join(root, "scripts/effuse.mjs"), ...args], { cwd, encoding: "utf8" })
+
+  test("npx effuse runs the sources where the person stands, and passes the exit code on", () => {
+    const { status, stdout, stderr } = started(["dump", "attention.eir", "--before"], join(root, "examples"))
+    expect(stderr).toBe("")
+    expect(status).toBe(0)
+    expect(stdout).toMatch(/^graph \{\n[\s\S]*= softmax [\s\S]*\n\}\n$/)
+    expect(started(["dmup"], root).status).toBe(2)
+  })
+
+  test.skipIf(process.platform === "win32")("npx finds it", () => {
+    started(["passes"], root)
+    expect(realpathSync(join(root, "node_modules/.bin/effuse"))).toBe(join(root, "scripts/effuse.mjs"))
+  })
 })
 
 describe("knobs", () => {
