@@ -117,5 +117,12 @@ const demo = Effect.gen(function* () {
   return wrong
 })
 
+const next = `
+Next: npx effuse explain examples/softcapSinks.ts   what became of another program, and why
+      npx effuse doctor                             what this machine has
+      npm test                                      every promise, checked here
+      README.md                                     the same with your own expressions`
+
 const wrong = await Effect.runPromise(demo.pipe(Effect.provide(WebGpu.layer)))
+console.log(wrong === 0 ? next : `\n${wrong} of the lengths came out wrong: see above`)
 process.exitCode = wrong === 0 ? 0 : 1
