@@ -13,7 +13,7 @@ export interface Options extends OpenOptions, DawnOptions {
 const noWebGpu = (message: string): UnsupportedByDevice =>
   new UnsupportedByDevice({
     message,
-    hint: "in Node install the package `webgpu`; in a browser use a secure context (https or localhost) and one that has WebGPU; or use Reference.layer"
+    hint: "in Node install the package `webgpu`; in a browser use a secure context (https or localhost) and one that has WebGPU; or use Reference.layer (--backend reference on the command line)"
   })
 
 /** `navigator.gpu` of a browser or Deno; Dawn in Node, which has none. */
