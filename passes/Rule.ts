@@ -6,7 +6,8 @@ import * as Pattern from "./Pattern.ts"
 
 /**
  * What a rewrite does to floats. "exact": every element keeps its bits (zeros may change sign). "reassociates": equal in real
- * arithmetic, rounded elsewhere. "refines-nan": a result that was NaN may become a number.
+ * arithmetic, rounded elsewhere. "refines-nan": equal wherever neither NaN nor overflow arises; where one does, in the operands or on the
+ * way, NaN and numbers may take each other's place.
  */
 export type Kind = "exact" | "reassociates" | "refines-nan"
 

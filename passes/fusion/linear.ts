@@ -51,9 +51,12 @@ const ofApply = (
         ? nonlinear
         : Result.map(x, (w) => table.apply("div", [w, b], w.dtype))
     case "select": {
-      // The weights are never NaN, so a guard against it takes the other branch.
+      // Weights of rows without NaN are never NaN: a guard against it takes the other branch. What they are multiplied by may be.
       if (x !== undefined) {
-        const guard = a._tag === "apply" && a.op === "is_nan"
+        const guarded =
+          a._tag === "apply" && a.op === "is_nan" ? known.get(a.args[0] as Element.Element) : undefined
+        const guard =
+          guarded !== undefined && Result.isSuccess(guarded) && Element.constantOf(guarded.success) === 1
         return guard && z !== undefined ? z : Result.fail("the weights choose between values")
       }
       const absent = [y === undefined && !zero(b), z === undefined && !zero(c)]

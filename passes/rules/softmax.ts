@@ -350,7 +350,7 @@ export const softmaxes: ReadonlyArray<Rule.Rule> = [
   // a row without keys is 0 already
   Rule.make("safe-softmax", {
     law: "select(all x = -∞, 0, softmax(x)) = softmax(x)",
-    kind: "exact",
+    kind: "refines-nan",
     match: ({ c, x }) => select(named("c", c), number(0), named("p", softmax(x))),
     when: (m) => emptyRow(m.get("c"), m.get("x"), m.as("p", "softmax").attrs.axis) === true,
     rewrite: Rule.by((m) => m.get("p")),
@@ -366,7 +366,7 @@ export const softmaxes: ReadonlyArray<Rule.Rule> = [
   // … written the other way round
   Rule.make("safe-softmax-kept", {
     law: "select(some x > -∞, softmax(x), 0) = softmax(x)",
-    kind: "exact",
+    kind: "refines-nan",
     match: ({ c, x }) => select(c, named("p", softmax(x)), number(0)),
     when: (m) => emptyRow(m.get("c"), m.get("x"), m.as("p", "softmax").attrs.axis) === false,
     rewrite: Rule.by((m) => m.get("p")),

@@ -19,6 +19,7 @@ const k2 = s.input("k2", ["B", 4, "S", 8])
 const square = (name: string) => s.input(name, ["B", 4, 6, 6])
 const scores = s.matmul(q, s.swap(k))
 const p = s.softmax(scores)
+const gate = s.input("gate", ["T", "S"])
 
 /** Nothing that looks like attention and is not may be fused: the graph stays, and the reason is given. */
 describe("refused, with the reason", () => {
@@ -44,6 +45,10 @@ describe("refused, with the reason", () => {
     ],
     "weights that choose": [
       s.matmul(s.select(s.op("gt", p, s.constant(0.1)), p, s.constant(0)), v),
+      "choose between values"
+    ],
+    "a guard against NaN of what the weights are multiplied by": [
+      s.matmul(s.select(s.op("is_nan", s.mul(p, gate)), s.constant(0), s.mul(p, gate)), v),
       "choose between values"
     ],
     "two softmaxes combined": [
