@@ -1,6 +1,7 @@
 /** `node src/cli/main.ts` as a new user meets it: help, typos, exit codes, pipes, knobs. */
 import { spawnSync } from "node:child_process"
-import { readdirSync, readFileSync, realpathSync } from "node:fs"
+import { mkdtempSync, readdirSync, readFileSync, realpathSync, rmSync, writeFileSync } from "node:fs"
+import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { fileURLToPath } from "node:url"
 import { describe, expect, test } from "vitest"
@@ -102,6 +103,17 @@ test("colour: a terminal has it, NO_COLOR and dumb terminals have not", () => {
   expect(paintFor(true, { NO_COLOR: "" })).toBe(ansi)
   expect(paintFor(true, { TERM: "dumb" })).toBe(plain)
   expect(paintFor(false, { FORCE_COLOR: "0" })).toBe(plain)
+})
+
+test("a module that is no JavaScript gets line, column and a caret", async () => {
+  const folder = mkdtempSync(join(tmpdir(), "effuse-cli-"))
+  const path = join(folder, "broken.mjs")
+  writeFileSync(path, "export const a = 1\nexport const b = a(,)\n")
+  const { code, err } = await spawnEffuse(["dump", path])
+  rmSync(folder, { recursive: true })
+  expect(code).toBe(3)
+  expect(err).toContain("broken.mjs:2:20: error:")
+  expect(err).toContain("  | export const b = a(,)\n  |                    ^")
 })
 
 describe("in a clone", () => {
