@@ -1,7 +1,7 @@
 import * as Dim from "./Dim.ts"
 import * as DType from "./DType.ts"
-import type { Shape } from "./Shape.ts"
-import type * as TensorType from "./TensorType.ts"
+import * as Shape from "./Shape.ts"
+import * as TensorType from "./TensorType.ts"
 
 /**
  * Attribute schemas. A kind says how an attribute is typed, printed and compared; the parser, the printer,
@@ -53,10 +53,10 @@ export const numbers = kind<ReadonlyArray<number>>("numbers")
 export const bool = kind<boolean>("bool")
 export const string = kind<string>("string")
 export const dim = kind<Dim.Dim>("dim")
-export const dims = kind<Shape>("dims")
+export const dims = kind<Shape.Shape>("dims")
 export const region = kind<Region>("region")
 export const resultType = kind<TensorType.TensorType>("resultType")
-export const resultShape = kind<Shape>("resultShape")
+export const resultShape = kind<Shape.Shape>("resultShape")
 export const resultDType = kind<DType.DType>("resultDType")
 
 export const optional = <A>(k: Kind<A>): Kind<A | undefined> => ({ kind: k.kind, optional: true })
@@ -129,3 +129,29 @@ export const describe: { readonly [K in KindName]: string } = {
 /** What a type annotation says about an attribute of the kinds `result*`; undefined for the other kinds. */
 export const annotated = (k: KindName, type: TensorType.TensorType): unknown =>
   k === "resultType" ? type : k === "resultShape" ? type.shape : k === "resultDType" ? type.dtype : undefined
+
+/** The text of an attribute's value; `region` says how a region is written. */
+export const print = (kind: KindName, value: unknown, region: (of: unknown) => string): string => {
+  switch (kind) {
+    case "int":
+    case "number":
+      return printNumber(value as number)
+    case "ints":
+    case "numbers":
+      return `[${(value as ReadonlyArray<number>).map(printNumber).join(", ")}]`
+    case "string":
+      return JSON.stringify(value)
+    case "dim":
+      return (value as Dim.Dim).key
+    case "dims":
+    case "resultShape":
+      return Shape.print(value as Shape.Shape)
+    case "resultType":
+      return TensorType.print(value as TensorType.TensorType)
+    case "bool":
+    case "resultDType":
+      return String(value)
+    case "region":
+      return region(value)
+  }
+}

@@ -1,9 +1,7 @@
 import * as Attr from "./Attr.ts"
-import type * as Dim from "./Dim.ts"
 import * as Node from "./Node.ts"
 import { type OpName, ops } from "./ops.ts"
-import * as Shape from "./Shape.ts"
-import * as TensorType from "./TensorType.ts"
+import type * as Shape from "./Shape.ts"
 
 /** A named result. */
 export interface Output {
@@ -40,38 +38,12 @@ export const key = (graph: Graph): string => {
   return text
 }
 
-const attrKey = (kind: Attr.KindName, value: unknown): string => {
-  if (value === undefined) return "-"
-  switch (kind) {
-    case "int":
-    case "number":
-      return Attr.printNumber(value as number)
-    case "ints":
-    case "numbers":
-      return (value as ReadonlyArray<number>).map(Attr.printNumber).join(",")
-    case "bool":
-      return String(value)
-    case "string":
-    case "resultDType":
-      return JSON.stringify(value)
-    case "dim":
-      return (value as Dim.Dim).key
-    case "dims":
-    case "resultShape":
-      return Shape.print(value as Shape.Shape)
-    case "resultType":
-      return TensorType.print(value as TensorType.TensorType)
-    case "region":
-      return key(value as Graph)
-  }
-}
-
 /** A node's own text given the numbers of its operands: equal exactly for nodes that mean the same. */
 export const nodeKey = (node: Node.Node, numberOf: (operand: Node.Node) => number): string => {
   const schema: Attr.Schema = ops[node.op].attrs
   const attrs = node.attrs as { readonly [name: string]: unknown }
-  const printed = Object.keys(schema).map((name) =>
-    attrKey((schema[name] as { kind: Attr.KindName }).kind, attrs[name])
+  const printed = Object.entries(schema).map(([name, { kind }]) =>
+    attrs[name] === undefined ? "-" : Attr.print(kind, attrs[name], (region) => key(region as Graph))
   )
   return `${node.op}(${node.operands.map(numberOf).join(",")})<${printed.join("|")}>`
 }

@@ -1,9 +1,7 @@
 import * as Attr from "./Attr.ts"
-import type * as Dim from "./Dim.ts"
 import { type Location, printLocation } from "./errors.ts"
 import type { Graph, Output } from "./Graph.ts"
 import * as Node from "./Node.ts"
-import * as Shape from "./Shape.ts"
 import * as TensorType from "./TensorType.ts"
 
 /**
@@ -47,32 +45,6 @@ const name = (node: Node.Node, numbers: Numbering): string => {
 
 const location = (at: Location): string => ` @ ${printLocation({ ...at, file: JSON.stringify(at.file) })}`
 
-/** The text of an attribute that is not a region. */
-const literal = (kind: Attr.KindName, value: unknown): string => {
-  switch (kind) {
-    case "int":
-    case "number":
-      return Attr.printNumber(value as number)
-    case "ints":
-    case "numbers":
-      return `[${(value as ReadonlyArray<number>).map(Attr.printNumber).join(", ")}]`
-    case "string":
-      return JSON.stringify(value)
-    case "dim":
-      return (value as Dim.Dim).key
-    case "dims":
-    case "resultShape":
-      return Shape.print(value as Shape.Shape)
-    case "resultType":
-      return TensorType.print(value as TensorType.TensorType)
-    case "bool":
-    case "resultDType":
-      return String(value)
-    case "region":
-      return "{...}"
-  }
-}
-
 interface Item {
   readonly name: string
   readonly kind: Attr.KindName
@@ -93,7 +65,7 @@ const items = (node: Node.Node): ReadonlyArray<Item> => {
 const inBraces = (list: ReadonlyArray<Item>, paint: Paint): string =>
   list.length === 0
     ? ""
-    : ` {${list.map((i) => `${paint("attr", i.name)} = ${literal(i.kind, i.value)}`).join(", ")}}`
+    : ` {${list.map((i) => `${paint("attr", i.name)} = ${Attr.print(i.kind, i.value, () => "{...}")}`).join(", ")}}`
 
 /** `%2: f32[T] = add %0, %1` */
 const head = (node: Node.Node, numbers: Numbering, paint: Paint): string => {
@@ -151,7 +123,7 @@ function* regions(list: ReadonlyArray<Item>, indent: string, options: Options): 
       yield block(item.value as Graph, `${indent}  `, options)
       yield `${indent}}${comma}`
     } else {
-      yield `${start} ${literal(item.kind, item.value)}${comma}`
+      yield `${start} ${Attr.print(item.kind, item.value, () => "{...}")}${comma}`
     }
   }
 }
