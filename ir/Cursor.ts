@@ -150,7 +150,10 @@ export class Cursor {
     const start = this.mark()
     for (let at = this.offset + 1; ; at++) {
       const code = this.text.charCodeAt(at)
-      if (Number.isNaN(code) || code === NEWLINE) throw this.fail("a string without its closing quote", start)
+      if (Number.isNaN(code) || code === NEWLINE) {
+        const hint = "close it with a quote on the same line; a line break in a string is written \\n"
+        throw this.fail("a string without its closing quote", start, { hint })
+      }
       if (code === BACKSLASH) at++
       else if (code === QUOTE) {
         this.offset = at + 1
@@ -189,10 +192,10 @@ export class Cursor {
     const value = this.number(what)
     const digits = this.text.slice(start.offset, this.offset)
     if (Number.isInteger(value) && !Number.isSafeInteger(value)) {
-      throw this.fail(`${digits} is beyond the exact integers, 2^53`, start)
+      throw this.fail(`${digits} is beyond the exact integers, 2^53`, start, { hint: "use a smaller one" })
     }
     if (!Number.isInteger(value)) throw this.fail(`expected ${what}, found ${digits}`, start)
-    if (Object.is(value, -0)) throw this.fail("an integer has no negative zero", start)
+    if (Object.is(value, -0)) throw this.fail("an integer has no negative zero", start, { hint: "write 0" })
     return value
   }
 

@@ -131,6 +131,16 @@ export const encode = (graph: Graph.Graph): GraphJson => {
 const refuse = (path: string, what: string, hint?: string): ParseError =>
   new ParseError({ message: `${path}: ${what}`, ...(hint === undefined ? {} : { hint }) })
 
+const tooNested = (path: string): ParseError =>
+  refuse(
+    path,
+    `regions nest deeper than ${Graph.MAX_NESTING}`,
+    "compute the inner part outside and pass it as an operand"
+  )
+
+const earlierNodes = (count: number): string =>
+  count === 0 ? "no node comes before it" : `use a number from 0 to ${count - 1}`
+
 const special: { readonly [text: string]: number } = {
   inf: Infinity,
   "-inf": -Infinity,
@@ -204,11 +214,15 @@ const attrs = (
 
 const node = (json: NodeJson, earlier: ReadonlyArray<Node.Node>, path: string, depth: number): Node.Node => {
   const { op } = json
-  if (!isOpName(op)) throw refuse(path, `there is no op ${JSON.stringify(op)}`, didYouMean(op, opNames))
+  if (!isOpName(op)) {
+    const hint = didYouMean(op, opNames) ?? "`effuse ops` lists them"
+    throw refuse(path, `there is no op ${JSON.stringify(op)}`, hint)
+  }
   const says = TensorType.make(json.type.dtype, list(json.type.shape, `${path}.type.shape`, dim))
   const operands = json.operands.map((number) => {
     const operand = earlier[number]
-    if (operand === undefined) throw refuse(path, `operand ${number} is not an earlier node`)
+    if (operand === undefined)
+      throw refuse(path, `operand ${number} is not an earlier node`, earlierNodes(earlier.length))
     return operand
   })
   try {
@@ -217,7 +231,8 @@ const node = (json: NodeJson, earlier: ReadonlyArray<Node.Node>, path: string, d
     if (TensorType.equals(made.type, says)) return made
     throw refuse(
       path,
-      `the type says ${TensorType.print(says)}, but ${op} gives ${TensorType.print(made.type)}`
+      `the type says ${TensorType.print(says)}, but ${op} gives ${TensorType.print(made.type)}`,
+      `write ${TensorType.print(made.type)}, or change the operands or attributes of ${op}`
     )
   } catch (error) {
     const refused = error instanceof ShapeError || error instanceof DTypeError || error instanceof AttrError
@@ -226,7 +241,7 @@ const node = (json: NodeJson, earlier: ReadonlyArray<Node.Node>, path: string, d
 }
 
 const graph = (json: GraphJson, path: string, depth: number): Graph.Graph => {
-  if (depth > Graph.MAX_NESTING) throw refuse(path, `regions nest deeper than ${Graph.MAX_NESTING}`)
+  if (depth > Graph.MAX_NESTING) throw tooNested(path)
   const build = Graph.builder()
   const nodes: Array<Node.Node> = []
   const inputs = new Map<string, Node.Node>()
@@ -236,7 +251,8 @@ const graph = (json: GraphJson, path: string, depth: number): Graph.Graph => {
     nodes.push(own)
     if (own.op !== "input") continue
     if (inputs.has(own.attrs.name)) {
-      throw refuse(here, `an input named ${JSON.stringify(own.attrs.name)} is already there`)
+      const hint = "give each input a name of its own; one input may be used many times"
+      throw refuse(here, `an input named ${JSON.stringify(own.attrs.name)} is already there`, hint)
     }
     inputs.set(own.attrs.name, own)
   }
@@ -245,8 +261,11 @@ const graph = (json: GraphJson, path: string, depth: number): Graph.Graph => {
   const outputs = json.outputs.map(({ name, node: number }, index) => {
     const here = `${path}.outputs[${index}]`
     const own = nodes[number]
-    if (own === undefined) throw refuse(here, `there is no node ${number}`)
-    if (names.has(name)) throw refuse(here, `a result named ${JSON.stringify(name)} is already there`)
+    if (own === undefined) throw refuse(here, `there is no node ${number}`, earlierNodes(nodes.length))
+    if (names.has(name)) {
+      const hint = "give each result a name of its own"
+      throw refuse(here, `a result named ${JSON.stringify(name)} is already there`, hint)
+    }
     names.add(name)
     return { name, node: own }
   })
@@ -273,7 +292,7 @@ const decodeStructure = Schema.decodeUnknownResult(GraphSchema)
 
 /** A graph from its JSON form, from anyone's hands. The message names the place: `graph.nodes[3].attrs.axis: …`. */
 export const decode = (json: unknown): Result.Result<Graph.Graph, ParseError> => {
-  if (tooDeep(json)) return Result.fail(refuse("graph", `regions nest deeper than ${Graph.MAX_NESTING}`))
+  if (tooDeep(json)) return Result.fail(tooNested("graph"))
   const structure = decodeStructure(json)
   if (Result.isFailure(structure)) return Result.fail(refuse("graph", structure.failure.message))
   try {
@@ -311,7 +330,7 @@ export const parse = (
   }
   const decoded = decode(json.success)
   if (Result.isSuccess(decoded)) return decoded
-  const { message, hint } = decoded.failure
-  const at = JsonText.offsetOf(text, pathOf(message))
-  return Result.fail(cursor.failAt(at, message, hint === undefined ? {} : { hint }))
+  const { what, hint } = decoded.failure
+  const at = JsonText.offsetOf(text, pathOf(what))
+  return Result.fail(cursor.failAt(at, what, hint === undefined ? {} : { hint }))
 }

@@ -139,7 +139,8 @@ const attributes = (
           : didYouMean(name, written)
         throw cursor.fail(`${op} has no attribute ${shortened(name)}`, at, { op, hint: hint ?? takes })
       }
-      if (given.has(name)) throw cursor.fail(`the attribute ${name} is given twice`, at, { op })
+      if (given.has(name))
+        throw cursor.fail(`the attribute ${name} is given twice`, at, { op, hint: "keep one of them" })
       cursor.require("=")
       given.set(name, attribute(reader, (schema[name] as Attr.Schema[string]).kind, scope))
     } while (cursor.take(","))
@@ -149,7 +150,10 @@ const attributes = (
   const attrs: { [name: string]: unknown } = {}
   for (const [name, { kind, optional }] of Object.entries(schema)) {
     const value = Attr.inAnnotation(kind) ? Attr.annotated(kind, type) : given.get(name)
-    if (value === undefined && !optional) throw cursor.fail(`${op} needs the attribute ${name}`, opAt, { op })
+    if (value === undefined && !optional) {
+      const hint = `write {${name} = ...} after the operands, with ${Attr.describe[kind]}`
+      throw cursor.fail(`${op} needs the attribute ${name}`, opAt, { op, hint })
+    }
     attrs[name] = value
   }
   return attrs
@@ -183,9 +187,12 @@ const operand = ({ cursor }: Reader, scope: Scope): Node.Node => {
     const hint = "write operands before their users; a graph has no cycles"
     throw cursor.fail(`%${name} is used before it is defined`, at, { hint })
   }
-  throw cursor.fail(`%${name} is not defined`, at, {
-    hint: didYouMean(name, [...scope.names.keys()].slice(-1000))
-  })
+  const near = [...scope.names.keys()].slice(-1000)
+  const known = near.slice(-8).map((other) => `%${other}`)
+  const all = near.length > known.length ? `..., ${known.join(", ")}` : known.join(", ")
+  const hint =
+    known.length === 0 ? "define it on a line above: no value is defined yet" : `defined above: ${all}`
+  throw cursor.fail(`%${name} is not defined`, at, { hint: didYouMean(name, near) ?? hint })
 }
 
 /** `@ "file.ts":12:3`, where a node was written first; without it the place in the text counts. */
@@ -221,7 +228,10 @@ const definition = (reader: Reader, scope: Scope): void => {
   const start = cursor.mark()
   const name = cursor.name('a node such as "%0: f32[T] = ...", or return')
   const before = scope.names.get(name)
-  if (before !== undefined) throw cursor.fail(`%${name} is already defined on line ${before.line}`, start)
+  if (before !== undefined) {
+    const hint = "give each value a name of its own, here and where it is used"
+    throw cursor.fail(`%${name} is already defined on line ${before.line}`, start, { hint })
+  }
   cursor.require(":", '":" and a type')
   cursor.skip()
   const typeAt = cursor.mark()
@@ -231,7 +241,9 @@ const definition = (reader: Reader, scope: Scope): void => {
   const opAt = cursor.mark()
   const op = cursor.word("an op")
   if (!isOpName(op))
-    throw cursor.fail(`there is no op ${shortened(op)}`, opAt, { hint: didYouMean(op, opNames) })
+    throw cursor.fail(`there is no op ${shortened(op)}`, opAt, {
+      hint: didYouMean(op, opNames) ?? "`effuse ops` lists them"
+    })
   const operands: Array<Node.Node> = []
   if (Node.arity(op).most !== 0 && cursor.at("%")) {
     do operands.push(operand(reader, scope))
@@ -243,13 +255,15 @@ const definition = (reader: Reader, scope: Scope): void => {
   const node = made(reader, op, opAt, operands, attrs, { at, label })
   if (!TensorType.equals(node.type, says)) {
     const message = `the annotation says ${TensorType.print(says)}, but ${op} gives ${TensorType.print(node.type)}`
-    throw cursor.fail(message, typeAt, { op })
+    const hint = `write ${TensorType.print(node.type)}, or change the operands or attributes of ${op}`
+    throw cursor.fail(message, typeAt, { op, hint })
   }
   const own = scope.build.intern(node)
   scope.names.set(name, { node: own, line: start.line })
   if (own.op !== "input") return
   if (scope.inputNames.has(own.attrs.name)) {
-    throw cursor.fail(`an input named ${JSON.stringify(own.attrs.name)} is already there`, opAt, { op })
+    const hint = "give each input a name of its own; one input may be used many times"
+    throw cursor.fail(`an input named ${JSON.stringify(own.attrs.name)} is already there`, opAt, { op, hint })
   }
   scope.inputNames.add(own.attrs.name)
   scope.inputs.push(own)
@@ -269,7 +283,10 @@ const results = (reader: Reader, scope: Scope): ReadonlyArray<Graph.Output> => {
     cursor.skip()
     const at = cursor.mark()
     const name = cursor.string('a value such as %0, or a name in quotes and ":"')
-    if (known.has(name)) throw cursor.fail(`a result named ${JSON.stringify(name)} is already there`, at)
+    if (known.has(name)) {
+      const hint = "give each result a name of its own"
+      throw cursor.fail(`a result named ${JSON.stringify(name)} is already there`, at, { hint })
+    }
     known.add(name)
     cursor.require(":")
     outputs.push({ name, node: operand(reader, scope) })
@@ -281,7 +298,10 @@ const results = (reader: Reader, scope: Scope): ReadonlyArray<Graph.Output> => {
 const block = (reader: Reader, outer: Scope | undefined): Graph.Graph => {
   const { cursor } = reader
   const depth = (outer?.depth ?? -1) + 1
-  if (depth > Graph.MAX_NESTING) throw cursor.fail(`regions nest deeper than ${Graph.MAX_NESTING}`)
+  if (depth > Graph.MAX_NESTING) {
+    const hint = "compute the inner part outside and pass it as an operand"
+    throw cursor.fail(`regions nest deeper than ${Graph.MAX_NESTING}`, cursor.mark(), { hint })
+  }
   const scope: Scope = {
     names: new Map(),
     inputs: [],

@@ -62,8 +62,21 @@ export class AttrError extends Data.TaggedError("AttrError")<Mistake & What> {
   }
 }
 
-/** Text IR or JSON that is not a graph: with the line, the column and the text of the line. */
-export class ParseError extends Data.TaggedError("ParseError")<Mistake & { readonly source?: string }> {}
+interface Unreadable extends Mistake {
+  /** The line of the text with a caret below the place. */
+  readonly source?: string
+}
+
+/** Text IR or JSON that is not a graph: with the line, the column and the text of the line, in the message as well. */
+export class ParseError extends Data.TaggedError("ParseError")<Unreadable & What> {
+  constructor(unreadable: Unreadable) {
+    const { message, at, source, hint } = unreadable
+    const where = at === undefined ? "" : `\n  at ${printLocation(at)}`
+    const line = source === undefined ? "" : `\n${source}`.replaceAll("\n", "\n    ")
+    const next = hint === undefined ? "" : `\n  try: ${hint}`
+    super({ ...unreadable, what: message, message: `${message}${where}${line}${next}` })
+  }
+}
 
 /** A graph that breaks the rules of the IR. `violations` holds all of them, not only the first. */
 export class VerifyError extends Data.TaggedError("VerifyError")<

@@ -158,7 +158,7 @@ describe("size", () => {
     expect(Graph.equals(Result.getOrThrow(Json.decode(Json.encode(deep))), deep)).toBe(true)
     for (const depth of [Graph.MAX_NESTING + 1, 100_000]) {
       const result = Parse.graph(nested(depth))
-      expect(Result.isFailure(result) && result.failure.message).toBe("regions nest deeper than 64")
+      expect(Result.isFailure(result) && result.failure.what).toBe("regions nest deeper than 64")
     }
   })
   const chain = (count: number): string => {

@@ -60,9 +60,9 @@ const graphOf = (input: string): Graph => get(parsed(input))
 const verdict = (result: Result.Result<void, VerifyError>): string =>
   Result.isSuccess(result) ? "accepted" : result.failure.message
 
-const explained = ({ at, message, source, hint }: ParseError): string =>
+const explained = ({ at, what, source, hint }: ParseError): string =>
   [
-    `${at === undefined ? "" : `${printLocation(at)}: `}${message}`,
+    `${at === undefined ? "" : `${printLocation(at)}: `}${what}`,
     ...(source === undefined ? [] : [source]),
     ...(hint === undefined ? [] : [`hint: ${hint}`])
   ].join("\n")

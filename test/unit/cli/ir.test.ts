@@ -170,6 +170,7 @@ describe("a broken file", () => {
       const lines = err.split("\n")
       const caret = lines.find((l) => /^ {2}\| *\^$/.test(l)) ?? ""
       expect(caret.indexOf("^")).toBe(4 + Number(place.split(":")[1]) - 1)
+      for (const once of [says, `:${place}`, "^"]) expect(err.split(once).length, once).toBe(2)
     })
   }
 
