@@ -87,7 +87,7 @@ const report = ({ found, flash }: Fused): Diagnostic.Diagnostic => {
     ...(Dim.isOne(group) ? [] : [`${Dim.print(group)} query heads for each key head`]),
     ...(steps.length === 0
       ? []
-      : [`score by ${steps.length > 8 ? `${steps.length} steps` : steps.join(", ")}`]),
+      : [`logits go through ${steps.length > 8 ? `${steps.length} steps` : steps.join(", ")}`]),
     ...(mask === undefined
       ? []
       : [`mask: ${classifyMask(mask)}${fill === -Infinity ? "" : `, ${fill} elsewhere`}`]),

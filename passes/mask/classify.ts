@@ -4,7 +4,7 @@ import * as Linear from "./Linear.ts"
 import * as Region from "./Region.ts"
 
 /**
- * A mask in words, for people: `causal and sliding window 1024`. Read off the structure of the region, so that it is the same
+ * A mask in words, for people: `causal and window of 1024 keys`. Read off the structure of the region, so that it is the same
  * whoever wrote it.
  */
 export const classifyMask = (mask: Graph): string => {
@@ -129,7 +129,7 @@ const atMostZero = (x: Linear.Linear): string => {
     return rest.length > 0
       ? "sliding window from an offset"
       : c <= 0
-        ? `sliding window ${1 - c}`
+        ? `window of ${1 - c} keys`
         : `at least ${c} ahead`
   }
   if (plain && i === 0 && j === 1)

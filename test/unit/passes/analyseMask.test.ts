@@ -175,7 +175,7 @@ const listed: ReadonlyArray<Listed> = [
       %e: bool[] = lt %d, %w
       %c: bool[] = ge %i, %j
       %m: bool[] = and %c, %e`,
-    words: "causal and sliding window 3"
+    words: "causal and window of 3 keys"
   },
   {
     name: "window on both sides",
@@ -263,7 +263,7 @@ const listed: ReadonlyArray<Listed> = [
       %c: bool[] = le %j, %i
       %x: bool[] = and %c, %e
       %m: bool[] = or %s, %x`,
-    words: "prefix of 1 or (causal and sliding window 2)"
+    words: "prefix of 1 or (causal and window of 2 keys)"
   },
   {
     name: "keys twice as dense as queries",
@@ -286,7 +286,7 @@ const listed: ReadonlyArray<Listed> = [
       %w: bool[] = lt %d, %two
       %m: bool[] = and %c, %w`,
     captures: [i32("i32[N]", [3], [0, 0, 0])],
-    words: "causal and sliding window 2"
+    words: "causal and window of 2 keys"
   },
   {
     name: "everything and nothing",
