@@ -1,4 +1,5 @@
 import { Data, Result } from "effect"
+import { told, type What } from "../ir/errors.ts"
 import * as Form from "../ir/Form.ts"
 import * as Graph from "../ir/Graph.ts"
 import type { Limits } from "../ir/Limits.ts"
@@ -16,13 +17,26 @@ import type { Snapshot } from "./Snapshot.ts"
 export type Pipeline = ReadonlyArray<Pass>
 
 /** A pipeline that names no pass of that name. */
-export class PipelineError extends Data.TaggedError("PipelineError")<{
+export class PipelineError extends Data.TaggedError("PipelineError")<Misspelt & What> {
+  constructor(misspelt: Misspelt) {
+    super(told(misspelt))
+  }
+}
+
+interface Misspelt {
   readonly message: string
   readonly hint?: string
-}> {}
+}
 
 /** A pass that failed, or left a graph that breaks the rules: a defect of Effuse, with what is needed to see it again. */
-export class PassError extends Data.TaggedError("PassError")<{
+export class PassError extends Data.TaggedError("PassError")<Broken & What> {
+  constructor(broken: Broken) {
+    const again = `\n  error.input is the graph that the pass was given; as input.eir it fails again with\n  ${broken.command} (error.command)`
+    super({ ...told({ ...broken, message: `${broken.message}${again}` }), what: broken.message })
+  }
+}
+
+interface Broken {
   readonly pass: string
   readonly message: string
   readonly hint?: string
@@ -31,7 +45,7 @@ export class PassError extends Data.TaggedError("PassError")<{
   /** A command that runs the pass on that text. */
   readonly command: string
   readonly cause?: unknown
-}> {}
+}
 
 /** The default pipeline: it reads as a table of contents, `effuse passes` prints it with the reasons. */
 export const defaultText = [
@@ -155,7 +169,7 @@ const failure = (pass: Pass, input: Graph.Graph, why: string, cause?: unknown): 
   new PassError({
     pass: pass.name,
     message: `the pass ${pass.name} failed: ${why}`,
-    hint: "this is a defect of Effuse: please report it with the input below",
+    hint: "this is a defect of Effuse: please report it with the command and its input",
     ...hooks.reproducer(pass.name, input),
     ...(cause === undefined ? {} : { cause })
   })

@@ -92,7 +92,7 @@ const compileTraced = <S extends Signature, R extends Returned>(
     const text = pipelineText(options.pipeline)
     const pipeline = yield* Effect.fromResult(Pipeline.parse(text)).pipe(
       Effect.mapError(
-        (e) => new SignatureError({ message: e.message, ...(e.hint === undefined ? {} : { hint: e.hint }) })
+        (e) => new SignatureError({ message: e.what, ...(e.hint === undefined ? {} : { hint: e.hint }) })
       )
     )
     const compiled = yield* Effect.fromResult(

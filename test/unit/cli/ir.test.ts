@@ -130,11 +130,13 @@ describe("opt", () => {
   test("a pass that is misspelt or in the wrong place is a mistake of the command line", async () => {
     const misspelt = await effuse(["opt", "--passes", "canonicalise", attention])
     expect([misspelt.code, misspelt.err]).toEqual([2, expect.stringContaining("did you mean canonicalize?")])
+    expect(misspelt.err.split("did you mean").length).toBe(2)
     const misplaced = await effuse(["opt", "--passes", "plan-memory", attention])
     expect([misplaced.code, misplaced.err]).toEqual([
       2,
       expect.stringContaining("order of the default pipeline")
     ])
+    expect(misplaced.err).not.toContain("error.command")
   })
 })
 

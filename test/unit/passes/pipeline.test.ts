@@ -62,7 +62,8 @@ describe("a pipeline as text", () => {
     const result = Pipeline.parse("plan-memory,fuse-elementwize")
     expect(Result.isFailure(result) && result.failure).toMatchObject({
       _tag: "PipelineError",
-      message: 'there is no pass "fuse-elementwize"',
+      what: 'there is no pass "fuse-elementwize"',
+      message: 'there is no pass "fuse-elementwize"\n  try: did you mean fuse-elementwise?',
       hint: "did you mean fuse-elementwise?"
     })
     const lost = Pipeline.parse("x".repeat(100_000))
@@ -154,6 +155,12 @@ describe("a pass that fails", () => {
     expect(error).toMatchObject({ _tag: "PassError", pass: "breaks" })
     expect(error.message).toContain("index 7 is out of range")
     expect(error.command).toBe("effuse opt --passes breaks input.eir")
+    expect(error.what).toBe("the pass breaks failed: index 7 is out of range")
+    const [what, ...rest] = error.message.split("\n")
+    expect(what).toBe(error.what)
+    for (const part of ["error.input", "error.command", error.command, `try: ${error.hint}`]) {
+      expect(rest.join("\n").split(part).length, part).toBe(2)
+    }
     const again = Result.getOrThrow(Parse.graph(error.input))
     expect(failureOf([breaks], again).message).toBe(error.message)
     expect(again.nodes.map((n) => n.op)).toEqual(["input", "neg", "reduce_sum"])
