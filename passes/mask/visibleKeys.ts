@@ -38,9 +38,8 @@ export const visibleKeys = (node: Node.NodeOf<"flash_attention">, mask: Graph.Gr
   })
   const scope: Scope = { first, last, keys, unit: (n) => copy(n, copies) }
   const { some, every } = conditionOf(Region.read(mask), scope)
-  // With a finite fill a masked key takes part, with the fill as its score.
-  const seen = node.attrs.fill === -Infinity ? some : Keys.all
-  const [lo, hi] = Keys.ends(seen, keys)
+  // Masked keys with a finite fill are outside all the same: a kernel comes back for them only where the fill is not far below the row.
+  const [lo, hi] = Keys.ends(some, keys)
   const [fullLo, fullHi] = Keys.ends(every, keys)
   const outputs = Object.entries({ lo, hi, fullLo, fullHi }).map(([name, node]) => ({ name, node }))
   return Graph.make(outputs, [b, h, first, last, ...captures])

@@ -417,10 +417,10 @@ describe("analyse-mask", () => {
     }
   })
 
-  it("keeps every key where the fill is a number: masked keys take part then", () => {
+  it("bounds the keys that the mask shows, whatever the score of the others", () => {
     const node = analysed(attention("%m: bool[] = ge %i, %j", [], "-1e9"))
     const found = evaluate(node.attrs.range as Graph.Graph, [0, 0, 2, 3], [], { T: 8, S: 8 })
-    expect(found).toEqual([0, 8, 0, 3])
+    expect(found).toEqual([0, 4, 0, 3])
   })
 
   it("works inside kernels, leaves a graph that verifies, changes nothing twice, and says what it found", () => {
