@@ -1,11 +1,12 @@
 import { Result } from "effect"
 import * as Dim from "../ir/Dim.ts"
 import * as Graph from "../ir/Graph.ts"
-import * as Node from "../ir/Node.ts"
+import type * as Node from "../ir/Node.ts"
 import * as TensorType from "../ir/TensorType.ts"
 import * as Diagnostic from "./Diagnostic.ts"
 import { type Attention, find, type Refusal } from "./fusion/attention.ts"
 import { type Built, build } from "./fusion/build.ts"
+import { isTransparent, nearSoftmax } from "./fusion/nearSoftmax.ts"
 import * as rearrange from "./fusion/rearrange.ts"
 import * as Walk from "./fusion/Walk.ts"
 import { classifyMask } from "./mask/classify.ts"
@@ -152,12 +153,6 @@ const shareSums = (
   })
 }
 
-/** What softmax weights pass through on their way to the values. */
-const isTransparent = (node: Node.Node): boolean => {
-  const { family } = Node.specOf(node.op)
-  return family === "elementwise" || family === "compare" || family === "movement"
-}
-
 /**
  * Replaces softmax(f(Q Kᵀ)) V by `flash_attention`. Recognition is by meaning: the element of the scores is written as a scalar
  * expression of its position, and what it says about q, k and the position is what the node gets.
@@ -171,12 +166,18 @@ export const fuseAttention: Pass = {
     const diagnostics: Array<Diagnostic.Diagnostic> = []
     /** Rebuilt nodes that softmax weights reach without a contraction or reduction between. */
     const carriers = new Set<Node.Node>()
+    /** The same of what is nearly a softmax. */
+    const near = new Map<Node.Node, Refusal>()
     const numbers = new Map<Node.Node, number>()
     const sums: Array<Fused> = []
     const result = Graph.transform(graph, (node, _, original) => {
       numbers.set(node, numbers.size)
       if (node.op === "softmax" || (isTransparent(node) && node.operands.some((o) => carriers.has(o))))
         carriers.add(node)
+      const miss = isTransparent(node)
+        ? (nearSoftmax(node) ?? node.operands.map((o) => near.get(o)).find((r) => r !== undefined))
+        : undefined
+      if (miss !== undefined) near.set(node, miss)
       if (node.op !== "dot") return node
       const sides = ([0, 1] as const).filter((side) => carriers.has(node.operands[side] as Node.Node))
       const tried = sides.map((side) => fuse(node, side, numbers))
@@ -190,8 +191,10 @@ export const fuseAttention: Pass = {
         return fused.success.result
       }
       const [failure] = tried
+      const missed = node.operands.map((o) => near.get(o)).find((r) => r !== undefined)
       if (failure !== undefined && Result.isFailure(failure))
         diagnostics.push(refused(original, failure.failure))
+      else if (missed !== undefined) diagnostics.push(refused(original, missed))
       return node
     })
     // Views that led to the weights now meet those that lead away from the node: one does for both.

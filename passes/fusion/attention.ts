@@ -132,6 +132,25 @@ const dependsOn = (at: ReadonlyArray<IndexExpr.IndexExpr>, names: ReadonlyArray<
     return names.some((n) => own.has(n))
   })
 
+/** An axis of an operand that is longer or shorter than what counts it, so that it is read in part or not proven to be in bounds. */
+const otherLength = (which: string, { node: x, at }: Basis.Link): Omit<Refusal, "node"> | undefined => {
+  for (const [axis, e] of at.entries()) {
+    const atom = IndexExpr.atomOf(e)
+    const [has, counted] = [sizeOf(x, axis), atom?._tag === "variable" ? atom.size : undefined]
+    if (atom === undefined || counted === undefined || Dim.equals(has, counted)) continue
+    const counter = atom.key.startsWith("k")
+      ? `the softmax runs over ${Dim.print(counted)} keys`
+      : `the scores count ${Dim.print(counted)} there`
+    return {
+      nearest: "softmax of a contraction, contracted with values",
+      failed: `axis ${axis} of the ${which} (${named(x)}) has length ${Dim.print(has)}, but ${counter}`,
+      suggestion:
+        "give masks, queries, keys and values one length in the signature, or slice them before the contraction"
+    }
+  }
+  return undefined
+}
+
 /** At most this many columns without values may stand beside the keys. */
 const mostSinks = 4
 
@@ -276,6 +295,9 @@ export const find = (walk: Walk, node: Node.NodeOf<"dot">, side: 0 | 1): Found<A
     }
     const unproven = (which: string, links: ReadonlyArray<Basis.Link>): Refusal => {
       const { node: x, at } = links[0] as Basis.Link
+      // What a person knows best is farthest behind the views.
+      const other = [...links].reverse().flatMap((link) => otherLength(which, link) ?? [])[0]
+      if (other !== undefined) return { node: softmax, ...other }
       return {
         node: x,
         nearest: "softmax of a contraction, contracted with values",

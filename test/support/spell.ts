@@ -96,12 +96,14 @@ export const logsumexp = (x: N, axis = x.type.shape.length - 1): N => make("logs
 export const reduce = (
   name: "reduce_sum" | "reduce_max" | "reduce_min",
   x: N,
-  axis = x.type.shape.length - 1
-): N =>
-  reshape(
-    make(name, [x], { axes: [axis] }),
-    x.type.shape.map((d, i) => (i === axis ? Dim.one : d))
+  ...axes: ReadonlyArray<number>
+): N => {
+  const own = axes.length === 0 ? [x.type.shape.length - 1] : axes
+  return reshape(
+    make(name, [x], { axes: own }),
+    x.type.shape.map((d, i) => (own.includes(i) ? Dim.one : d))
   )
+}
 
 export const graph = (outputs: N | { readonly [name: string]: N }): Graph.Graph =>
   "op" in outputs && typeof outputs.op === "string"

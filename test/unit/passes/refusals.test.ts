@@ -19,6 +19,8 @@ const k2 = s.input("k2", ["B", 4, "S", 8])
 const square = (name: string) => s.input(name, ["B", 4, 6, 6])
 const scores = s.matmul(q, s.swap(k))
 const p = s.softmax(scores)
+const even = s.matmul(square("q"), s.swap(square("k")))
+const sumsOfRows = s.swap(s.reduce("reduce_sum", s.exp(even)))
 const gate = s.input("gate", ["T", "S"])
 
 /** Nothing that looks like attention and is not may be fused: the graph stays, and the reason is given. */
@@ -116,6 +118,22 @@ describe("refused, with the reason", () => {
         v
       ),
       "the softmax runs over 2*S columns and the values over S"
+    ],
+    "a mask whose length is a number and the keys' a symbol": [
+      s.matmul(s.softmax(s.add(scores, s.input("bias", ["T", 5]))), v),
+      "axis 2 of the keys (input of f32[B, 4, S, 8]) has length S, but the softmax runs over 5 keys"
+    ],
+    "a mask for another number of queries": [
+      s.matmul(s.softmax(s.add(scores, s.input("bias", [3, "S"]))), v),
+      "of the queries (input of f32[B, 4, T, 8]) has length T, but the scores count 3 there"
+    ],
+    "exp over the sum of all heads": [
+      s.matmul(s.div(s.exp(scores), s.reduce("reduce_sum", s.exp(scores), 1, 3)), v),
+      "the sum is over axes 1, 3 of f32[B, 4, T, S]"
+    ],
+    "exp over a sum that is divided along the keys": [
+      s.matmul(s.div(s.exp(even), s.op("add", sumsOfRows, s.constant(1e-9))), square("v")),
+      "the sum is over axis 3 of f32[B, 4, 6, 6] and divides as f32[B, 4, 1, 6]"
     ],
     "integers contracted": [
       s.matmul(
