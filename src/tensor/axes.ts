@@ -143,8 +143,8 @@ export type SwapLast<S extends Dims> =
       : Refused<`transpose: ${Show<S>} has no two axes to swap`>
     : Dims
 
-/** Axis i of the result is axis P[i]. */
-export type Permute<S extends Dims, P extends ReadonlyArray<number>> =
+/** Axis i of the result is axis P[i]; refusals name the operation `Op`. */
+export type Permute<S extends Dims, P extends ReadonlyArray<number>, Op extends string> =
   HasRank<S> extends true
     ? number extends P["length"]
       ? { readonly [K in keyof S]: Size }
@@ -152,7 +152,7 @@ export type Permute<S extends Dims, P extends ReadonlyArray<number>> =
         ? CanIndex<S, P[number]> extends true
           ? [Missing<S, P[number]>] extends [never]
             ? { readonly [K in keyof P]: At<S, P[K]> }
-            : Refused<`transpose: axis ${Missing<S, P[number]>} is outside ${Show<S>}`>
+            : Refused<`${Op}: axis ${Missing<S, P[number]>} is outside ${Show<S>}`>
           : { readonly [K in keyof S]: Size }
-        : Refused<`transpose: ${Show<S>} needs one entry for each axis, not ${P["length"]}`>
+        : Refused<`${Op}: ${Show<S>} needs one entry for each axis, not ${P["length"]}`>
     : Dims

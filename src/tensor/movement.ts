@@ -54,12 +54,12 @@ export const transpose: {
   <const P extends ReadonlyArray<number>>(
     perm: P
   ): <D extends DType.DType, S extends Dims>(
-    x: Tensor<D, S> & Fits<Permute<S, P>>
-  ) => Tensor<D, Shaped<Permute<S, P>>>
+    x: Tensor<D, S> & Fits<Permute<S, P, "transpose">>
+  ) => Tensor<D, Shaped<Permute<S, P, "transpose">>>
   <D extends DType.DType, S extends Dims, const P extends ReadonlyArray<number>>(
     x: Tensor<D, S>,
-    perm: P & Fits<Permute<S, P>>
-  ): Tensor<D, Shaped<Permute<S, P>>>
+    perm: P & Fits<Permute<S, P, "transpose">>
+  ): Tensor<D, Shaped<Permute<S, P, "transpose">>>
   <D extends DType.DType, S extends Dims>(x: Tensor<D, S> & Fits<SwapLast<S>>): Tensor<D, Shaped<SwapLast<S>>>
 } = Site.dual(onTensor, (x: Tensor, perm?: ReadonlyArray<number>) => {
   const node = tensorNode("transpose", x)
@@ -101,12 +101,12 @@ export const permute: {
   <const P extends ReadonlyArray<number>>(
     perm: P
   ): <D extends DType.DType, S extends Dims>(
-    x: Tensor<D, S> & Fits<Permute<S, P>>
-  ) => Tensor<D, Shaped<Permute<S, P>>>
+    x: Tensor<D, S> & Fits<Permute<S, P, "permute">>
+  ) => Tensor<D, Shaped<Permute<S, P, "permute">>>
   <D extends DType.DType, S extends Dims, const P extends ReadonlyArray<number>>(
     x: Tensor<D, S>,
-    perm: P & Fits<Permute<S, P>>
-  ): Tensor<D, Shaped<Permute<S, P>>>
+    perm: P & Fits<Permute<S, P, "permute">>
+  ): Tensor<D, Shaped<Permute<S, P, "permute">>>
 } = Site.dual(onTensor, (x: Tensor, perm: ReadonlyArray<number>) =>
   fromNode(permuteNode("permute", tensorNode("permute", x), perm))
 )

@@ -3,6 +3,7 @@ import * as Dim from "../../ir/Dim.ts"
 import type { DType } from "../../ir/DType.ts"
 import { type Spec, spec, type TensorsOf } from "../../src/spec.ts"
 import * as Tensor from "../../src/Tensor.ts"
+import type { Refused } from "../../src/tensor/dims.ts"
 
 type T<D extends DType, S extends Tensor.Dims> = Tensor.Tensor<D, S>
 
@@ -131,6 +132,19 @@ test("axes move", () => {
   Tensor.permute(q, [0, 2, 1])
   // @ts-expect-error rank 4 has no axis 4
   q.pipe(Tensor.permute([0, 1, 2, 4]))
+})
+
+test("an order of axes is refused in the name of the operation that was called", () => {
+  type Order<F extends (...args: never) => unknown> = Parameters<F>[1]
+  expectTypeOf<Order<typeof Tensor.permute<"f32", readonly [2, 3], readonly [0]>>>().toExtend<
+    Refused<"permute: [2, 3] needs one entry for each axis, not 1">
+  >()
+  expectTypeOf<Order<typeof Tensor.permute<"f32", readonly [2, 3], readonly [0, 2]>>>().toExtend<
+    Refused<"permute: axis 2 is outside [2, 3]">
+  >()
+  expectTypeOf<Order<typeof Tensor.transpose<"f32", readonly [2, 3], readonly [0]>>>().toExtend<
+    Refused<"transpose: [2, 3] needs one entry for each axis, not 1">
+  >()
 })
 
 test("reshape counts where it can", () => {
