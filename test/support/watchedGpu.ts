@@ -1,3 +1,6 @@
+import { Effect } from "effect"
+import type { Backend } from "../../backends/Backend.ts"
+import * as WebGpu from "../../src/WebGpu.ts"
 import { adapterOf, sharedGpu } from "./dawn.ts"
 
 /** What a backend does to its device, counted at the device's own methods. */
@@ -83,3 +86,7 @@ export const watchedGpu = async (limits: Readonly<Record<string, number>> = {}):
     uncaptured
   }
 }
+
+/** Runs an effect on the watched GPU, under a layer of its own that closes afterwards. */
+export const on = <A, E>(watched: Watched, effect: Effect.Effect<A, E, Backend>): Promise<A> =>
+  Effect.runPromise(Effect.provide(effect, WebGpu.layerWith({ gpu: watched.gpu })))

@@ -11,14 +11,11 @@ import * as Tensor from "../../../src/Tensor.ts"
 import { upload } from "../../../src/transfer.ts"
 import * as WebGpu from "../../../src/WebGpu.ts"
 import { adapterOf, sharedGpu } from "../../support/dawn.ts"
-import { type Watched, watchedGpu } from "../../support/watchedGpu.ts"
+import { on, watchedGpu } from "../../support/watchedGpu.ts"
 
 const x = spec("f32", ["N"])
 const twice = compile(({ x }) => Tensor.add(x, x), { x })
 const f32 = (length: number) => HostArray.zeros("f32", [length])
-
-const on = <A, E>(watched: Watched, effect: Effect.Effect<A, E, Backend>): Promise<A> =>
-  Effect.runPromise(Effect.provide(effect, WebGpu.layerWith({ gpu: watched.gpu })))
 
 describe("no device", () => {
   const refusing = (requestDevice: () => unknown) => ({

@@ -9,14 +9,11 @@ import * as Tensor from "../../../src/Tensor.ts"
 import { download, upload } from "../../../src/transfer.ts"
 import * as WebGpu from "../../../src/WebGpu.ts"
 import { sharedGpu } from "../../support/dawn.ts"
-import { type Watched, watchedGpu } from "../../support/watchedGpu.ts"
+import { on, watchedGpu } from "../../support/watchedGpu.ts"
 
 const f32 = (...values: ReadonlyArray<number>) => HostArray.fromNumbers("f32", [values.length], values)
 const x = spec("f32", ["N"])
 const twice = compile(({ x }) => Tensor.add(x, x), { x })
-
-const on = <A, E>(watched: Watched, effect: Effect.Effect<A, E, Backend>): Promise<A> =>
-  Effect.runPromise(Effect.provide(effect, WebGpu.layerWith({ gpu: watched.gpu })))
 
 const awaitedGpu = await sharedGpu()
 
