@@ -4,6 +4,7 @@ import type * as Graph from "./Graph.ts"
 import * as HostArray from "./HostArray.ts"
 import type * as Node from "./Node.ts"
 import { specOf } from "./Node.ts"
+import { parts } from "./ops/flashAttention.ts"
 import * as Shape from "./Shape.ts"
 
 /**
@@ -165,23 +166,16 @@ const attention = (
   sizes: Dim.Bindings,
   kappa: number
 ): number => {
-  const [q = 0, k = 0, v = 0, ...captures] = operands
+  const { v, terms, captures } = parts(operands, node.attrs)
   const [, keys] = node.operands as [Node.Node, Node.Node]
   const a = accumulator((keys as Node.Node).type.dtype)
-  const [, , length, width] = Shape.evaluate((keys as Node.Node).type.shape, sizes) as [
-    number,
-    number,
-    number,
-    number
-  ]
-  const logit = q + k + gamma(width, a)
-  const [score = 0] = propagate(
-    node.attrs.score as Graph.Graph,
-    [logit, 0, 0, 0, 0, ...captures],
-    sizes,
-    kappa
-  )
-  const weights = softmaxError(score, length, a, kappa)
+  const [, , length] = Shape.evaluate((keys as Node.Node).type.shape, sizes) as [number, number, number]
+  const widths = parts(node.operands, node.attrs).terms.map((t) => lengthOf(t.k, [3], sizes))
+  const logits = terms.map(({ q, k }, n) => q + k + gamma(widths[n] as number, a))
+  const region = node.attrs.score as Graph.Graph
+  const [score = 0] = propagate(region, [...logits, 0, 0, 0, 0, ...captures], sizes, kappa)
+  if (node.attrs.output === "max") return score + roundoff(node.type.dtype)
+  const weights = node.attrs.normaliser === undefined ? softmaxError(score, length, a, kappa) : score
   const [factor = 0] =
     node.attrs.probability === undefined
       ? []

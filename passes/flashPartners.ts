@@ -32,7 +32,9 @@ const attentionKey = (
   const read = flash.operands.map((o, i) => ({ name: `${i}`, node: o }))
   const views = Graph.make(read)
   const values = views.inputs.map((i) => numbers.get(operands[inputs.indexOf(i)] as Node))
-  const { score, mask, sink, probability, range, fill } = flash.attrs
-  const regions = [score, mask, sink, probability, range].map((r) => (r === undefined ? "-" : Graph.key(r)))
-  return [Graph.key(views), values.join(","), ...regions, String(fill)].join("|")
+  const { score, mask, sink, probability, range, rowRange, fill, terms, normaliser } = flash.attrs
+  const regions = [score, mask, sink, probability, range, rowRange].map((r) =>
+    r === undefined ? "-" : Graph.key(r)
+  )
+  return [Graph.key(views), values.join(","), ...regions, fill, terms ?? 1, normaliser ?? "softmax"].join("|")
 }

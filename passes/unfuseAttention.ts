@@ -1,6 +1,7 @@
 import * as Dim from "../ir/Dim.ts"
 import * as Graph from "../ir/Graph.ts"
 import type * as Node from "../ir/Node.ts"
+import { parts } from "../ir/ops/flashAttention.ts"
 import type { OpName } from "../ir/ops.ts"
 import type * as Shape from "../ir/Shape.ts"
 import { type Pass, quiet } from "./Pass.ts"
@@ -50,26 +51,22 @@ const inline = (add: Add, region: Graph.Graph, inputs: ReadonlyArray<Node.Node>)
   return made.get((output as Graph.Output).node) as Node.Node
 }
 
-/** [B, Hkv, S, D] as [B, Hq, S, D], each head as often as query heads share it. */
-const expand = (add: Add, x: Node.Node, heads: Dim.Dim): Node.Node => {
+/** [B or 1, Hkv, S, D] as [B, Hq, S, D], each head as often as query heads share it. */
+const expand = (add: Add, x: Node.Node, batch: Dim.Dim, heads: Dim.Dim): Node.Node => {
   const [b, h, s, d] = x.type.shape as readonly [Dim.Dim, Dim.Dim, Dim.Dim, Dim.Dim]
   const group = Dim.divideExact(heads, h) as Dim.Dim
-  if (Dim.isOne(group)) return x
+  if (Dim.isOne(group) && Dim.equals(b, batch)) return x
   const wide = add("broadcast", [add("reshape", [x], { shape: [b, h, Dim.one, s, d] })], {
-    shape: [b, h, group, s, d]
+    shape: [batch, h, group, s, d]
   })
-  return add("reshape", [wide], { shape: [b, heads, s, d] })
+  return add("reshape", [wide], { shape: [batch, heads, s, d] })
 }
 
 /** The node by its definition: every step in the accumulator's type, the score matrix as a tensor. */
 const definition = (node: Flash, add: Add): Node.Node => {
-  const [q, k, v, ...captures] = node.operands as readonly [
-    Node.Node,
-    Node.Node,
-    Node.Node,
-    ...Array<Node.Node>
-  ]
   const { attrs } = node
+  const { v, terms, captures } = parts(node.operands, attrs)
+  const [{ q, k }] = terms as readonly [(typeof terms)[number]]
   const [B, Hq, T] = q.type.shape as readonly [Dim.Dim, Dim.Dim, Dim.Dim, Dim.Dim]
   const S = k.type.shape[2] as Dim.Dim
   const real = q.type.dtype === "f64" ? "f64" : "f32"
@@ -84,13 +81,15 @@ const definition = (node: Flash, add: Add): Node.Node => {
   const rows: Shape.Shape = [B, Hq, T, Dim.one]
   const all: Shape.Shape = [B, Hq, T, S]
 
-  const logits = add("dot", [cast(q, real), cast(expand(add, k, Hq), real)], {
-    lhsBatch: [0, 1],
-    rhsBatch: [0, 1],
-    lhsContract: [3],
-    rhsContract: [3]
-  })
-  const scored = to(inline(add, attrs.score, [logits, b, h, i, j, ...captures]), all)
+  const logits = terms.map((term) =>
+    add("dot", [cast(term.q, real), cast(expand(add, term.k, B, Hq), real)], {
+      lhsBatch: [0, 1],
+      rhsBatch: [0, 1],
+      lhsContract: [3],
+      rhsContract: [3]
+    })
+  )
+  const scored = to(inline(add, attrs.score, [...logits, b, h, i, j, ...captures]), all)
   const fill = add("constant", [], { values: [attrs.fill], type: { dtype: real, shape: [] } })
   const scores =
     attrs.mask === undefined
@@ -101,7 +100,8 @@ const definition = (node: Flash, add: Add): Node.Node => {
       ? scores
       : add("concat", [scores, to(inline(add, attrs.sink, [b, h, i, ...captures]), rows)], { axis: 3 })
   if (attrs.output === "lse") return add("logsumexp", [columns], { axis: 3 })
-  const normalised = add("softmax", [columns], { axis: 3 })
+  if (attrs.output === "max") return add("reduce_max", [columns], { axes: [3] })
+  const normalised = attrs.normaliser === "none" ? columns : add("softmax", [columns], { axis: 3 })
   const weights =
     attrs.sink === undefined
       ? normalised
@@ -110,7 +110,7 @@ const definition = (node: Flash, add: Add): Node.Node => {
     attrs.probability === undefined
       ? weights
       : add("mul", [weights, inline(add, attrs.probability, [b, h, i, j, ...captures])], {})
-  const result = add("dot", [factored, cast(expand(add, v, Hq), real)], {
+  const result = add("dot", [factored, cast(expand(add, v, B, Hq), real)], {
     lhsBatch: [0, 1],
     rhsBatch: [0, 1],
     lhsContract: [3],

@@ -1,14 +1,30 @@
 import type { Graph } from "../../ir/Graph.ts"
+import { parts } from "../../ir/ops/flashAttention.ts"
 import type { Kernels } from "./Kernel.ts"
 import { maximum } from "./normalise.ts"
 import * as Region from "./region.ts"
 import { storing, type Value } from "./Value.ts"
 
-/** Attention by its definition, a row of scores at a time. What mask analysis found (`range`) is not used. */
+/** A contraction of queries with keys: its value for one pair, by row of the result and by batch, query head and key. */
+const contraction = (q: Value, k: Value): ((row: number, b: number, h: number, j: number) => number) => {
+  const [, heads, , D] = q.shape as [number, number, number, number]
+  const [batch, own, S] = k.shape as [number, number, number]
+  const group = heads / own
+  return (row, b, h, j) => {
+    const keys = ((batch === 1 ? 0 : b) * own + Math.floor(h / group)) * S
+    const [x, y] = [row * D, (keys + j) * D]
+    let sum = 0
+    for (let d = 0; d < D; d++) sum += (q.data[x + d] as number) * (k.data[y + d] as number)
+    return sum
+  }
+}
+
+/** Attention by its definition, a row of scores at a time. What mask analysis found (`range`, `rowRange`) is not used. */
 export const attention: Kernels<"flash_attention"> = {
   flash_attention: ({ attrs }, operands, shape, context) => {
-    const [q, k, v, ...captures] = operands as [Value, Value, Value, ...Array<Value>]
-    const [B, Hq, T, D] = q.shape as [number, number, number, number]
+    const { v, terms, captures } = parts(operands, attrs)
+    const [{ q }] = terms as [(typeof terms)[number]]
+    const [B, Hq, T] = q.shape as [number, number, number, number]
     const [, Hkv, S, E] = v.shape as [number, number, number, number]
     const group = Hq / Hkv
     const compile = (region: Graph | undefined): Region.Compiled | undefined =>
@@ -17,6 +33,8 @@ export const attention: Kernels<"flash_attention"> = {
     const [mask, sink, probability] = [attrs.mask, attrs.sink, attrs.probability].map(compile)
     const store = storing(q.dtype === "f64" ? "f64" : "f32", context.precision)
     const fill = store(attrs.fill)
+    const logits = terms.map((term) => contraction(term.q, term.k))
+    const normalised = attrs.normaliser === undefined
 
     const result = new Float64Array(shape.reduce((a, b) => a * b, 1))
     const scores = new Float64Array(S)
@@ -31,27 +49,30 @@ export const attention: Kernels<"flash_attention"> = {
               scores[j] = fill
               continue
             }
-            let logit = 0
-            const [x, y] = [row * D, (keys + j) * D]
-            for (let d = 0; d < D; d++) logit += (q.data[x + d] as number) * (k.data[y + d] as number)
-            scores[j] = score(store(logit), b, h, i, j)[0] as number
+            scores[j] = score(...logits.map((logit) => store(logit(row, b, h, j))), b, h, i, j)[0] as number
           }
           const extra = sink === undefined ? -Infinity : (sink(b, h, i)[0] as number)
           const max = Math.max(maximum(scores), extra)
           let total = 0
-          if (max !== -Infinity) {
+          if (normalised && max !== -Infinity) {
             total = Math.exp(extra - max)
             for (let j = 0; j < S; j++) total += Math.exp((scores[j] as number) - max)
+          }
+          if (attrs.output === "max") {
+            result[row] = max
+            continue
           }
           if (attrs.output === "lse") {
             result[row] = max === -Infinity ? -Infinity : max + Math.log(total)
             continue
           }
-          if (max === -Infinity) continue
+          if (normalised && max === -Infinity) continue
           sums.fill(0)
           for (let j = 0; j < S; j++) {
-            if (scores[j] === -Infinity) continue
-            let weight = Math.exp((scores[j] as number) - max) / total
+            // What is masked takes no part, whatever its value is.
+            if (normalised ? scores[j] === -Infinity : mask !== undefined && mask(b, h, i, j)[0] === 0)
+              continue
+            let weight = normalised ? Math.exp((scores[j] as number) - max) / total : (scores[j] as number)
             if (probability !== undefined) weight *= probability(b, h, i, j)[0] as number
             const value = (keys + j) * E
             for (let e = 0; e < E; e++) sums[e] = (sums[e] as number) + weight * (v.data[value + e] as number)

@@ -3,6 +3,7 @@ import * as DType from "../../ir/DType.ts"
 import type { Graph } from "../../ir/Graph.ts"
 import type * as Node from "../../ir/Node.ts"
 import { specOf } from "../../ir/Node.ts"
+import { parts } from "../../ir/ops/flashAttention.ts"
 import * as Shape from "../../ir/Shape.ts"
 import type { Stats } from "../Backend.ts"
 
@@ -19,8 +20,13 @@ const keyValueBytes = (node: Node.Node, sizes: Dim.Bindings): number => {
       const [q, k, v] = node.operands as [Node.Node, Node.Node, Node.Node]
       const [, heads, queries] = Shape.evaluate(q.type.shape, sizes) as [number, number, number]
       const own = Shape.evaluate(k.type.shape, sizes)[1] as number
-      const read = bytesOf(k, sizes) + (node.attrs.output === "lse" ? 0 : bytesOf(v, sizes))
-      return own === 0 ? 0 : (heads / own) * queries * read
+      const { terms } = parts(node.operands, node.attrs)
+      const keys = terms.slice(1).reduce((sum, term) => {
+        const shared = Shape.evaluate(term.k.type.shape, sizes)[1] as number
+        return sum + (shared === 0 ? 0 : heads / shared) * queries * bytesOf(term.k, sizes)
+      }, 0)
+      const read = bytesOf(k, sizes) + (node.attrs.output === "result" ? bytesOf(v, sizes) : 0)
+      return own === 0 ? 0 : (heads / own) * queries * read + keys
     }
     case "dot": {
       const [lhs, rhs] = node.operands as [Node.Node, Node.Node]

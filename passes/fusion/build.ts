@@ -164,11 +164,14 @@ export const build = (walk: Walk, a: Attention): Built | undefined => {
     "flash_attention",
     [q, k, v, ...captured],
     {
+      terms: undefined,
+      normaliser: undefined,
       score: make(value, [{ name: "logit", dtype: real }, ...positions], real),
       mask: optional(mask, positions, "bool"),
       sink: optional(sink, named("b", "h", "i"), real),
       probability: optional(probability, positions, real),
       range: undefined,
+      rowRange: undefined,
       fill: filled === undefined ? -Infinity : filled.fill,
       output: "result",
       dtype: a.node.type.dtype

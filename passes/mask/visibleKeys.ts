@@ -1,5 +1,6 @@
 import * as Graph from "../../ir/Graph.ts"
 import * as Node from "../../ir/Node.ts"
+import { parts } from "../../ir/ops/flashAttention.ts"
 import * as A from "./arithmetic.ts"
 import type { Scope } from "./bounds.ts"
 import { atMostZero, type Known } from "./compare.ts"
@@ -27,7 +28,7 @@ export const visibleKeys = (node: Node.NodeOf<"flash_attention">, mask: Graph.Gr
     Node.Node,
     Node.Node
   ]
-  const captures = node.operands.slice(3).map((c, i) => input(`c${i}`, c.type))
+  const captures = parts(node.operands, node.attrs).captures.map((c, i) => input(`c${i}`, c.type))
   const keys = Node.make("dim", [], { value: k.type.shape[2] as never }) as Node.Node
   // i and j have no value in the region: what depends on them is never copied.
   const copies = new Map<Node.Node, Node.Node>()

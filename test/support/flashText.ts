@@ -19,9 +19,18 @@ export interface Attention {
   readonly probability?: ReadonlyArray<string>
   /** Ends with %lo, %hi, %fullLo, %fullHi defined. */
   readonly range?: ReadonlyArray<string>
+  /** The same of one row %i. */
+  readonly rowRange?: ReadonlyArray<string>
   readonly fill?: string
-  readonly outputs?: ReadonlyArray<"result" | "lse">
+  /** Further logits, %logit1, …: the batch and the heads of their keys, and their head size. */
+  readonly more?: ReadonlyArray<
+    readonly [batch: number | string, heads: number | string, size: number | string]
+  >
+  readonly normaliser?: "none"
+  readonly outputs?: ReadonlyArray<Output>
 }
+
+type Output = "result" | "lse" | "max"
 
 const name = (line: string): string => (/^%\w+/.exec(line.trim()) as RegExpExecArray)[0]
 
@@ -31,6 +40,7 @@ export const flashText = (a: Attention): string => {
   const [D, E] = a.head ?? [8, 8]
   const dtype = a.dtype ?? "f32"
   const captures = Object.entries(a.captures ?? {})
+  const more = a.more ?? []
   const input = (as: string, type: string): string => `    %${as}: ${type} = input {name = "${as}"}`
   const region = (
     as: string,
@@ -49,19 +59,23 @@ export const flashText = (a: Attention): string => {
     ]
   }
   const index = (...names: ReadonlyArray<string>) => names.map((n) => [n, "i32[]"] as const)
-  const real = ["logit", "f32[]"] as const
+  const logits = ["logit", ...more.map((_, n) => `logit${n + 1}`)].map((n) => [n, "f32[]"] as const)
+  const operands = ["q", "k", "v", ...more.flatMap((_, n) => [`q${n + 1}`, `k${n + 1}`])]
   const bounds = `"lo": %lo, "hi": %hi, "fullLo": %fullLo, "fullHi": %fullHi`
-  const node = (output: "result" | "lse"): ReadonlyArray<string> => {
+  const node = (output: Output): ReadonlyArray<string> => {
     const type =
       output === "result" ? `${a.resultDtype ?? dtype}[${B}, ${Hq}, ${T}, ${E}]` : `f32[${B}, ${Hq}, ${T}]`
     return [
-      `%${output}: ${type} = flash_attention ${["q", "k", "v", ...captures.map(([n]) => n)].map((n) => `%${n}`).join(", ")} {`,
-      ...region("score", [real, ...index("b", "h", "i", "j")], a.score ?? scaled),
+      `%${output}: ${type} = flash_attention ${[...operands, ...captures.map(([n]) => n)].map((n) => `%${n}`).join(", ")} {`,
+      ...(more.length === 0 ? [] : [`  terms = ${more.length + 1},`]),
+      ...(a.normaliser === undefined ? [] : [`  normaliser = "${a.normaliser}",`]),
+      ...region("score", [...logits, ...index("b", "h", "i", "j")], a.score ?? scaled),
       ...region("mask", index("b", "h", "i", "j"), a.mask),
       ...region("sink", index("b", "h", "i"), a.sink),
       ...region("probability", index("b", "h", "i", "j"), a.probability),
       ...region("range", index("b", "h", "first", "last"), a.range, bounds),
-      `  fill = ${a.fill ?? "-inf"},`,
+      ...region("rowRange", index("b", "h", "i"), a.rowRange, bounds),
+      `  fill = ${a.fill ?? (a.normaliser === undefined ? "-inf" : "0")},`,
       `  output = "${output}"`,
       "}"
     ]
@@ -72,6 +86,10 @@ export const flashText = (a: Attention): string => {
     `%q: ${dtype}[${B}, ${Hq}, ${T}, ${D}] = input {name = "q"}`,
     `%k: ${dtype}[${B}, ${Hkv}, ${S}, ${D}] = input {name = "k"}`,
     `%v: ${dtype}[${B}, ${Hkv}, ${S}, ${E}] = input {name = "v"}`,
+    ...more.flatMap(([batch, heads, size], n) => [
+      `%q${n + 1}: ${dtype}[${B}, ${Hq}, ${T}, ${size}] = input {name = "q${n + 1}"}`,
+      `%k${n + 1}: ${dtype}[${batch}, ${heads}, ${S}, ${size}] = input {name = "k${n + 1}"}`
+    ]),
     ...captures.map(([n, type]) => `%${n}: ${type} = input {name = "${n}"}`),
     ...outputs.flatMap(node),
     `return ${outputs.map((o) => `"${o}": %${o}`).join(", ")}`,

@@ -56,10 +56,20 @@ export const scheduleOf = (
   )
 }
 
+const notMade = ({ attrs }: NodeOf<"flash_attention">): string | undefined => {
+  if (attrs.terms !== undefined) return "several terms"
+  if (attrs.normaliser !== undefined) return `normaliser "${attrs.normaliser}"`
+  if (attrs.rowRange !== undefined) return "ranges of rows"
+  return attrs.output === "max" ? `output "max"` : undefined
+}
+
 /** Reads the anchor of a job. Throws `UnsupportedByDevice` for what the kernels cannot do. */
 export const of = (job: Job): Problem => {
   const { anchor, schedule } = job
   if (anchor?.op !== "flash_attention") throw new Error("the job has no flash_attention")
+  const unmade = notMade(anchor)
+  if (unmade !== undefined)
+    throw new UnsupportedByDevice({ message: `flash_attention: no kernel for ${unmade}` })
   const [q, k, v] = anchor.operands as readonly [Node, Node, Node]
   if (q.type.dtype === "f64")
     throw new UnsupportedByDevice({ message: "WebGPU has no f64", hint: "cast to f32" })

@@ -1,5 +1,6 @@
 import type { Graph } from "../../../ir/Graph.ts"
 import type { Node, NodeOf } from "../../../ir/Node.ts"
+import { parts } from "../../../ir/ops/flashAttention.ts"
 import * as Body from "../wgsl/body.ts"
 import * as Emitter from "../wgsl/Emitter.ts"
 import type { Module } from "../wgsl/Module.ts"
@@ -23,7 +24,7 @@ export interface Regions {
 
 /** Declares the functions in the module. Captures are read where the body has them, through the views on the way. */
 export const declare = (module: Module, { job, node }: Problem): Regions => {
-  const captures = node.operands.slice(3)
+  const { captures } = parts(node.operands, node.attrs)
   const one = (name: string, region: Graph, types: ReadonlyArray<string>, result: string): Call => {
     const emitter = Emitter.make(module)
     const parameters = types.map(() => emitter.known(module.fresh("a")))
