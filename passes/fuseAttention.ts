@@ -6,7 +6,8 @@ import * as TensorType from "../ir/TensorType.ts"
 import * as Diagnostic from "./Diagnostic.ts"
 import { type Attention, find, type Refusal } from "./fusion/attention.ts"
 import { type Built, build } from "./fusion/build.ts"
-import { isTransparent, nearSoftmax } from "./fusion/nearSoftmax.ts"
+import * as Element from "./fusion/Element.ts"
+import { isTransparent, nearDivision, nearSoftmax, nearWeights } from "./fusion/nearSoftmax.ts"
 import * as rearrange from "./fusion/rearrange.ts"
 import * as Walk from "./fusion/Walk.ts"
 import { classifyMask } from "./mask/classify.ts"
@@ -46,12 +47,20 @@ const dependsOn = (value: Node.Node, on: Node.Node, numbers: ReadonlyMap<Node.No
   return false
 }
 
-const needsScores = (value: Node.Node): Refusal => ({
+const needsScores = (value: Node.Node, changed: "scores" | "weights"): Refusal => ({
   node: value,
   nearest: "softmax of a contraction, contracted with values",
-  failed: `the scores are changed by ${value.op}, which is computed from the scores themselves`,
+  failed: `the ${changed} are changed by ${value.op}, which is computed from the scores themselves`,
   suggestion:
     "a maximum that is subtracted needs no writing: softmax does it; other statistics need the scores in memory"
+})
+
+/** Weights are multiplied, and columns without values have logits, by what is known before the scores are. */
+const knowsItsScore = ({ node }: Attention, isWeight: boolean): Refusal => ({
+  node,
+  nearest: "softmax weights contracted with values",
+  failed: `${isWeight ? "the weights are multiplied by a function" : "a column without a value has a logit that is a function"} of the scores`,
+  suggestion: "use factors and dropout masks that are known before the scores"
 })
 
 /** Kernels lay out their tiles by the head size when they are compiled, and hold one row of a head at a time. */
@@ -124,10 +133,18 @@ const fuse = (
   Result.gen(function* () {
     const walk = Walk.make()
     const found = yield* find(walk, node, side)
+    const read = [found.weight, ...found.sinks].find((e) =>
+      Element.reachable(walk.table, [e]).some(found.isLogit)
+    )
+    if (read !== undefined) return yield* Result.fail(knowsItsScore(found, read === found.weight))
     const built = build(walk, found)
     if (built === undefined) return yield* Result.fail(nothingSelects(found))
     const circular = built.captured.find((c) => dependsOn(c, found.contraction, numbers))
-    if (circular !== undefined) return yield* Result.fail(needsScores(circular))
+    if (circular !== undefined) {
+      const reads = (e: Element.Element) => e._tag === "load" && e.of === circular
+      const inWeights = Element.reachable(walk.table, [found.weight]).some(reads)
+      return yield* Result.fail(needsScores(circular, inWeights ? "weights" : "scores"))
+    }
     const unfit = unfitHead(built.flash)
     if (unfit !== undefined) return yield* Result.fail(unfit)
     return { ...built, found }
@@ -176,8 +193,10 @@ export const fuseAttention: Pass = {
         carriers.add(node)
       const miss = isTransparent(node)
         ? (nearSoftmax(node) ?? node.operands.map((o) => near.get(o)).find((r) => r !== undefined))
-        : undefined
+        : nearWeights(node)
       if (miss !== undefined) near.set(node, miss)
+      const divided = nearDivision(node)
+      if (divided !== undefined) diagnostics.push(refused(original, divided))
       if (node.op !== "dot") return node
       const sides = ([0, 1] as const).filter((side) => carriers.has(node.operands[side] as Node.Node))
       const tried = sides.map((side) => fuse(node, side, numbers))
