@@ -1,0 +1,160 @@
+import { Result } from "effect"
+import { expect, test } from "vitest"
+import type * as Dim from "../../../../ir/Dim.ts"
+import type * as Graph from "../../../../ir/Graph.ts"
+import { portable } from "../../../../ir/Limits.ts"
+import * as Node from "../../../../ir/Node.ts"
+import type { OpName } from "../../../../ir/ops.ts"
+import * as Print from "../../../../ir/Print.ts"
+import * as Shape from "../../../../ir/Shape.ts"
+import * as Pipeline from "../../../../passes/Pipeline.ts"
+import { expectSameValue } from "../../../support/fusing.ts"
+import type { N } from "../../../support/spell.ts"
+import * as s from "../../../support/spell.ts"
+
+/** What nearly is attention, and what must come of it. */
+export type Outcome =
+  | { readonly _tag: "refused"; readonly nearest: string; readonly failed: string }
+  | { readonly _tag: "fuses"; readonly nodes: number; readonly shows: ReadonlyArray<Shown> }
+
+type Shown = "mask" | "probability" | "sink" | "score"
+type Outputs = N | { readonly [name: string]: N }
+
+export interface Case {
+  readonly outputs: Outputs
+  readonly outcome: Outcome
+}
+
+export const refused = (outputs: Outputs, nearest: string, failed: string): Case => ({
+  outputs,
+  outcome: { _tag: "refused", nearest, failed }
+})
+
+/** One node with no region but those that are shown. */
+export const fuses = (outputs: Outputs, ...shows: ReadonlyArray<Shown>): Case => ({
+  outputs,
+  outcome: { _tag: "fuses", nodes: 1, shows }
+})
+
+export const fusesTwice = (outputs: Outputs, ...shows: ReadonlyArray<Shown>): Case => ({
+  outputs,
+  outcome: { _tag: "fuses", nodes: 2, shows }
+})
+
+const pipeline = Result.getOrThrow(Pipeline.parse(Pipeline.defaultText))
+
+/** The whole pipeline, which must not fail. */
+export const compiled = (graph: Graph.Graph): Pipeline.Compiled =>
+  Result.getOrThrowWith(Pipeline.run(pipeline, graph, { limits: portable }), (error) => error)
+
+type Flash = Node.NodeOf<"flash_attention">
+
+export const flashes = (graph: Graph.Graph): ReadonlyArray<Flash> =>
+  graph.nodes.flatMap((n) =>
+    Node.is(n, "flash_attention") ? [n] : Node.is(n, "fused") ? flashes(n.attrs.body) : []
+  )
+
+const regions = ({ attrs }: Flash): ReadonlyArray<Shown> => [
+  ...(attrs.score.nodes.some((n) => n.op !== "input") ? (["score"] as const) : []),
+  ...(["mask", "sink", "probability"] as const).filter((name) => attrs[name] !== undefined)
+]
+
+/** Lengths that tell axes apart, and lengths of 1 that do not. */
+const lengths: ReadonlyArray<Dim.Bindings> = [
+  { B: 2, T: 3, S: 5 },
+  { B: 1, T: 4, S: 1 }
+]
+
+/** Compiles each, holds it to its outcome, and compares its value with what was written. */
+export const hold = (cases: { readonly [name: string]: Case }): void => {
+  for (const [name, { outputs, outcome }] of Object.entries(cases)) {
+    test(name, () => {
+      const before = s.graph(outputs)
+      const { graph, diagnostics } = compiled(before)
+      const found = flashes(graph)
+      const said = diagnostics.filter((d) => d.pass === "fuse-attention")
+      if (outcome._tag === "fuses") {
+        expect(found.length, Print.graph(graph)).toBe(outcome.nodes)
+        const shown = new Set(found.flatMap(regions))
+        expect([...shown].sort(), Print.graph(graph)).toEqual([...outcome.shows].sort())
+      } else {
+        expect(found.length, Print.graph(graph)).toBe(0)
+        expect([...new Set(said.map((d) => d.outcome))]).toEqual(["refused"])
+        const first = said[0]
+        expect([first?.nearest, first?.failed]).toEqual([
+          outcome.nearest,
+          expect.stringContaining(outcome.failed)
+        ])
+        expect(first?.suggestion ?? "").not.toBe("")
+      }
+      for (const at of lengths) expectSameValue(before, graph, at)
+    })
+  }
+}
+
+/** Words that all tables share. */
+export const q = s.input("q", ["B", 4, "T", 8])
+export const k = s.input("k", ["B", 4, "S", 8])
+export const v = s.input("v", ["B", 4, "S", 8])
+/** Other queries, other keys. */
+export const q2 = s.input("q2", ["B", 4, "T", 8])
+export const k2 = s.input("k2", ["B", 4, "S", 8])
+export const scores = s.matmul(q, s.swap(k))
+export const others = s.matmul(q2, s.swap(k2))
+export const p = s.softmax(scores)
+/** As many queries as keys as features: whatever is exchanged still fits. */
+export const square = (name: string): N => s.input(name, ["B", 4, 6, 6])
+export const even = s.matmul(square("q"), s.swap(square("k")))
+export const pEven = s.softmax(even)
+
+export const gate = s.input("gate", ["T", "S"])
+export const keep = s.input("keep", ["T", "S"], "bool")
+export const causal = s.op("ge", s.reshape(s.iota("T"), ["T", 1]), s.iota("S"))
+export const zero = s.constant(0)
+export const one = s.constant(1)
+export const minusInfinity = s.constant(-Infinity)
+
+/** An op with attributes. */
+export const node = <K extends OpName>(op: K, operands: ReadonlyArray<N>, attrs: Node.AttrsOf<K>): N =>
+  Node.make(op, operands, attrs) as unknown as N
+export const sum = (x: N, ...axes: ReadonlyArray<number>): N => s.reduce("reduce_sum", x, ...axes)
+export const max = (x: N, ...axes: ReadonlyArray<number>): N => s.reduce("reduce_max", x, ...axes)
+export const cumsum = (x: N, axis: number): N => node("cumsum", [x], { axis })
+export const float = (x: N): N => s.cast(x, "f32")
+/** A statistic of rows, [B, 4, T], beside the scores. */
+export const row = (x: N): N => s.reshape(x, [...x.type.shape, 1])
+
+/** The first entry of an axis moved behind the last. */
+export const roll = (x: N, axis: number): N =>
+  s.concat(axis, s.slice(x, axis, 1, x.type.shape[axis] as Dim.Dim), s.slice(x, axis, 0, 1))
+
+/** An axis read from the end. */
+export const flip = (x: N, axis: number): N => {
+  const size = x.type.shape[axis] as Dim.Dim
+  const last = s.sub(node("dim", [], { value: size }), s.constant(1, "i32"))
+  return s.gather(x, s.sub(last, s.iota(size)), axis)
+}
+
+/** Every step-th entry of an axis. */
+export const every = (x: N, axis: number, step: number): N =>
+  node("slice", [x], {
+    starts: Shape.from(x.type.shape.map(() => 0)),
+    stops: x.type.shape,
+    steps: x.type.shape.map((_, i) => (i === axis ? step : 1))
+  })
+
+/** One entry of a value in front of the last axis. */
+export const padded = (x: N, value: number): N =>
+  node("pad", [x], {
+    low: Shape.from(x.type.shape.map((_, i) => (i === x.type.shape.length - 1 ? 1 : 0))),
+    high: Shape.from(x.type.shape.map(() => 0)),
+    value
+  })
+
+export const weights = "softmax weights contracted with values"
+export const attention = "softmax of a contraction, contracted with values"
+export const madeByNone = "softmax over scores that no contraction makes"
+export const made = "softmax over scores that a contraction makes"
+export const quotient = "exp of scores over its sum, contracted with values"
+export const late = "exp of scores contracted with values, over its sum"
+export const logSum = "exp of scores less their log-sum-exp, contracted with values"
