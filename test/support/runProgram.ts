@@ -104,7 +104,9 @@ export const runProgram = async (
   const uniform = Program.uniform(program, sizes)
   const lengths = buffer(uniform.byteLength, uniform)
   const steps = Program.steps(program, sizes, donated)
-  const pipelines = await Promise.all(program.kernels.map(pipeline))
+  // Those that these lengths take: SwiftShader spends a second or more on each.
+  const taken = new Set(steps.map((step) => step.kernel))
+  const pipelines = await Promise.all(program.kernels.map((k, i) => (taken.has(i) ? pipeline(k) : undefined)))
   const encoder = device.createCommandEncoder()
   const pass = encoder.beginComputePass()
   for (const step of steps) {
