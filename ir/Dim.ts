@@ -79,7 +79,9 @@ const exact = (coefficient: number): number => {
   return coefficient
 }
 
-const fromTerms = (terms: Iterable<Monomial>): Dim => {
+const single = (term: Monomial): Dim => ({ _tag: "Dim", terms: [term], key: printMonomial(term) })
+
+const fromTerms = (terms: ReadonlyArray<Monomial>): Dim => {
   const sums = new Map<string, { coefficient: number; symbols: ReadonlyArray<string> }>()
   for (const term of terms) {
     if (term.symbols.length > MAX_DEGREE) throw tooLarge(`beyond degree ${MAX_DEGREE}`)
@@ -97,7 +99,7 @@ const fromTerms = (terms: Iterable<Monomial>): Dim => {
 /** The constant polynomial. The value is an integer. */
 export const constant = (value: number): Dim => {
   if (!Number.isSafeInteger(value)) throw new RangeError(`a dimension is an integer, not ${value}`)
-  return fromTerms([{ coefficient: value, symbols: [] }])
+  return value === 0 ? zero : single({ coefficient: value, symbols: [] })
 }
 
 /** The polynomial that is one symbol. */
@@ -107,29 +109,40 @@ export const symbol = (name: string): Dim => {
       `${JSON.stringify(name)} cannot name a dimension: use a letter or underscore, then letters, digits or underscores`
     )
   }
-  return fromTerms([{ coefficient: 1, symbols: [name] }])
+  return single({ coefficient: 1, symbols: [name] })
 }
 
 export const from = (x: DimLike): Dim => (isDim(x) ? x : typeof x === "number" ? constant(x) : symbol(x))
 
-export const zero: Dim = constant(0)
+export const zero: Dim = { _tag: "Dim", terms: [], key: "0" }
 export const one: Dim = constant(1)
 
-export const add = (a: Dim, b: Dim): Dim => fromTerms([...a.terms, ...b.terms])
+export const add = (a: Dim, b: Dim): Dim => {
+  if (a.terms.length === 0) return b
+  return b.terms.length === 0 ? a : fromTerms([...a.terms, ...b.terms])
+}
 
 export const neg = (a: Dim): Dim => fromTerms(a.terms.map((t) => ({ ...t, coefficient: -t.coefficient })))
 
 export const sub = (a: Dim, b: Dim): Dim => add(a, neg(b))
 
-export const mul = (a: Dim, b: Dim): Dim =>
-  fromTerms(
-    a.terms.flatMap((x) =>
-      b.terms.map((y) => ({
-        coefficient: x.coefficient * y.coefficient,
-        symbols: [...x.symbols, ...y.symbols]
-      }))
-    )
-  )
+export const mul = (a: Dim, b: Dim): Dim => {
+  if (isOne(a) || b.terms.length === 0) return b
+  if (isOne(b) || a.terms.length === 0) return a
+  const [x, y] = [a.terms[0], b.terms[0]]
+  // Sizes are numbers and symbols for the most part.
+  if (a.terms.length === 1 && b.terms.length === 1 && x !== undefined && y !== undefined)
+    return single(times(x, y))
+  return fromTerms(a.terms.flatMap((x) => b.terms.map((y) => times(x, y))))
+}
+
+const times = (a: Monomial, b: Monomial): Monomial => {
+  const coefficient = exact(a.coefficient * b.coefficient)
+  if (b.symbols.length === 0) return { coefficient, symbols: a.symbols }
+  if (a.symbols.length === 0) return { coefficient, symbols: b.symbols }
+  if (a.symbols.length + b.symbols.length > MAX_DEGREE) throw tooLarge(`beyond degree ${MAX_DEGREE}`)
+  return { coefficient, symbols: [...a.symbols, ...b.symbols].sort() }
+}
 
 export const product = (dims: Iterable<Dim>): Dim => {
   let result = one

@@ -84,9 +84,10 @@ const region = (graph: Graph.Graph, report: Report): void => {
 const inside = (node: Node.Node, path: string, found: Array<Verify.Violation>): void => {
   for (const { name, graph } of Graph.regions(node)) {
     const here = `${path}in the ${name} of ${node.op}: `
-    const numbers = Print.numbering(graph)
-    const report: Report = (what, culprit) =>
-      found.push({ text: Verify.describe(`${here}${what}`, culprit, numbers), node: culprit })
+    const report: Report = (what, culprit) => {
+      const text = Verify.describe(`${here}${what}`, culprit, Print.numbering(graph))
+      found.push({ text, node: culprit })
+    }
     if (node.op === "fused") body(graph, report)
     else region(graph, report)
     // A kernel's body may hold attention, whose regions hold nothing with regions.
@@ -99,14 +100,14 @@ const inside = (node: Node.Node, path: string, found: Array<Verify.Violation>): 
 export const check = (graph: Graph.Graph, form: FormName): Result.Result<void, VerifyError> => {
   const { legal } = forms[form]
   const found: Array<Verify.Violation> = []
-  const numbers = Print.numbering(graph)
-  for (const node of graph.nodes) {
-    if (legal.has(node.op)) inside(node, "", found)
-    else
-      found.push({
-        text: Verify.describe(`${node.op} is not legal in the form ${form}`, node, numbers),
-        node
-      })
+  for (const node of graph.nodes) if (legal.has(node.op)) inside(node, "", found)
+  const illegal = graph.nodes.filter((node) => !legal.has(node.op))
+  if (illegal.length > 0) {
+    const numbers = Print.numbering(graph)
+    for (const node of illegal) {
+      const text = Verify.describe(`${node.op} is not legal in the form ${form}`, node, numbers)
+      found.push({ text, node })
+    }
   }
   return Verify.conclude(found)
 }

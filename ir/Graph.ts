@@ -1,6 +1,6 @@
 import * as Attr from "./Attr.ts"
 import * as Node from "./Node.ts"
-import { type OpName, ops } from "./ops.ts"
+import { type OpName, opNames, ops } from "./ops.ts"
 import type * as Shape from "./Shape.ts"
 
 /** A named result. */
@@ -31,21 +31,62 @@ export const key = (graph: Graph): string => {
   const known = regionKeys.get(graph)
   if (known !== undefined) return known
   const numbers = new Map(graph.nodes.map((n, i) => [n, i] as const))
-  const lines = graph.nodes.map((n) => nodeKey(n, (o) => numbers.get(o) as number))
+  const lines = graph.nodes.map((n) => nodeKey(head(n), n, (o) => numbers.get(o) as number))
   const outputs = graph.outputs.map((o) => `${JSON.stringify(o.name)}:${numbers.get(o.node)}`)
   const text = `{${graph.inputs.length};${lines.join(";")};${outputs.join(",")}}`
   regionKeys.set(graph, text)
   return text
 }
 
-/** A node's own text given the numbers of its operands: equal exactly for nodes that mean the same. */
-export const nodeKey = (node: Node.Node, numberOf: (operand: Node.Node) => number): string => {
+/** What makes a node but its operands, as text. */
+interface Head {
+  readonly op: OpName
+  readonly text: string
+}
+
+/** By attributes: nodes that were rebuilt over other operands share them. */
+const heads = new WeakMap<object, Head>()
+
+/** Ops that attributes say nothing about. */
+const bare: ReadonlySet<OpName> = new Set(opNames.filter((op) => Object.keys(ops[op].attrs).length === 0))
+
+const head = (node: Node.Node): string => {
+  if (bare.has(node.op)) return node.op
   const schema: Attr.Schema = ops[node.op].attrs
+  const known = heads.get(node.attrs)
+  if (known?.op === node.op) return known.text
   const attrs = node.attrs as { readonly [name: string]: unknown }
   const printed = Object.entries(schema).map(([name, { kind }]) =>
     attrs[name] === undefined ? "-" : Attr.print(kind, attrs[name], (region) => key(region as Graph))
   )
-  return `${node.op}(${node.operands.map(numberOf).join(",")})<${printed.join("|")}>`
+  const text = `${node.op}<${printed.join("|")}>`
+  heads.set(node.attrs, { op: node.op, text })
+  return text
+}
+
+/** A node's own text given the numbers of its operands: equal exactly for nodes that mean the same. */
+const nodeKey = (
+  head: string | number,
+  node: Node.Node,
+  numberOf: (operand: Node.Node) => number
+): string => {
+  let text = String(head)
+  for (const operand of node.operands) text += `,${numberOf(operand)}`
+  return text
+}
+
+/** `nodeKey` for the nodes of one graph: what they hold is a number in it, so that texts stay short. */
+export const nodeKeys = (numberOf: (operand: Node.Node) => number): ((node: Node.Node) => string) => {
+  const numbers = new Map<string, number>()
+  return (node) => {
+    const text = head(node)
+    let number = numbers.get(text)
+    if (number === undefined) {
+      number = numbers.size
+      numbers.set(text, number)
+    }
+    return nodeKey(number, node, numberOf)
+  }
 }
 
 /** Builds hash-consed nodes: asking twice for one expression gives one node. */
@@ -69,9 +110,10 @@ export const builder = (): Builder => {
       throw new Error(`${operand.op} comes from another builder: intern its operands first`)
     return number
   }
+  const keyOf = nodeKeys(numberOf)
   const intern = (node: Node.Node): Node.Node => {
     if (numbers.has(node)) return node
-    const text = nodeKey(node, numberOf)
+    const text = keyOf(node)
     const same = known.get(text)
     if (same !== undefined) return same
     known.set(text, node)
@@ -112,27 +154,24 @@ export const transform = (
   const rebuilt = new Map<Node.Node, Node.Node>()
   /** Interns an expression that `step` returned, down to nodes the builder knows. */
   const adopted = new Map<Node.Node, Node.Node>()
-  const adopt = (root: Node.Node): Node.Node => {
-    for (const node of Node.postOrder([root], adopted)) {
-      const own = build.intern(
-        Node.withOperands(
-          node,
-          node.operands.map((o) => adopted.get(o) as Node.Node)
-        )
+  const over = (node: Node.Node, operands: ReadonlyMap<Node.Node, Node.Node>): Node.Node => {
+    const own = build.intern(
+      Node.withOperands(
+        node,
+        node.operands.map((o) => operands.get(o) as Node.Node)
       )
-      adopted.set(node, own)
-      adopted.set(own, own)
-    }
+    )
+    adopted.set(own, own)
+    return own
+  }
+  const adopt = (root: Node.Node): Node.Node => {
+    const known = adopted.get(root)
+    if (known !== undefined) return known
+    for (const node of Node.postOrder([root], adopted)) adopted.set(node, over(node, adopted))
     return adopted.get(root) as Node.Node
   }
   for (const node of Node.postOrder([...graph.inputs, ...graph.outputs.map((o) => o.node)])) {
-    const own = adopt(
-      Node.withOperands(
-        node,
-        node.operands.map((o) => rebuilt.get(o) as Node.Node)
-      )
-    )
-    rebuilt.set(node, adopt(step(own, build, node)))
+    rebuilt.set(node, adopt(step(over(node, rebuilt), build, node)))
   }
   const outputs = graph.outputs.map((o) => ({ name: o.name, node: rebuilt.get(o.node) as Node.Node }))
   const inputs = graph.inputs.map((i) => rebuilt.get(i) as Node.Node)
@@ -210,4 +249,14 @@ export const constraints = (graph: Graph): ReadonlyArray<Shape.Constraint> => {
 }
 
 /** Equal as programs: same nodes in the same order, same signature, same outputs. */
-export const equals = (a: Graph, b: Graph): boolean => key(a) === key(b)
+export const equals = (a: Graph, b: Graph): boolean => {
+  if (a.nodes.length !== b.nodes.length || a.nodes.some((n, i) => n.op !== b.nodes[i]?.op)) return false
+  return same(a, b) || key(a) === key(b)
+}
+
+/** The very same nodes, which need no comparison. */
+const same = (a: Graph, b: Graph): boolean =>
+  a.nodes.every((n, i) => n === b.nodes[i]) &&
+  a.inputs.length === b.inputs.length &&
+  a.outputs.length === b.outputs.length &&
+  a.outputs.every((o, i) => o.node === b.outputs[i]?.node && o.name === b.outputs[i]?.name)

@@ -91,8 +91,28 @@ const typed = (node: Node.Node, report: Check["report"]): void => {
   }
 }
 
-const nodes = ({ graph, numbers, path, depth, report, found }: Check): void => {
+/**
+ * Nodes that by themselves are sound, in attributes, regions and type, and how deep in regions they were found to be. Nodes are immutable
+ * and passes keep most of them, so each is checked once.
+ */
+const sound = new WeakMap<Node.Node, number>()
+
+const alone = (node: Node.Node, index: number, { path, depth, report, found }: Check): boolean => {
+  if ((sound.get(node) ?? -1) >= depth) return true
+  const before = found.length
+  if (!attributes(node, report)) return false
+  typed(node, report)
+  for (const region of Graph.regions(node)) {
+    inside(region.graph, `${path}in the ${region.name} of %${index} (${node.op}): `, depth + 1, found)
+  }
+  if (found.length === before) sound.set(node, depth)
+  return true
+}
+
+const nodes = (check: Check): void => {
+  const { graph, numbers, report } = check
   const known = new Map<string, Node.Node>()
+  const keyOf = Graph.nodeKeys((operand) => numbers.get(operand) ?? -1)
   for (const [index, node] of graph.nodes.entries()) {
     if (!isOpName(node.op)) {
       report(`there is no op ${JSON.stringify((node as { readonly op: unknown }).op)}`)
@@ -102,18 +122,15 @@ const nodes = ({ graph, numbers, path, depth, report, found }: Check): void => {
       report("a node is listed twice", node)
       continue
     }
-    const sound = attributes(node, report)
-    for (const operand of new Set(node.operands)) {
+    const sound = alone(node, index, check)
+    for (const [at, operand] of node.operands.entries()) {
       const number = numbers.get(operand)
+      if (node.operands.indexOf(operand) < at) continue
       if (number === undefined) report("an operand is not in the graph", node)
       else if (number >= index) report(`the operand %${number} does not come before its user`, node)
     }
     if (!sound) continue
-    typed(node, report)
-    for (const region of Graph.regions(node)) {
-      inside(region.graph, `${path}in the ${region.name} of %${index} (${node.op}): `, depth + 1, found)
-    }
-    const key = Graph.nodeKey(node, (operand) => numbers.get(operand) ?? -1)
+    const key = keyOf(node)
     const same = known.get(key)
     if (same !== undefined && node.operands.every((o) => numbers.has(o))) {
       report(`the node equals %${numbers.get(same)}: equal nodes are one node`, node)
@@ -185,9 +202,13 @@ const inside = (graph: Graph.Graph, path: string, depth: number, found: Array<Vi
   signature(check)
 }
 
+/** Graphs that keep the rules: an analysis hands on the graph it was given. */
+const verified = new WeakSet<Graph.Graph>()
+
 /** Whether a graph keeps the rules; the error lists every violation. */
 export const graph = (graph: Graph.Graph): Result.Result<void, VerifyError> => {
   const found: Array<Violation> = []
-  inside(graph, "", 0, found)
+  if (!verified.has(graph)) inside(graph, "", 0, found)
+  if (found.length === 0) verified.add(graph)
   return conclude(found)
 }

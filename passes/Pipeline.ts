@@ -136,17 +136,20 @@ export const run = (
     }
     const milliseconds = performance.now() - started
     const changed = !Graph.equals(current, outcome.graph)
+    // A graph that was rebuilt without a change is the one that came, which need not be checked again.
+    const plans = outcome.schedules !== undefined || outcome.memory !== undefined
+    const left = changed || plans ? outcome.graph : current
     // Schedules and plans name nodes, so they are good for the very graph they were made for.
-    schedules = outcome.schedules ?? (outcome.graph === current ? schedules : new Map())
-    memory = outcome.memory ?? (outcome.graph === current ? memory : undefined)
+    schedules = outcome.schedules ?? (left === current ? schedules : new Map())
+    memory = outcome.memory ?? (left === current ? memory : undefined)
     const { diagnostics } = outcome
-    const snapshot = { pass: pass.name, graph: outcome.graph, changed, milliseconds, rules, diagnostics }
+    const snapshot = { pass: pass.name, graph: left, changed, milliseconds, rules, diagnostics }
     for (const hook of listening) {
       const violations = hook({ pass, before: current, snapshot })
       if (violations.length > 0) return Result.fail(failure(pass, current, violations.join("; ")))
     }
     snapshots.push(snapshot)
-    current = outcome.graph
+    current = left
   }
   return Result.succeed({
     graph: current,

@@ -27,13 +27,14 @@ const pass = (name: string, run: Pass["run"], forms: Partial<Pick<Pass, "from" |
   ...forms
 })
 
+const negated = (g: Graph.Graph): Graph.Graph =>
+  Graph.transform(g, (n) => (n.op === "exp" ? (Node.make("neg", n.operands, {}) as Node.Node) : n))
+
 const negate = pass("negate", (g, { count }) => {
   count("exp-to-neg", 2)
   count("exp-to-neg")
-  const step = (n: Node.Node): Node.Node =>
-    n.op === "exp" ? (Node.make("neg", n.operands, {}) as Node.Node) : n
   return {
-    graph: Graph.transform(g, step),
+    graph: negated(g),
     diagnostics: [{ pass: "negate", outcome: "note", subject: "exp" }]
   }
 })
@@ -100,8 +101,15 @@ describe("running a pipeline", () => {
     const kept = Result.getOrThrow(Pipeline.run([...planned, nothing], graph, options))
     expect(kept.schedules.size).toBe(1)
     expect(kept.memory?.slots).toEqual([])
-    const rebuild = pass("rebuild", (g) => quiet(Graph.transform(g, (n) => n)))
-    const gone = Result.getOrThrow(Pipeline.run([...planned, rebuild], graph, options))
+    const rebuild = pass("rebuild", (g) => quiet(Graph.transform(g, (n) => ({ ...n }))))
+    const same = Result.getOrThrow(Pipeline.run([...planned, rebuild], graph, options))
+    expect(same.graph.nodes.filter((n) => same.schedules.has(n))).toHaveLength(1)
+    const other = pass("other", (g) => {
+      const step = (n: Node.Node): Node.Node =>
+        n.op === "fused" ? (Node.make("fused", n.operands, { body: negated(n.attrs.body) }) as Node.Node) : n
+      return quiet(Graph.transform(g, step))
+    })
+    const gone = Result.getOrThrow(Pipeline.run([...planned, other], graph, options))
     expect(gone.schedules.size).toBe(0)
     expect(gone.memory).toBeUndefined()
   })
