@@ -33,6 +33,9 @@ const withoutCasts = (node: Node.Node): Node.Node => {
 const named = (node: Node.Node): string =>
   node.op === "input" ? `the input ${node.attrs.name}` : `${node.op} of ${TensorType.print(node.type)}`
 
+const otherThan = (a: Node.Node, b: Node.Node): string =>
+  named(a) === named(b) ? `another ${b.op}` : named(b)
+
 /** Whether exponentials of what a contraction makes are behind a node. */
 const isExponential = (node: Node.Node): boolean =>
   behind(node, "exp", "exp2").some((e) => behind(e.operands[0] as Node.Node, "dot").length > 0)
@@ -62,9 +65,10 @@ const otherDivisor = (weights: Node.Node, under: Node.Node): string | undefined 
     if (sum === undefined)
       return other && `the exponentials are divided by ${named(other)}, not by their sum over the keys`
     const [above, below] = parting(weights, withoutCasts(sum.operands[0] as Node.Node))
-    return `the sum is not of the exponentials that it divides: these have ${named(above)} where the sum has ${
-      named(above) === named(below) ? "another" : named(below)
-    }`
+    return `the sum is not of the exponentials that it divides: these have ${named(above)} where the sum has ${otherThan(
+      above,
+      below
+    )}`
   }
   const { shape } = weights.type
   const axes = (own as Node.NodeOf<"reduce_sum">).attrs.axes.filter((a) => !Dim.isOne(shape[a] as Dim.Dim))
@@ -96,9 +100,10 @@ const otherLogSum = (node: Node.Node): string | undefined => {
   if (of === withoutCasts(scores))
     return `the log-sum-exp of the scores is not what is subtracted from them, but goes through \`${own.op === "add" ? "add" : shift.op}\``
   const [a, b] = parting(withoutCasts(scores), of)
-  return `the log-sum-exp is not of the scores that it is taken from: these have ${named(a)} where it has ${
-    named(a) === named(b) ? "another" : named(b)
-  }`
+  return `the log-sum-exp is not of the scores that it is taken from: these have ${named(a)} where it has ${otherThan(
+    a,
+    b
+  )}`
 }
 
 const suggestion =
@@ -144,7 +149,7 @@ export const nearDivision = (node: Node.Node): Refusal | undefined => {
           ? `the values are divided by ${named(sum)}, not by the sum of the exponentials over the keys`
           : own === of
             ? `the sum is over axis ${sum.attrs.axes.join(", ")} of ${TensorType.print(own.type)} and divides as ${TensorType.print(under.type)}: not the sum of each row, so no softmax`
-            : `the sum is not of the exponentials that were contracted: these have ${named(above)} where the sum has ${named(above) === named(below) ? "another" : named(below)}`,
+            : `the sum is not of the exponentials that were contracted: these have ${named(above)} where the sum has ${otherThan(above, below)}`,
       suggestion
     }
   }
