@@ -4,6 +4,7 @@ import type { Limits } from "../ir/Limits.ts"
 import type { MemoryPlan } from "../ir/MemoryPlan.ts"
 import type { Schedules } from "../ir/Schedule.ts"
 import type { Diagnostic } from "./Diagnostic.ts"
+import type { Count } from "./Statistics.ts"
 
 /**
  * One step of the compiler: a pure function from graphs to graphs that never changes what the graph means. An analysis
@@ -27,8 +28,7 @@ export interface Context {
   readonly limits: Limits
   /** Names of inputs whose memory a call may overwrite. */
   readonly donated: ReadonlySet<string>
-  /** Counts applications of a rule, for statistics. */
-  readonly count: (rule: string, times?: number) => void
+  readonly count: Count
 }
 
 /** What a pass leaves. */

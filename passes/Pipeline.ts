@@ -12,6 +12,7 @@ import * as hooks from "./hooks.ts"
 import type { Outcome, Pass } from "./Pass.ts"
 import { passes } from "./passes.ts"
 import type { Snapshot } from "./Snapshot.ts"
+import * as Statistics from "./Statistics.ts"
 
 /** Passes in the order they run: data, and text such as `canonicalize,normalize-softmax`. */
 export type Pipeline = ReadonlyArray<Pass>
@@ -54,8 +55,8 @@ export const defaultText = [
   "normalize-mask",
   "unexpand-heads",
   "fuse-attention",
-  "fuse-elementwise",
   "analyse-mask",
+  "fuse-elementwise",
   "choose-schedule",
   "plan-memory"
 ].join(",")
@@ -93,6 +94,8 @@ export interface Options {
   readonly hooks?: ReadonlyArray<Hook>
   /** Verify the graph and its form after each pass. On unless switched off. */
   readonly verify?: boolean
+  /** Count how often each rule is tried and how long that takes: `tallies` of the snapshots. Off unless asked for. */
+  readonly statistics?: boolean
 }
 
 export interface Compiled {
@@ -122,8 +125,7 @@ export const run = (
     if (form !== undefined && Result.isFailure(form)) {
       return Result.fail(misplaced(pass, current, form.failure.message))
     }
-    const rules = new Map<string, number>()
-    const count = (rule: string, times = 1) => void rules.set(rule, (rules.get(rule) ?? 0) + times)
+    const { count, ...counted } = Statistics.collector(options.statistics === true)
     const context = { limits: options.limits, donated: options.donated ?? new Set<string>(), count }
     const started = performance.now()
     let outcome: Outcome
@@ -143,7 +145,7 @@ export const run = (
     schedules = outcome.schedules ?? (left === current ? schedules : new Map())
     memory = outcome.memory ?? (left === current ? memory : undefined)
     const { diagnostics } = outcome
-    const snapshot = { pass: pass.name, graph: left, changed, milliseconds, rules, diagnostics }
+    const snapshot = { pass: pass.name, graph: left, changed, milliseconds, diagnostics, ...counted }
     for (const hook of listening) {
       const violations = hook({ pass, before: current, snapshot })
       if (violations.length > 0) return Result.fail(failure(pass, current, violations.join("; ")))

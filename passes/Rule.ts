@@ -3,6 +3,7 @@ import * as Node from "../ir/Node.ts"
 import type { OpName } from "../ir/ops.ts"
 import * as TensorType from "../ir/TensorType.ts"
 import * as Pattern from "./Pattern.ts"
+import { attempt, type Count } from "./Statistics.ts"
 
 /**
  * What a rewrite does to floats. "exact": every element keeps its bits (zeros may change sign). "reassociates": equal in real
@@ -128,11 +129,7 @@ const fuel = 100
  * Rewrites a graph to a fixpoint, operands first. Each node asks only the rules about its op, and what a rule builds is
  * asked again, so the cost is linear in nodes and rewrites.
  */
-export const rewrite = (
-  graph: Graph.Graph,
-  rules: ReadonlyArray<Rule>,
-  count: (rule: string) => void
-): Graph.Graph => {
+export const rewrite = (graph: Graph.Graph, rules: ReadonlyArray<Rule>, count: Count): Graph.Graph => {
   const byOp = new Map<OpName, Array<Rule>>()
   for (const rule of rules) {
     if (rule.match._tag !== "apply") continue
@@ -154,7 +151,7 @@ export const rewrite = (
   }
   const once = (node: Node.Node, builder: Graph.Builder): Node.Node | undefined => {
     for (const rule of byOp.get(node.op) ?? []) {
-      const result = apply(rule, node, builder)
+      const result = attempt(count, rule.name, () => apply(rule, node, builder))
       if (result === undefined) continue
       count(rule.name)
       return result

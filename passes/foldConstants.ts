@@ -3,6 +3,7 @@ import * as Graph from "../ir/Graph.ts"
 import * as Node from "../ir/Node.ts"
 import * as Scalar from "../ir/Scalar.ts"
 import { uniform } from "./Pattern.ts"
+import { attempt, type Count } from "./Statistics.ts"
 
 /** The value of an elementwise node whose operands are all constants of one value; undefined for any other node. */
 export const folded = (node: Node.Node, builder: Graph.Builder): Node.Node | undefined => {
@@ -36,9 +37,9 @@ const integral = (node: Node.Node, raw: number): number =>
   (node.type.dtype === "i32" || node.type.dtype === "u32") && !Number.isFinite(raw) ? 0 : raw
 
 /** Computes what does not depend on the inputs, where it is one number. */
-export const foldConstants = (graph: Graph.Graph, count: (rule: string) => void): Graph.Graph =>
+export const foldConstants = (graph: Graph.Graph, count: Count): Graph.Graph =>
   Graph.transform(graph, (node, builder) => {
-    const result = folded(node, builder)
+    const result = attempt(count, "fold-constants", () => folded(node, builder))
     if (result === undefined) return node
     count("fold-constants")
     return result

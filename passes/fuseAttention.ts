@@ -14,6 +14,7 @@ import { classifyMask } from "./mask/classify.ts"
 import type { Pass } from "./Pass.ts"
 import * as Rule from "./Rule.ts"
 import { movement } from "./rules/movement.ts"
+import { attempt } from "./Statistics.ts"
 
 const refused = (node: Node.Node, r: Refusal): Diagnostic.Diagnostic => ({
   pass: "fuse-attention",
@@ -199,7 +200,9 @@ export const fuseAttention: Pass = {
       if (divided !== undefined) diagnostics.push(refused(original, divided))
       if (node.op !== "dot") return node
       const sides = ([0, 1] as const).filter((side) => carriers.has(node.operands[side] as Node.Node))
-      const tried = sides.map((side) => fuse(node, side, numbers))
+      const tried = sides.map((side) =>
+        attempt(count, "attention", () => fuse(node, side, numbers), Result.isSuccess)
+      )
       const fused = tried.find(Result.isSuccess)
       if (fused !== undefined) {
         count("attention")

@@ -8,6 +8,7 @@ import * as rearrange from "./fusion/rearrange.ts"
 import type * as views from "./fusion/views.ts"
 import * as Walk from "./fusion/Walk.ts"
 import { type Pass, quiet } from "./Pass.ts"
+import { attempt } from "./Statistics.ts"
 
 /** An operand and the views it is seen through, outermost first. */
 const viewsOf = (
@@ -94,7 +95,8 @@ export const unexpandHeads: Pass = {
   run: (graph, { count }) =>
     quiet(
       Graph.transform(graph, (node) => {
-        const result = node.op === "dot" ? unexpanded(node) : undefined
+        if (node.op !== "dot") return node
+        const result = attempt(count, "unexpand-heads", () => unexpanded(node))
         if (result !== undefined) count("unexpand-heads")
         return result ?? node
       })
