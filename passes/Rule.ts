@@ -7,8 +7,9 @@ import { attempt, type Count } from "./Statistics.ts"
 
 /**
  * What a rewrite does to floats. "exact": every element keeps its bits (zeros may change sign). "reassociates": equal in real
- * arithmetic, rounded elsewhere. "refines-nan": equal wherever neither NaN nor overflow arises; where one does, in the operands or on the
- * way, NaN and numbers may take each other's place.
+ * arithmetic, rounded elsewhere; NaN and infinities stay, but those that a step makes by leaving the range of the dtype.
+ * "refines-nan": equal wherever neither NaN nor overflow arises; where one does, in the operands or on the way, NaN and numbers
+ * may take each other's place.
  */
 export type Kind = "exact" | "reassociates" | "refines-nan"
 

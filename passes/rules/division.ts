@@ -122,7 +122,8 @@ const logit = (
 ): { readonly scores: Node.Node; readonly logit: Node.Node } | undefined => {
   const [x, shift] = y.op === "sub" ? y.operands : []
   const value = uniform(extra)
-  if (value !== undefined) return value > 0 ? { scores: y, logit: m.constant(Math.log(value)) } : undefined
+  if (value !== undefined)
+    return value > 0 && value < Infinity ? { scores: y, logit: m.constant(Math.log(value)) } : undefined
   if (extra.op !== "exp") return undefined
   const u = extra.operands[0] as Node.Node
   if (x !== undefined && u.op === "neg" && u.operands[0] === shift) return { scores: x, logit: m.constant(0) }
