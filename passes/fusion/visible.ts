@@ -102,6 +102,12 @@ export const split = (
         )
       case "mul":
       case "div": {
+        const infinite = (x: Element.Element | undefined): boolean =>
+          x !== undefined && Math.abs(Element.constantOf(x) ?? 0) === Infinity
+        const drop = infinite(a) ? b : a
+        // (1 - keep) · -∞: a key that takes part has 0 there, whose product is NaN as written and 0 as meant.
+        if (e.op === "mul" && infinite(a) !== infinite(b) && drop !== undefined && !dependsOnLogit.has(drop))
+          return { visible: table.apply("eq", [drop, zero(drop)], "bool"), value: zero(e) }
         const factor = (x: Element.Element | undefined): Sign =>
           x !== undefined && (Element.constantOf(x) ?? 1) < 0 ? flipped(sign) : sign
         const left = factorOf(a, b, factor(b))

@@ -66,7 +66,9 @@ const normaliseFirst = (m: Rule.Match): Node.Node | undefined => {
     if (leaf?._tag !== "load" || leaves.length > 1) continue
     if (Result.isFailure(coefficient(walk.table, weights, leaf))) continue
     const column = leaf.at[axis] as IndexExpr.IndexExpr
-    const counted = IndexExpr.digits(column, summed.type.shape[axis] as Dim.Dim)
+    // The values may be of some of the columns: sinks have none.
+    const keys = Dim.product(v.all.filter((d) => v.key.includes(d.name)).map((d) => d.size))
+    const counted = IndexExpr.digits(IndexExpr.sub(column, IndexExpr.dim(column.constant)), keys)
     const sumsOverKeys = counted?.every((d) => v.key.includes(d.name)) === true
     const rest = rows.withoutAxis(leaf.at, axis).map((e) => IndexExpr.substitute(e, read))
     if (!sumsOverKeys || !rows.sameAt(rest, found.at)) continue

@@ -35,7 +35,7 @@ export const logarithm = (build: Build, weight: Node.Node, depth = 0): Node.Node
     return build("select", where ? [condition, inner, minusInfinity] : [condition, minusInfinity, inner], {})
   }
   if (weight.op === "exp") return a
-  if (weight.op === "exp2") return build("mul", [a, scalar(build, Math.LN2, a.type.dtype)], {})
+  if (weight.op === "exp2") return inBaseE(build, a)
   if (weight.op === "cast" && DType.isFloat(a.type.dtype)) {
     const inner = logarithm(build, a, depth + 1)
     return inner && isWidening(inner.type.dtype, weight.type.dtype)
@@ -51,6 +51,15 @@ export const logarithm = (build: Build, weight: Node.Node, depth = 0): Node.Node
     return isIndicator(mask) ? only(mask.operands[0] as Node.Node, kept, true) : undefined
   }
   return undefined
+}
+
+/** x · ln 2; the scores themselves where they were brought to base 2, as far as float32 tells. */
+const inBaseE = (build: Build, x: Node.Node): Node.Node => {
+  const [y, factor] = x.op === "mul" ? x.operands : []
+  const base = factor === undefined ? undefined : uniform(factor)
+  return y !== undefined && base !== undefined && Math.abs(base * Math.LN2 - 1) < 2 ** -23
+    ? y
+    : build("mul", [x, scalar(build, Math.LN2, x.type.dtype)], {})
 }
 
 /** 0 or 1, made from a truth value. */
@@ -79,8 +88,14 @@ export const unshifted = (
     return isWidening(inner.type.dtype, y.type.dtype) ? converted(build, inner, y.type.dtype) : inner
   }
   if (y.op === "sub" || y.op === "add") {
-    if (same(a) && rows.isConstantAlong(b, y, axis) && mayDrop(b, a)) return a
-    return y.op === "add" && same(b) && rows.isConstantAlong(a, y, axis) && mayDrop(a, b) ? b : y
+    // What is added may be a mask, where a row is one key long: it is no shift unless somebody took it away.
+    const shifts = (by: Node.Node, x: Node.Node): boolean =>
+      same(x) &&
+      (y.op === "sub" || by.op === "neg" || Number.isFinite(uniform(by))) &&
+      rows.isConstantAlong(by, y, axis) &&
+      mayDrop(by, x)
+    if (shifts(b, a)) return a
+    return y.op === "add" && shifts(a, b) ? b : y
   }
   if (y.op === "mul" && uniform(b) !== undefined) {
     const inner = behind(a)
