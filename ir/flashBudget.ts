@@ -9,7 +9,7 @@ import type { Flash, FlashDecode, FlashPrefill } from "./Schedule.ts"
  * A workgroup holds a tile of `rows` packed query rows by `keys` keys. For the logits its threads form a grid of `rowGroups` by `columns`; a
  * thread computes `threadRows` neighbouring rows against `threadKeys` keys. For the product with V the same threads form
  * `rowGroups` by `slices` by `valueColumns`; a thread sums every `slices`-th key into `threadRows` rows of `chunks` vectors of four
- * value elements. D is the head size, E the value head size, both in elements.
+ * value elements. D is the head size, or those of all logits that a pair has; E the value head size, both in elements.
  */
 export interface Tile {
   /** Rows of the tile; a multiple of four for the layout, of which `usedRows` hold data. */
@@ -24,6 +24,8 @@ export interface Tile {
   readonly valueColumns: number
   readonly slices: number
   readonly chunks: number
+  /** Logits of a pair. */
+  readonly terms: number
   /** Whether K and V tiles are staged in workgroup memory. */
   readonly staged: boolean
 }
@@ -36,7 +38,12 @@ export const reductionWidth = 8
 
 const vectors = (elements: number): number => Math.ceil(elements / 4)
 
-const registers = (t: Tile): number => t.threadRows * (t.chunks * 4 + t.threadKeys)
+/** The head size, or one for each logit. */
+export type HeadSizes = number | ReadonlyArray<number>
+
+const each = (D: HeadSizes): ReadonlyArray<number> => (typeof D === "number" ? [D] : D)
+
+const registers = (t: Tile): number => t.threadRows * (t.chunks * 4 + t.threadKeys * t.terms)
 
 const divisors = (n: number): ReadonlyArray<number> =>
   Array.from({ length: n }, (_, i) => i + 1).filter((d) => n % d === 0)
@@ -50,6 +57,7 @@ const tile = (
   threads: number,
   rowGroups: number,
   staged: boolean,
+  D: HeadSizes,
   E: number
 ): Tile => {
   const columns = threads / rowGroups
@@ -67,24 +75,27 @@ const tile = (
     valueColumns,
     slices: columns / valueColumns,
     chunks: Math.ceil(needed / valueColumns),
+    terms: each(D).length,
     staged
   }
 }
 
 /** Floats read for each pair of a row and a key: what the shape of the thread grid is chosen by. */
-const readsPerPair = (t: Tile, D: number): number =>
-  D / t.threadKeys +
-  D / t.threadRows +
-  t.valueColumns * (1 + (4 * t.chunks) / t.threadRows) +
-  Math.min(t.columns, reductionWidth) / t.threadKeys
+const readsPerPair = (t: Tile, D: HeadSizes): number => {
+  const sizes = each(D).reduce((sum, size) => sum + size, 0)
+  const values = t.valueColumns * (1 + (4 * t.chunks) / t.threadRows)
+  return (
+    sizes / t.threadKeys + sizes / t.threadRows + values + Math.min(t.columns, reductionWidth) / t.threadKeys
+  )
+}
 
 /** The thread grid of a prefill schedule, or undefined where its numbers do not fit together or need too many registers. */
-export const prefillTile = (schedule: FlashPrefill, D: number, E: number): Tile | undefined => {
+export const prefillTile = (schedule: FlashPrefill, D: HeadSizes, E: number): Tile | undefined => {
   const { rows, keys, threads, tiles } = schedule
   if (![rows, keys, threads].every(isCount)) return undefined
   const fitting = divisors(threads)
     .filter((groups) => rows % (4 * groups) === 0 && keys % (threads / groups) === 0)
-    .map((groups) => tile(rows, rows, keys, threads, groups, tiles === "workgroup", E))
+    .map((groups) => tile(rows, rows, keys, threads, groups, tiles === "workgroup", D, E))
     .filter((t) => registers(t) <= maxRegisters[tiles])
   return fitting.reduce<Tile | undefined>(
     (best, t) => (best === undefined || readsPerPair(t, D) < readsPerPair(best, D) ? t : best),
@@ -96,17 +107,22 @@ export const prefillTile = (schedule: FlashPrefill, D: number, E: number): Tile 
  * The thread grid of a decode variant for at most `rows` packed rows: every thread works on all rows, each on keys of its own, straight
  * from storage, so that no key is read twice.
  */
-export const decodeTile = (schedule: FlashDecode, rows: number, E: number): Tile | undefined => {
+export const decodeTile = (
+  schedule: FlashDecode,
+  rows: number,
+  D: HeadSizes,
+  E: number
+): Tile | undefined => {
   const { threads, keysPerSplit, maxSplits } = schedule
   if (![threads, keysPerSplit, maxSplits, rows].every(isCount)) return undefined
   const threadKeys = Math.max(1, Math.min(4, Math.floor(keysPerSplit / threads)))
-  const t = tile(vectors(rows) * 4, rows, threads * threadKeys, threads, 1, false, E)
+  const t = tile(vectors(rows) * 4, rows, threads * threadKeys, threads, 1, false, D, E)
   return registers(t) <= maxRegisters.registers ? t : undefined
 }
 
 /** Vectors of workgroup memory in each of the arrays of a tile. */
-export const arrays = (t: Tile, D: number, E: number) => {
-  const staging = t.staged ? t.keys * rowStride(Math.max(D, E)) : 0
+export const arrays = (t: Tile, D: HeadSizes, E: number) => {
+  const staging = t.staged ? t.keys * rowStride(Math.max(...each(D), E)) : 0
   const sums = t.slices > 1 ? t.rows * t.valueColumns * t.chunks : 0
   return {
     /** K or V, and at the end the sums of the slices. */
@@ -125,7 +141,7 @@ export const rowStride = (elements: number): number => vectors(elements) + 1
 export const weightStride = (t: Tile): number => t.rows / 4 + (t.columns > 1 ? 1 : 0)
 
 /** Bytes of workgroup memory of one tile; two words more hold flags. */
-export const tileBytes = (t: Tile, D: number, E: number): number => {
+export const tileBytes = (t: Tile, D: HeadSizes, E: number): number => {
   const { stage, weights, partial } = arrays(t, D, E)
   return 16 * (stage + weights + partial) + 4 * (1 + t.rowGroups)
 }
@@ -146,14 +162,23 @@ export const decodeVariants = (
   return group * queries <= most ? [Math.max(1, group * queries)] : []
 }
 
+/** The schedule for a kernel that reads this many buffers: a decode writes its result and, with more than one split, its part. */
+export const withBuffers = (schedule: Flash, read: number, limits: Limits): Flash =>
+  read + 2 > limits.maxStorageBuffersPerShaderStage ? { ...schedule, decodeRows: 0 } : schedule
+
 /**
  * Bytes of workgroup memory that the largest kernel of a schedule needs, or undefined where a kernel's numbers do not fit together. The dtype
  * does not matter: tiles are staged as f32, so that a number is converted once and used many times.
  */
-export const workgroupBytes = (schedule: Flash, D: number, E: number, group?: number): number | undefined => {
+export const workgroupBytes = (
+  schedule: Flash,
+  D: HeadSizes,
+  E: number,
+  group?: number
+): number | undefined => {
   const tiles = [
     prefillTile(schedule.prefill, D, E),
-    ...decodeVariants(schedule, group, undefined).map((rows) => decodeTile(schedule.decode, rows, E))
+    ...decodeVariants(schedule, group, undefined).map((rows) => decodeTile(schedule.decode, rows, D, E))
   ]
   let most = 0
   for (const t of tiles) {
@@ -167,14 +192,14 @@ export const workgroupBytes = (schedule: Flash, D: number, E: number, group?: nu
 export const illegal = (
   schedule: Flash,
   limits: Limits,
-  D: number,
+  D: HeadSizes,
   E: number,
   dtype: DType.DType,
   group?: number
 ): string | undefined => {
   if (dtype === "f64") return "f64 does not run on a device"
-  if (!(isCount(D) && isCount(E) && D <= 256 && E <= 256))
-    return `head sizes ${D} and ${E} are not from 1 to 256`
+  if (![...each(D), E].every((size) => isCount(size) && size <= 256))
+    return `head sizes ${each(D).join(", ")} and ${E} are not from 1 to 256`
   const threads = Math.max(schedule.prefill.threads, schedule.decodeRows > 0 ? schedule.decode.threads : 1)
   if (threads > limits.maxComputeInvocationsPerWorkgroup) {
     return `${threads} threads exceed ${limits.maxComputeInvocationsPerWorkgroup}`
@@ -190,7 +215,7 @@ export const illegal = (
 export const legal = (
   schedule: Flash,
   limits: Limits,
-  D: number,
+  D: HeadSizes,
   E: number,
   dtype: DType.DType,
   group?: number
@@ -229,7 +254,7 @@ const decodes = {
 const mostDecodeRows = 16
 
 /** A schedule that the device can run, the best known first. Every device of WebGPU's least limits can run one for any head size. */
-export const choose = (limits: Limits, D: number, E: number, group?: number): Flash => {
+export const choose = (limits: Limits, D: HeadSizes, E: number, group?: number): Flash => {
   const tiles = limits.kind === "cpu" ? "registers" : "workgroup"
   const { rows: wanted, keysPerSplit, maxSplits, threads: counts } = decodes[limits.kind]
   const fits = (schedule: Flash): boolean => legal(schedule, limits, D, E, "f32", group)
@@ -247,5 +272,5 @@ export const choose = (limits: Limits, D: number, E: number, group?: number): Fl
     }
     return { kind: "flash", prefill, decode: without, decodeRows: 0 }
   }
-  throw new Error(`no flash schedule fits head sizes ${D} and ${E}`)
+  throw new Error(`no flash schedule fits head sizes ${each(D).join(", ")} and ${E}`)
 }

@@ -1,7 +1,8 @@
 import * as Dim from "../ir/Dim.ts"
-import { choose, legal } from "../ir/flashBudget.ts"
+import { choose, legal, withBuffers } from "../ir/flashBudget.ts"
 import type { Limits } from "../ir/Limits.ts"
 import type { Node, NodeOf } from "../ir/Node.ts"
+import { parts } from "../ir/ops/flashAttention.ts"
 import type * as Schedule from "../ir/Schedule.ts"
 import * as Shape from "../ir/Shape.ts"
 import { about, type Diagnostic } from "./Diagnostic.ts"
@@ -53,7 +54,7 @@ const noSchedule = (node: NodeOf<"fused">, limits: Limits): Diagnostic => ({
 const forKernel = (node: NodeOf<"fused">, limits: Limits): Schedule.Schedule | undefined => {
   const anchor = anchorOf(node.attrs.body)
   if (anchor === undefined) return { kind: "elementwise", threads: atMost(64, limits) }
-  if (anchor.op === "flash_attention") return forAttention(anchor, limits)
+  if (anchor.op === "flash_attention") return forAttention(anchor, node.operands.length, limits)
   if (anchor.op === "dot") return forMatmul(anchor, limits)
   return { kind: "rows", threads: rowThreads(rowLength(anchor), limits) }
 }
@@ -95,12 +96,19 @@ const forMatmul = (dot: NodeOf<"dot">, limits: Limits): Schedule.Matmul => {
 }
 
 /** The tiles of attention are worked out next to their budget; what no device can run gets none. */
-const forAttention = (flash: NodeOf<"flash_attention">, limits: Limits): Schedule.Flash | undefined => {
-  const [q, k, v] = flash.operands as readonly [Node, Node, Node]
+const forAttention = (
+  flash: NodeOf<"flash_attention">,
+  buffers: number,
+  limits: Limits
+): Schedule.Flash | undefined => {
+  const [q, k] = flash.operands as readonly [Node, Node]
+  const { terms, v } = parts(flash.operands, flash.attrs)
   const size = (x: Node, axis: number): number | undefined => Dim.value(x.type.shape[axis] as Dim.Dim)
-  const [D, E, heads, keyHeads] = [size(q, 3), size(v, 3), size(q, 1), size(k, 1)]
-  if (D === undefined || E === undefined || D > 256 || E > 256 || q.type.dtype === "f64") return undefined
+  const isHeadSize = (n: number | undefined): n is number => n !== undefined && n >= 1 && n <= 256
+  const D = terms.map((term) => size(term.q, 3)).filter(isHeadSize)
+  const [E, heads, keyHeads] = [size(v, 3), size(q, 1), size(k, 1)]
+  if (D.length < terms.length || !isHeadSize(E) || q.type.dtype === "f64") return undefined
   const group = heads === undefined || keyHeads === undefined || keyHeads === 0 ? undefined : heads / keyHeads
-  const schedule = choose(limits, D, E, group)
+  const schedule = withBuffers(choose(limits, D, E, group), buffers, limits)
   return legal(schedule, limits, D, E, q.type.dtype, group) ? schedule : undefined
 }

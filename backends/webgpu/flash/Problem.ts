@@ -2,6 +2,7 @@ import * as Dim from "../../../ir/Dim.ts"
 import * as Budget from "../../../ir/flashBudget.ts"
 import type { Limits } from "../../../ir/Limits.ts"
 import type { Node, NodeOf } from "../../../ir/Node.ts"
+import { parts } from "../../../ir/ops/flashAttention.ts"
 import type { Flash, Schedule } from "../../../ir/Schedule.ts"
 import { UnsupportedByDevice } from "../../errors.ts"
 import type { Job } from "../Job.ts"
@@ -20,12 +21,35 @@ export interface Problem {
   readonly group: Dim.Dim
   /** Packed rows of a key/value head: queries times group. */
   readonly R: Dim.Dim
-  readonly D: number
+  /** The contractions of q and k, one for each logit of a pair. */
+  readonly terms: ReadonlyArray<Term>
+  /** Their head sizes. */
+  readonly D: ReadonlyArray<number>
+  readonly v: Node
   readonly E: number
+  /** Whether weights are a softmax of the scores; where not, they are the scores. */
+  readonly normalised: boolean
   /** Score of masked keys where they take part; undefined where they do not. */
   readonly fill: number | undefined
-  readonly output: "result" | "lse"
+  readonly output: Output
 }
+
+export interface Term {
+  readonly q: Node
+  readonly k: Node
+  /** Head size. */
+  readonly size: number
+  /** Whether k is the same for the whole batch, for all heads. */
+  readonly oneBatch: boolean
+  readonly oneHead: boolean
+}
+
+/** What a node may give. */
+export type Output = "result" | "lse" | "max"
+
+/** The name of a kernel that gives an output. */
+export const kernelName = (kind: string, { output }: Problem): string =>
+  output === "result" ? kind : `${kind}_${output}`
 
 const headSize = (d: Dim.Dim, what: string): number => {
   const size = Dim.value(d)
@@ -45,56 +69,60 @@ export const scheduleOf = (
   limits: Limits
 ): Flash => {
   if (schedule?.kind === "flash") return schedule
-  const [q, k, v] = node.operands as readonly [Node, Node, Node]
-  const size = (x: Node, axis: number): Dim.Dim => x.type.shape[axis] as Dim.Dim
+  const [q, k] = node.operands as readonly [Node, Node]
+  const { v } = parts(node.operands, node.attrs)
   const group = Dim.divideExact(size(q, 1), size(k, 1)) as Dim.Dim
-  return Budget.choose(
-    limits,
-    headSize(size(q, 3), "head size"),
-    headSize(size(v, 3), "value head size"),
-    Dim.value(group)
-  )
+  const D = termsOf(node).map((term) => term.size)
+  return Budget.choose(limits, D, headSize(size(v, 3), "value head size"), Dim.value(group))
 }
 
-const notMade = ({ attrs }: NodeOf<"flash_attention">): string | undefined => {
-  if (attrs.terms !== undefined) return "several terms"
-  if (attrs.normaliser !== undefined) return `normaliser "${attrs.normaliser}"`
-  if (attrs.rowRange !== undefined) return "ranges of rows"
-  return attrs.output === "max" ? `output "max"` : undefined
-}
+const size = (x: Node, axis: number): Dim.Dim => x.type.shape[axis] as Dim.Dim
+
+const termsOf = (node: NodeOf<"flash_attention">): ReadonlyArray<Term> =>
+  parts(node.operands, node.attrs).terms.map(({ q, k }) => ({
+    q,
+    k,
+    size: headSize(size(q, 3), "head size"),
+    oneBatch: Dim.isOne(size(k, 0)),
+    oneHead: Dim.isOne(size(k, 1))
+  }))
 
 /** Reads the anchor of a job. Throws `UnsupportedByDevice` for what the kernels cannot do. */
 export const of = (job: Job): Problem => {
   const { anchor, schedule } = job
   if (anchor?.op !== "flash_attention") throw new Error("the job has no flash_attention")
-  const unmade = notMade(anchor)
-  if (unmade !== undefined)
-    throw new UnsupportedByDevice({ message: `flash_attention: no kernel for ${unmade}` })
-  const [q, k, v] = anchor.operands as readonly [Node, Node, Node]
+  const [q, k] = anchor.operands as readonly [Node, Node]
+  const { attrs } = anchor
+  const { v } = parts(anchor.operands, attrs)
   if (q.type.dtype === "f64")
     throw new UnsupportedByDevice({ message: "WebGPU has no f64", hint: "cast to f32" })
-  const [B, Hq, T, D] = q.type.shape as readonly [Dim.Dim, Dim.Dim, Dim.Dim, Dim.Dim]
+  const [B, Hq, T] = q.type.shape as readonly [Dim.Dim, Dim.Dim, Dim.Dim]
   const [, Hkv, S] = k.type.shape as readonly [Dim.Dim, Dim.Dim, Dim.Dim]
   const group = Dim.divideExact(Hq, Hkv) as Dim.Dim
-  const fill = Math.fround(anchor.attrs.fill)
-  const [size, valueSize] = [
-    headSize(D, "head size"),
-    headSize(v.type.shape[3] as Dim.Dim, "value head size")
-  ]
+  const fill = Math.fround(attrs.fill)
+  const terms = termsOf(anchor)
+  const normalised = attrs.normaliser === undefined
   return {
     job,
     node: anchor,
     limits: job.limits,
-    schedule: scheduleOf(anchor, schedule, job.limits),
+    schedule: Budget.withBuffers(
+      scheduleOf(anchor, schedule, job.limits),
+      job.body.inputs.length,
+      job.limits
+    ),
     B,
     Hkv,
     T,
     S,
     group,
     R: Dim.mul(T, group),
-    D: size,
-    E: valueSize,
-    fill: anchor.attrs.mask === undefined || fill === -Infinity ? undefined : fill,
-    output: anchor.attrs.output === "lse" ? "lse" : "result"
+    terms,
+    D: terms.map((term) => term.size),
+    v,
+    E: headSize(size(v, 3), "value head size"),
+    normalised,
+    fill: attrs.mask === undefined || !normalised || fill === -Infinity ? undefined : fill,
+    output: attrs.output as Output
   }
 }

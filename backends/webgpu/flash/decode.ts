@@ -7,7 +7,7 @@ import * as Module from "../wgsl/Module.ts"
 import { literal } from "../wgsl/scalar.ts"
 import * as Frame from "./frame.ts"
 import * as Output from "./output.ts"
-import type { Problem } from "./Problem.ts"
+import { kernelName, type Problem } from "./Problem.ts"
 import * as Rows from "./rows.ts"
 import * as Tile from "./tile.ts"
 
@@ -15,14 +15,11 @@ import * as Tile from "./tile.ts"
 export const splitsOf = ({ schedule, S }: Problem): Size.Size =>
   Size.max(1, Size.min(schedule.decode.maxSplits, Size.ceilDiv(S, schedule.decode.keysPerSplit)))
 
-/** Vectors that a split leaves for each row: its values, then maximum and sum. */
-const partWidth = ({ E, output }: Problem): number => (output === "lse" ? 1 : Math.ceil(E / 4) + 1)
-
 /** Bytes of the parts that splits leave for the combining kernel. A call of more than `most` rows is a prefill and leaves none. */
 export const partBytes = (problem: Problem, most: number): Size.Size =>
   Size.mul(
     Frame.workgroups(problem, splitsOf(problem)),
-    Size.mul(Size.min(problem.R, most), partWidth(problem) * 16)
+    Size.mul(Size.min(problem.R, most), Rows.partWidth(problem) * 16)
   )
 
 const partElement = { dtype: "f32", type: "vec4<f32>" } as const
@@ -54,7 +51,7 @@ export const decode = (
     }
   )
   return module.finish({
-    name: problem.output === "lse" ? "flash_decode_lse" : "flash_decode",
+    name: kernelName("flash_decode", problem),
     lines: e.lines(),
     workgroupSize: [tile.threads, 1, 1],
     workgroups: Frame.workgroups(problem, splits),
@@ -62,52 +59,61 @@ export const decode = (
   })
 }
 
-/** Merges the parts of the splits, each relative to its own maximum: one thread for each row and chunk of four values. */
+/** Merges the parts of the splits, those of a softmax each relative to its own maximum: one thread for each row and chunk of four values. */
 export const combine = (problem: Problem, parts: Ref, when: ReadonlyArray<Condition>): Lowered => {
   const module = Module.make(problem.job)
   const e = Emitter.make(module)
   const threads = 64
   const { R, output } = problem
-  const [width, lse] = [partWidth(problem), output === "lse"]
-  const chunks = lse ? 1 : width - 1
+  const width = Rows.partWidth(problem)
+  const chunks = output === "result" ? Math.ceil(problem.E / 4) : 1
   const items = Size.mul(Frame.workgroups(problem, R), chunks)
   const buffer = module.buffer(parts, { ...partElement, access: "read" })
   const splits = e.bind(Size.wgsl(splitsOf(problem), module.symbol))
 
   const item = e.constant(`${Module.workgroupIndex} * ${threads} + i32(lix)`)
   e.line(`if (${item} >= ${Size.wgsl(items, module.symbol)}) { return; }`)
-  const [number, chunk] = lse ? [item, "0"] : splitNumber(e, item, chunks)
+  const [number, chunk] = splitNumber(e, item, chunks)
   const [pair, row] = splitNumber(e, number, e.dim(R))
   const [b, head] = splitNumber(e, pair, e.dim(problem.Hkv))
   const [i, member] = splitNumber(e, row, e.dim(problem.group))
   const h = e.add(e.mul(head, e.dim(problem.group)), member)
   const rowAt = (split: string): string =>
     e.mul(e.add(e.mul(e.add(e.mul(pair, splits), split), e.dim(R)), row), String(width))
+  const statistics = (split: string): string =>
+    e.bindLoad(`${buffer}[${e.add(rowAt(split), String(width - 1))}]`)
 
-  const nothing = e.bind(literal(module, "f32", -Infinity))
   const top = e.variable("f32", literal(module, "f32", -3.4028234663852886e38))
-  e.loop("0", splits, "1", (split) => {
-    e.line(`${top} = max(${top}, ${e.bindLoad(`${buffer}[${e.add(rowAt(split), String(width - 1))}]`)}.x);`)
-  })
   const sum = e.variable("f32", "0.0")
   const value = e.variable("vec4<f32>", "vec4<f32>()")
+  if (problem.normalised) {
+    e.loop("0", splits, "1", (split) => {
+      e.line(`${top} = max(${top}, ${statistics(split)}.x);`)
+    })
+  }
   e.loop("0", splits, "1", (split) => {
-    const at = rowAt(split)
-    const part = e.bindLoad(`${buffer}[${e.add(at, String(width - 1))}]`)
+    const own = (): string => `${buffer}[${e.add(rowAt(split), chunk)}]`
+    if (!problem.normalised) {
+      e.line(`${value} += ${own()};`)
+      return
+    }
+    const part = statistics(split)
+    if (output === "max") {
+      e.line(`${sum} += ${part}.y;`)
+      return
+    }
     const weight = e.constant(`select(${Tile.fade(`${part}.x`, top, "f32")}, 0.0, ${part}.y == 0.0)`)
     e.line(`${sum} += ${part}.y * ${weight};`)
-    if (lse) return
     // A split without keys left no values.
-    e.line(`${value} += select(${buffer}[${e.add(at, chunk)}] * ${weight}, vec4<f32>(), ${part}.y == 0.0);`)
+    if (output === "result")
+      e.line(`${value} += select(${own()} * ${weight}, vec4<f32>(), ${part}.y == 0.0);`)
   })
   const store = Output.make(e, problem)
-  if (lse) {
-    store.scalar([b, h, i], e.constant(`select(${top} + log(${sum}), ${nothing}, ${sum} == 0.0)`))
-  } else {
-    store.chunk([b, h, i], chunk, e.constant(`select(${value} / ${sum}, vec4<f32>(), ${sum} == 0.0)`))
-  }
+  if (output === "result") {
+    store.chunk([b, h, i], chunk, Rows.normalised(e, value, problem.normalised ? sum : undefined))
+  } else store.scalar([b, h, i], Rows.statistic(e, output, top, sum))
   return module.finish({
-    name: lse ? "flash_combine_lse" : "flash_combine",
+    name: kernelName("flash_combine", problem),
     lines: e.lines(),
     workgroupSize: [threads, 1, 1],
     workgroups: Size.ceilDiv(items, threads),

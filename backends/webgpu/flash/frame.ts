@@ -1,5 +1,4 @@
 import * as Budget from "../../../ir/flashBudget.ts"
-import type { Node } from "../../../ir/Node.ts"
 import * as Size from "../Size.ts"
 import * as Emitter from "../wgsl/Emitter.ts"
 import { type Module, workgroupIndex } from "../wgsl/Module.ts"
@@ -14,8 +13,7 @@ export interface Frame {
   readonly problem: Problem
   readonly tile: Budget.Tile
   readonly regions: Regions.Regions
-  readonly q: Operand.Operand
-  readonly k: Operand.Operand
+  readonly terms: ReadonlyArray<Term>
   readonly v: Operand.Operand
   /** Batch, key/value head, split and number of splits. */
   readonly b: string
@@ -38,13 +36,22 @@ export interface Frame {
   readonly stage: string
   readonly weights: string
   readonly partial: string
-  /** Registers: for each four rows the running maximum and the thread's part of the sum; for each row and chunk the values. */
+  /** Registers: for each four rows the running maximum and the thread's part of the sum, where there is a softmax; for each row and chunk the values. */
   readonly maxima: ReadonlyArray<string>
   readonly sums: ReadonlyArray<string>
   readonly values: ReadonlyArray<ReadonlyArray<string>>
   /** -inf, and the smallest finite number. */
   readonly nothing: string
   readonly lowest: string
+}
+
+/** How the logits of one contraction are read. */
+export interface Term {
+  readonly q: Operand.Operand
+  readonly k: Operand.Operand
+  /** Batch and head in k. */
+  readonly at: readonly [b: string, head: string]
+  readonly size: number
 }
 
 export interface Row {
@@ -71,9 +78,8 @@ export const open = (
   splits: Size.Size | undefined
 ): Frame => {
   const e = Emitter.make(module)
-  const { node, D, E, B, Hkv } = problem
+  const { D, E, B, Hkv } = problem
   const regions = Regions.declare(module, problem)
-  const [q, k, v] = node.operands as readonly [Node, Node, Node]
   const size = (s: Size.Size): string => e.bind(Size.wgsl(s, module.symbol))
   const pairs = Size.mul(B, Hkv)
   const blocks = splits ?? Size.ceilDiv(problem.R, tile.rows)
@@ -104,15 +110,19 @@ export const open = (
     count === 0 ? "" : module.workgroupArray("vec4<f32>", count, count * 16)
   const nothing = e.bind(literal(module, "f32", -Infinity))
   const lowest = e.bind(literal(module, "f32", -3.4028234663852886e38))
-  const quads = range(tile.threadRows / 4)
+  const quads = problem.normalised ? range(tile.threadRows / 4) : []
   const frame: Frame = {
     e,
     problem,
     tile,
     regions,
-    q: Operand.make(module, problem, q, "query"),
-    k: Operand.make(module, problem, k, "key"),
-    v: Operand.make(module, problem, v, "value"),
+    terms: problem.terms.map(({ q, k, size, oneBatch, oneHead }, n) => ({
+      q: Operand.make(module, problem, q, `query${n === 0 ? "" : n}`),
+      k: Operand.make(module, problem, k, `key${n === 0 ? "" : n}`),
+      at: [oneBatch ? "0" : b, oneHead ? "0" : head],
+      size
+    })),
+    v: Operand.make(module, problem, problem.v, "value"),
     b,
     head,
     split: splits === undefined ? "0" : part,
@@ -158,7 +168,8 @@ const startSinks = ({ e, regions, rows, b, column, split, lowest, maxima, sums }
     const z = e.constant(regions.sink?.(b, row.h, row.i) as string)
     const absent = e.constant(`bitcast<u32>(${z}) == 0xff800000u`)
     e.line(`${maxima[quad]}.${lane} = select(${z}, ${lowest}, ${absent});`)
-    e.line(`${sums[quad]}.${lane} = select(0.0, 1.0, ${first} & !${absent});`)
+    // z - z carries NaN, which a maximum may drop.
+    e.line(`${sums[quad]}.${lane} = select(0.0, 1.0 + (${z} - ${z}), ${first} & !${absent});`)
   })
 }
 

@@ -3,6 +3,7 @@ import * as DType from "../../../ir/DType.ts"
 import * as Budget from "../../../ir/flashBudget.ts"
 import type { Graph } from "../../../ir/Graph.ts"
 import * as Node from "../../../ir/Node.ts"
+import { parts } from "../../../ir/ops/flashAttention.ts"
 import * as Scalar from "../../../ir/Scalar.ts"
 import type { Flash } from "../../../ir/Schedule.ts"
 import * as Regions from "./regions.ts"
@@ -17,19 +18,22 @@ export const keyValueBytesRead = (
   schedule: Flash,
   sizes: Dim.Bindings
 ): number => {
-  const [q, k, v] = node.operands as readonly [Node.Node, Node.Node, Node.Node]
+  const [q, k] = node.operands as readonly [Node.Node, Node.Node]
+  const { terms, v } = parts(node.operands, node.attrs)
   const of = (x: Node.Node, axis: number): number => Dim.evaluate(x.type.shape[axis] as Dim.Dim, sizes)
-  const [B, heads, T, D] = [of(q, 0), of(q, 1), of(q, 2), of(q, 3)]
+  const [B, heads, T] = [of(q, 0), of(q, 1), of(q, 2)]
   const [Hkv, S, E] = [of(k, 1), of(k, 2), of(v, 3)]
   if (Hkv === 0 || heads === 0) return 0
   const group = heads / Hkv
   const rows = group * T
-  const perKey = D * elementBytes(k) + (node.attrs.output === "lse" ? 0 : E * elementBytes(v))
+  const keyBytes = terms.reduce((sum, term) => sum + of(term.k, 3) * elementBytes(term.k), 0)
+  const perKey = keyBytes + (node.attrs.output === "result" ? E * elementBytes(v) : 0)
 
   const known = Dim.value(Dim.divideExact(q.type.shape[1] as Dim.Dim, k.type.shape[1] as Dim.Dim) as Dim.Dim)
   const variants = Budget.decodeVariants(schedule, known, Dim.value(q.type.shape[2] as Dim.Dim))
   const block = rows <= (variants.at(-1) ?? 0) ? Math.max(rows, 1) : schedule.prefill.rows
-  const { range, fill } = node.attrs
+  const { range, fill, mask, normaliser } = node.attrs
+  const hiddenTakePart = mask !== undefined && normaliser === undefined && fill !== -Infinity
   if (range === undefined) return B * Hkv * Math.ceil(rows / block) * S * perKey
 
   const [readsBatch, readsHead] = [Regions.reads(range, 0), Regions.reads(range, 1)]
@@ -47,7 +51,7 @@ export const keyValueBytesRead = (
         }
         lo = Math.max(0, Math.min(lo, S))
         const visible = Math.max(lo, Math.min(hi, S)) - lo
-        keys += visible === 0 && node.attrs.mask !== undefined && fill !== -Infinity ? S : visible
+        keys += visible === 0 && hiddenTakePart ? S : visible
       }
     }
   }

@@ -28,7 +28,7 @@ export const lowerFlash = (job: Job): ReadonlyArray<Lowered> => {
   if (variants.length > 0) {
     const parts = job.scratch(partBytes(problem, variants.at(-1) as number))
     variants.forEach((most, n) => {
-      const tile = Budget.decodeTile(schedule.decode, most, E) as Budget.Tile
+      const tile = Budget.decodeTile(schedule.decode, most, D, E) as Budget.Tile
       const previous = variants[n - 1]
       const when = [above(previous ?? 0), atMost(most)]
       lowered.push(decode(problem, tile, parts, when))

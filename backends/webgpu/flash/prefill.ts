@@ -4,7 +4,7 @@ import type { Condition } from "../Program.ts"
 import * as Size from "../Size.ts"
 import * as Module from "../wgsl/Module.ts"
 import * as Frame from "./frame.ts"
-import type { Problem } from "./Problem.ts"
+import { kernelName, type Problem } from "./Problem.ts"
 import * as Rows from "./rows.ts"
 import * as Tile from "./tile.ts"
 
@@ -18,7 +18,7 @@ export const prefill = (problem: Problem, tile: Budget.Tile, when: ReadonlyArray
   Tile.loop(frame)
   Rows.storeResult(frame, Rows.join(frame))
   return module.finish({
-    name: problem.output === "lse" ? "flash_prefill_lse" : "flash_prefill",
+    name: kernelName("flash_prefill", problem),
     lines: frame.e.lines(),
     workgroupSize: [tile.threads, 1, 1],
     workgroups: Frame.workgroups(problem, Size.ceilDiv(problem.R, tile.rows)),

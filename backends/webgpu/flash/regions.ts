@@ -10,7 +10,7 @@ type Call = (...args: ReadonlyArray<string>) => string
 
 /** The regions of a node as WGSL functions: each takes the expressions of its scalar parameters and gives a call. */
 export interface Regions {
-  /** (logit, b, h, i, j) → f32 */
+  /** (logit…, b, h, i, j) → f32 */
   readonly score: Call
   /** (b, h, i, j) → bool */
   readonly mask: Call | undefined
@@ -20,10 +20,12 @@ export interface Regions {
   readonly probability: Call | undefined
   /** (b, h, first, last) → vec4<i32>: lo, hi, fullLo, fullHi */
   readonly range: Call | undefined
+  /** (b, h, i) → the same of one row */
+  readonly rowRange: Call | undefined
 }
 
 /** Declares the functions in the module. Captures are read where the body has them, through the views on the way. */
-export const declare = (module: Module, { job, node }: Problem): Regions => {
+export const declare = (module: Module, { job, node, terms }: Problem): Regions => {
   const { captures } = parts(node.operands, node.attrs)
   const one = (name: string, region: Graph, types: ReadonlyArray<string>, result: string): Call => {
     const emitter = Emitter.make(module)
@@ -50,11 +52,12 @@ export const declare = (module: Module, { job, node }: Problem): Regions => {
     region === undefined ? undefined : one(name, region, types, result)
   const { attrs } = node
   return {
-    score: one("score", attrs.score, ["f32", "i32", "i32", "i32", "i32"], "f32"),
+    score: one("score", attrs.score, [...terms.map(() => "f32"), "i32", "i32", "i32", "i32"], "f32"),
     mask: optional("visible", attrs.mask, ["i32", "i32", "i32", "i32"], "bool"),
     sink: optional("sink", attrs.sink, ["i32", "i32", "i32"], "f32"),
     probability: optional("weight", attrs.probability, ["i32", "i32", "i32", "i32"], "f32"),
-    range: optional("key_range", attrs.range, ["i32", "i32", "i32", "i32"], "vec4<i32>")
+    range: optional("key_range", attrs.range, ["i32", "i32", "i32", "i32"], "vec4<i32>"),
+    rowRange: optional("row_range", attrs.rowRange, ["i32", "i32", "i32"], "vec4<i32>")
   }
 }
 

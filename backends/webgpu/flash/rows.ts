@@ -1,6 +1,8 @@
-import { allOf } from "../wgsl/scalar.ts"
+import type { Emitter } from "../wgsl/Emitter.ts"
+import { allOf, literal } from "../wgsl/scalar.ts"
 import { type Frame, laneOf, range } from "./frame.ts"
 import * as Output from "./output.ts"
+import type { Problem } from "./Problem.ts"
 import { joinSlices, reduce } from "./share.ts"
 
 /** Sums of whole rows, for each four rows of the thread; the values of the first slice are whole afterwards. */
@@ -17,18 +19,17 @@ const existing = (frame: Frame, each: (row: number) => void): void => {
   })
 }
 
-/** Divides by the sums once and stores the result, or the log-sum-exp. A row without keys gives 0, and -inf. */
+/** Divides by the sums once and stores the result, or the log-sum-exp or maximum. A row without keys gives 0, and -inf. */
 export const storeResult = (frame: Frame, sums: ReadonlyArray<string>): void => {
-  const { e, problem, b, rows, column, slice, maxima, nothing } = frame
+  const { e, problem, b, rows, column, slice, maxima } = frame
+  const { output: kind } = problem
   const output = Output.make(e, problem)
-  if (problem.output === "lse") {
+  if (kind !== "result") {
     e.branch(`${column} == 0`, () => {
       existing(frame, (a) => {
         const [quad, lane] = laneOf(a)
         const { h, i } = frame.rows[a] as Frame["rows"][number]
-        const sum = `${sums[quad]}.${lane}`
-        const value = e.constant(`select(${maxima[quad]}.${lane} + log(${sum}), ${nothing}, ${sum} == 0.0)`)
-        output.scalar([b, h, i], value)
+        output.scalar([b, h, i], statistic(e, kind, `${maxima[quad]}.${lane}`, `${sums[quad]}.${lane}`))
       })
     })
     return
@@ -39,11 +40,8 @@ export const storeResult = (frame: Frame, sums: ReadonlyArray<string>): void => 
         const [quad, lane] = laneOf(a)
         const { h, i } = rows[a] as Frame["rows"][number]
         eachChunk(frame, (n, chunk) => {
-          output.chunk(
-            [b, h, i],
-            chunk,
-            normalised(frame, `${frame.values[a]?.[n]}`, `${sums[quad]}.${lane}`)
-          )
+          const sum = problem.normalised ? `${sums[quad]}.${lane}` : undefined
+          output.chunk([b, h, i], chunk, normalised(e, `${frame.values[a]?.[n]}`, sum))
         })
       })
       return
@@ -51,15 +49,26 @@ export const storeResult = (frame: Frame, sums: ReadonlyArray<string>): void => 
     inTurn(frame, sums, (a, chunk, value, sum) => {
       const h = e.constant(pick(frame, a, (row) => row.h))
       const i = e.constant(pick(frame, a, (row) => row.i))
-      output.chunk([b, h, i], chunk, normalised(frame, value, sum))
+      output.chunk([b, h, i], chunk, normalised(e, value, sum))
     })
   }
   if (frame.tile.slices === 1) store()
   else e.branch(`${slice} == 0`, store)
 }
 
-const normalised = ({ e }: Frame, value: string, sum: string): string =>
-  e.constant(`select(${value} / ${sum}, vec4<f32>(), ${sum} == 0.0)`)
+/** Weighted values over the sum of the weights, if there is one. */
+export const normalised = (e: Emitter, value: string, sum: string | undefined): string =>
+  e.constant(sum === undefined ? value : `select(${value} / ${sum}, vec4<f32>(), ${sum} == 0.0)`)
+
+/** What a row's maximum and sum say of it. The sum is 0 where the row has no keys, and NaN where one of its scores is. */
+export const statistic = (e: Emitter, kind: "lse" | "max", top: string, sum: string): string => {
+  const nothing = e.bind(literal(e.module, "f32", -Infinity))
+  if (kind === "lse") return e.constant(`select(${top} + log(${sum}), ${nothing}, ${sum} == 0.0)`)
+  // A score of +inf makes the sum of weights NaN, but is the maximum.
+  const [isNaN, isInf] = [e.module.helper("nan_bits"), e.module.helper("inf_bits")]
+  const lost = allOf(`${isNaN}(${sum})`, `!${isInf}(${top})`)
+  return e.constant(`select(select(${top}, ${sum}, ${lost}), ${nothing}, ${sum} == 0.0)`)
+}
 
 /** The chunks of the thread that exist. */
 const eachChunk = (frame: Frame, each: (n: number, chunk: string) => void): void => {
@@ -84,7 +93,7 @@ const pick = ({ e, rows }: Frame, a: string, field: (row: Frame["rows"][number])
 const inTurn = (
   frame: Frame,
   sums: ReadonlyArray<string>,
-  each: (a: string, chunk: string, value: string, sum: string) => void
+  each: (a: string, chunk: string, value: string, sum: string | undefined) => void
 ): void => {
   const { e, tile, problem, rows, rowCount, values, valueColumn } = frame
   const [needed, count] = [Math.ceil(problem.E / 4), rows.length * tile.chunks]
@@ -96,11 +105,13 @@ const inTurn = (
     rows.length,
     rows.map((row) => row.number)
   )
-  const totals = array(
-    "f32",
-    rows.length,
-    rows.map((_, a) => `${sums[a >> 2]}.${laneOf(a)[1]}`)
-  )
+  const totals = problem.normalised
+    ? array(
+        "f32",
+        rows.length,
+        rows.map((_, a) => `${sums[a >> 2]}.${laneOf(a)[1]}`)
+      )
+    : undefined
   // Made before the loop, where they stay.
   pick(frame, "0", (row) => row.h)
   pick(frame, "0", (row) => row.i)
@@ -108,12 +119,17 @@ const inTurn = (
     const a = e.bind(`${n} / ${tile.chunks}`)
     const chunk = e.bind(`${valueColumn} + (${n} - ${a} * ${tile.chunks}) * ${tile.valueColumns}`)
     e.branch(allOf(`${numbers}[${a}] < ${rowCount}`, `${chunk} < ${needed}`), () => {
-      each(a, chunk, e.constant(`${all}[${n}]`), e.constant(`${totals}[${a}]`))
+      const sum = totals === undefined ? undefined : e.constant(`${totals}[${a}]`)
+      each(a, chunk, e.constant(`${all}[${n}]`), sum)
     })
   })
 }
 
-/** A vector for each chunk of each row that exists, and one with the row's maximum and sum behind them. */
+/** Vectors that a split leaves for each row: its values, then, of a softmax, maximum and sum. */
+export const partWidth = ({ E, output, normalised }: Problem): number =>
+  (output === "result" ? Math.ceil(E / 4) : 0) + (normalised ? 1 : 0)
+
+/** The vectors of each row that exists. */
 export const storePartial = (
   frame: Frame,
   sums: ReadonlyArray<string>,
@@ -121,7 +137,7 @@ export const storePartial = (
   firstRow: string
 ): void => {
   const { e, problem, rows, column, slice, maxima, values } = frame
-  const width = Math.ceil(problem.E / 4) * (problem.output === "lse" ? 0 : 1) + 1
+  const width = partWidth(problem)
   const place = (a: number): string =>
     e.mul(e.add(firstRow, (rows[a] as { number: string }).number), String(width))
   if (problem.output === "result") {
@@ -134,6 +150,7 @@ export const storePartial = (
       })
     })
   }
+  if (!problem.normalised) return
   e.branch(`${column} == 0`, () => {
     existing(frame, (a) => {
       const [quad, lane] = laneOf(a)

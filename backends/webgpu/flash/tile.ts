@@ -8,7 +8,7 @@ import * as Visit from "./visit.ts"
 
 /** Emits the loops over keys. Afterwards maxima are those of the row, sums and values are partial. */
 export const loop = (frame: Frame): void => {
-  const { e, tile, problem } = frame
+  const { e, tile } = frame
   const careful = e.module.workgroupArray("atomic<u32>", 1, 4)
   Visit.keys(frame, (from, end, full) => {
     e.block(
@@ -16,34 +16,62 @@ export const loop = (frame: Frame): void => {
       `for (var ${from.name} = ${from.start}; ${from.name} < ${end}; ${from.name} += ${tile.keys})`,
       () => {
         const first = e.known(from.name)
+        Visit.count(frame, from, end, full)
         const own = ownKeys(frame, first, logits(frame, first))
-        e.line(`if (lix == 0u) { atomicStore(&${careful}[0], 0u); }`)
+        const hasValues = frame.values.length > 0
+        if (hasValues) e.line(`if (lix == 0u) { atomicStore(&${careful}[0], 0u); }`)
         const excluded = e.variable("bool", "false")
-        const tops = score(frame, own, end, full, excluded)
-        const highest = reduce(frame, tops, (x, y) => `max(${x}, ${y})`)
-        const fades = weigh(frame, own, highest)
-        e.line(`if (${excluded}) { atomicStore(&${careful}[0], 1u); }`)
-        if (problem.output === "lse") {
+        weights(frame, own, { end, full, excluded })
+        if (hasValues) {
+          e.line(`if (${excluded}) { atomicStore(&${careful}[0], 1u); }`)
+          if (tile.staged) stageTile(frame, frame.v, [frame.b, frame.head], frame.problem.E, first)
           e.line("workgroupBarrier();")
-          return
+          accumulate(frame, first, end, careful)
         }
-        frame.values.forEach((row, a) => {
-          const [quad, lane] = laneOf(a)
-          for (const value of row) e.line(`${value} *= ${fades[quad]}.${lane};`)
-        })
-        if (tile.staged) stageTile(frame, frame.v, problem.E, first)
-        e.line("workgroupBarrier();")
-        accumulate(frame, first, end, careful)
         e.line("workgroupBarrier();")
       }
     )
   })
 }
 
+/** Makes weights of the logits, behind a barrier. What a softmax summed so far fades as its maximum rises. */
+const weights = (frame: Frame, own: OwnKeys, tile: KeyTile): void => {
+  const { e, problem, values } = frame
+  if (!problem.normalised) {
+    plainWeights(frame, own, tile)
+    e.line("workgroupBarrier();")
+    return
+  }
+  const tops = score(frame, own, tile)
+  const highest = reduce(frame, tops, (x, y) => `max(${x}, ${y})`)
+  if (problem.output === "max") {
+    frame.maxima.forEach((m, quad) => {
+      e.line(`${m} = max(${m}, ${highest[quad]});`)
+    })
+    return
+  }
+  const fades = weigh(frame, own, highest)
+  values.forEach((row, a) => {
+    const [quad, lane] = laneOf(a)
+    for (const value of row) e.line(`${value} *= ${fades[quad]}.${lane};`)
+  })
+}
+
+/** What is known of the tile at hand. */
+interface KeyTile {
+  /** The key past the last. */
+  readonly end: string
+  /** A condition that holds where all rows see all keys. */
+  readonly full: string | undefined
+  /** A variable: whether some row does not take part with some key. */
+  readonly excluded: string
+}
+
 /** Copies a tile of K or V into workgroup memory. Keys past the end repeat the last one: no thread uses them. */
 const stageTile = (
-  { e, tile, stage, keys, b, head }: Frame,
+  { e, tile, stage, keys }: Frame,
   operand: Operand.Operand,
+  [b, head]: readonly [b: string, head: string],
   size: number,
   first: string
 ) => {
@@ -65,38 +93,43 @@ const slotOf = ({ e, tile, column }: Frame, k: string): string =>
 const weightsAt = ({ e, tile, rowGroup }: Frame, slot: string): string =>
   e.add(e.mul(slot, String(Budget.weightStride(tile))), e.mul(rowGroup, String(tile.threadRows / 4)))
 
-/** q·k of the thread's rows and keys: a vector for each key and each four rows. */
-const logits = (frame: Frame, first: string): ReadonlyArray<ReadonlyArray<string>> => {
-  const { e, tile, problem, rows, q, k, b, head, stage } = frame
-  const [chunks, stride] = [Math.ceil(problem.D / 4), Budget.rowStride(problem.D)]
-  if (tile.staged) {
-    stageTile(frame, k, problem.D, first)
-    e.line("workgroupBarrier();")
-  }
+/** q·k of the thread's rows and keys, one term after the other: a vector for each term, each key and each four rows. */
+const logits = (frame: Frame, first: string): ReadonlyArray<ReadonlyArray<ReadonlyArray<string>>> => {
+  const { e, tile, rows, stage } = frame
   const quads = range(tile.threadRows / 4)
   const own = range(tile.threadKeys)
-  const products = own.map(() => quads.map(() => e.variable("vec4<f32>", "vec4<f32>()")))
-  e.loop("0", String(chunks), "1", (c) => {
-    const slots = own.map((n) => slotOf(frame, String(n)))
-    const vectors = slots.map((slot) =>
-      tile.staged
-        ? e.constant(`${stage}[${e.add(e.mul(slot, String(stride)), c)}]`)
-        : k.vec4(e, [b, head, e.add(first, slot)], c)
-    )
-    rows.forEach((row, a) => {
-      const [quad, lane] = laneOf(a)
-      const x = q.vec4(e, [b, row.h, row.i], c)
-      own.forEach((n) => {
-        e.line(`${products[n]?.[quad]}.${lane} += dot(${x}, ${vectors[n]});`)
+  return frame.terms.map(({ q, k, at, size }, n) => {
+    const [chunks, stride] = [Math.ceil(size / 4), Budget.rowStride(size)]
+    if (tile.staged) {
+      if (n > 0) e.line("workgroupBarrier();")
+      stageTile(frame, k, at, size, first)
+      e.line("workgroupBarrier();")
+    }
+    const products = own.map(() => quads.map(() => e.variable("vec4<f32>", "vec4<f32>()")))
+    e.loop("0", String(chunks), "1", (c) => {
+      const slots = own.map((n) => slotOf(frame, String(n)))
+      const vectors = slots.map((slot) =>
+        tile.staged
+          ? e.constant(`${stage}[${e.add(e.mul(slot, String(stride)), c)}]`)
+          : k.vec4(e, [...at, e.add(first, slot)], c)
+      )
+      rows.forEach((row, a) => {
+        const [quad, lane] = laneOf(a)
+        const x = q.vec4(e, [frame.b, row.h, row.i], c)
+        own.forEach((n) => {
+          e.line(`${products[n]?.[quad]}.${lane} += dot(${x}, ${vectors[n]});`)
+        })
       })
     })
+    return products
   })
-  return products
 }
 
 /** One of the thread's keys. */
 interface Own {
-  /** Where its logits, then scores, of each four rows are, and where its weights go. */
+  /** Its logits with each four rows. */
+  readonly logits: (quad: number) => ReadonlyArray<string>
+  /** Where its scores with each four rows are kept (at first the first logit), and where its weights go. */
   readonly score: (quad: number) => string
   readonly weight: (quad: number) => string
   readonly j: string
@@ -112,59 +145,79 @@ interface OwnKeys {
  * Short regions are repeated for each key, so that scores stay in registers. Long ones would make the kernel long: there the scores wait in
  * the thread's places among the weights, and a loop takes one key after the other.
  */
-const ownKeys = (frame: Frame, first: string, products: ReadonlyArray<ReadonlyArray<string>>): OwnKeys => {
-  const { e, tile, problem, weights } = frame
+const ownKeys = (
+  frame: Frame,
+  first: string,
+  products: ReadonlyArray<ReadonlyArray<ReadonlyArray<string>>>
+): OwnKeys => {
+  const { e, tile, problem } = frame
   const placesOf = (slot: string): ((quad: number) => string) => {
     const at = weightsAt(frame, slot)
-    return (quad) => `${weights}[${e.add(at, String(quad))}]`
+    return (quad) => `${frame.weights}[${e.add(at, String(quad))}]`
   }
+  const [one, ...more] = products as readonly [ReadonlyArray<ReadonlyArray<string>>, ...typeof products]
   if (Regions.areShort(problem.node)) {
     return {
       unrolled: true,
       each: (_, inside) =>
-        products.forEach((quads, n) => {
+        one.forEach((quads, n) => {
           const slot = slotOf(frame, String(n))
-          inside({ score: (quad) => quads[quad] as string, weight: placesOf(slot), j: e.add(first, slot) })
+          inside({
+            logits: (quad) => products.map((term) => term[n]?.[quad] as string),
+            score: (quad) => quads[quad] as string,
+            weight: placesOf(slot),
+            j: e.add(first, slot)
+          })
         })
     }
   }
-  products.forEach((quads, n) => {
+  one.forEach((quads, n) => {
     const place = placesOf(slotOf(frame, String(n)))
     quads.forEach((value, quad) => {
       e.line(`${place(quad)} = ${value};`)
     })
   })
+  const [quads, count] = [tile.threadRows / 4, (tile.threadRows / 4) * tile.threadKeys]
+  const arrays = more.map((term) =>
+    e.variable(`array<vec4<f32>, ${count}>`, `array<vec4<f32>, ${count}>(${term.flat().join(", ")})`)
+  )
   return {
     unrolled: false,
     each: (from, inside) =>
       e.loop(from, String(tile.threadKeys), "1", (k) => {
         const slot = slotOf(frame, k)
         const place = placesOf(slot)
-        inside({ score: place, weight: place, j: e.add(first, slot) })
+        const at = (quad: number): string => e.add(e.mul(k, String(quads)), String(quad))
+        inside({
+          logits: (quad) => [place(quad), ...arrays.map((array) => `${array}[${at(quad)}]`)],
+          score: place,
+          weight: place,
+          j: e.add(first, slot)
+        })
       })
   }
 }
 
-/**
- * Logits become scores, -inf where a key does not take part (compared by bits, never computed with). Gives the largest score of the
- * thread for each four rows.
- */
-const score = (
-  frame: Frame,
-  own: OwnKeys,
-  end: string,
-  full: string | undefined,
-  excluded: string
-): ReadonlyArray<string> => {
-  const { e, problem, regions, rows, b, nothing, lowest } = frame
+/** The score of one key with four rows. */
+interface Score {
+  readonly own: Own
+  readonly quad: number
+  readonly value: string
+  /** For which rows the mask excludes the key, and whether the key is past the last; both are conditions. */
+  readonly hidden: string
+  readonly past: string
+}
+
+/** Runs the score and the mask region for the thread's keys. */
+const eachScore = (frame: Frame, own: OwnKeys, { end, full }: KeyTile, use: (s: Score) => void): void => {
+  const { e, problem, regions, rows, b } = frame
   const quads = range(frame.tile.threadRows / 4)
-  const tops = quads.map(() => e.variable("vec4<f32>", `vec4<f32>(${lowest})`))
   const each = (masked: boolean, from: string): void =>
-    own.each(from, ({ score, j }) => {
+    own.each(from, (key) => {
+      const { j } = key
       const past = e.constant(`${j} >= ${end}`)
       for (const quad of quads) {
-        const place = score(quad)
-        const x = e.constant(place)
+        const xs = key.logits(quad).map((x) => e.constant(x))
         const perLane = (value: (row: Row, lane: string) => string, otherwise: string): string =>
           lanes
             .map((lane, n) => {
@@ -172,32 +225,73 @@ const score = (
               return row === undefined ? otherwise : value(row, lane)
             })
             .join(", ")
-        const scored = perLane((row, lane) => regions.score(`${x}.${lane}`, b, row.h, row.i, j), "0.0")
-        let y = e.constant(`vec4<f32>(${scored})`)
-        let out = `vec4<bool>(false)`
+        const scored = perLane(
+          (row, lane) => regions.score(...xs.map((x) => `${x}.${lane}`), b, row.h, row.i, j),
+          "0.0"
+        )
+        let value = e.constant(`vec4<f32>(${scored})`)
+        let hidden = `vec4<bool>(false)`
         if (masked && regions.mask !== undefined) {
           const seen = perLane((row) => regions.mask?.(b, row.h, row.i, j) as string, "true")
           const visible = e.constant(`vec4<bool>(${seen})`)
-          if (problem.fill === undefined) out = `!${visible}`
+          if (problem.fill === undefined) hidden = `!${visible}`
           else
-            y = e.constant(`select(vec4<f32>(${literal(e.module, "f32", problem.fill)}), ${y}, ${visible})`)
+            value = e.constant(
+              `select(vec4<f32>(${literal(e.module, "f32", problem.fill)}), ${value}, ${visible})`
+            )
         }
-        const none = e.constant(`(bitcast<vec4<u32>>(${y}) == vec4<u32>(0xff800000u)) | ${out}`)
-        e.line(`${excluded} = ${excluded} | (!${past} & any(${none}));`)
-        const absent = e.constant(`${none} | vec4<bool>(${past})`)
-        e.line(`${place} = select(${y}, vec4<f32>(${nothing}), ${absent});`)
-        e.line(`${tops[quad]} = max(${tops[quad]}, select(${y}, vec4<f32>(${lowest}), ${absent}));`)
+        use({ own: key, quad, value, hidden, past })
       }
     })
   if (regions.mask === undefined || full === undefined || own.unrolled) {
     each(regions.mask !== undefined, "0")
-    return tops
+    return
   }
   // Loops of no turn instead of branches: a software device runs both sides of a branch.
   const skip = frame.tile.threadKeys
   each(true, e.bind(`select(0, ${skip}, ${full})`))
   each(false, e.bind(`select(${skip}, 0, ${full})`))
+}
+
+/**
+ * Logits become scores, -inf where a key does not take part (compared by bits, never computed with). Gives the largest score of the
+ * thread for each four rows. Where only maxima are asked for, sums count the scores: 0 says that there was none, NaN that one was NaN.
+ */
+const score = (frame: Frame, own: OwnKeys, tile: KeyTile): ReadonlyArray<string> => {
+  const { e, problem, sums, nothing, lowest } = frame
+  const tops = frame.maxima.map(() => e.variable("vec4<f32>", `vec4<f32>(${lowest})`))
+  eachScore(frame, own, tile, ({ own: key, quad, value, hidden, past }) => {
+    const none = e.constant(`(bitcast<vec4<u32>>(${value}) == vec4<u32>(0xff800000u)) | ${hidden}`)
+    const absent = e.constant(`${none} | vec4<bool>(${past})`)
+    if (problem.output === "max") {
+      const nan = `(bitcast<vec4<u32>>(${value}) & vec4<u32>(0x7fffffffu)) > vec4<u32>(0x7f800000u)`
+      e.line(`${sums[quad]} += select(select(vec4<f32>(1.0), ${value}, ${nan}), vec4<f32>(), ${absent});`)
+    } else {
+      e.line(`${tile.excluded} = ${tile.excluded} | (!${past} & any(${none}));`)
+      e.line(`${key.score(quad)} = select(${value}, vec4<f32>(${nothing}), ${absent});`)
+    }
+    e.line(`${tops[quad]} = max(${tops[quad]}, select(${value}, vec4<f32>(${lowest}), ${absent}));`)
+  })
   return tops
+}
+
+/** Bits of the weight, a NaN, of a pair that the mask excludes where weights may be any number. */
+const excludedBits = "0xffc0deadu"
+
+/** Without a normaliser weights are the scores. */
+const plainWeights = (frame: Frame, own: OwnKeys, tile: KeyTile): void => {
+  const { e, regions } = frame
+  const hiddenWeight =
+    regions.mask === undefined ? "" : e.bind(`bitcast<f32>(${excludedBits} | ${e.module.opaqueZero()})`)
+  eachScore(frame, own, tile, ({ own: key, quad, value, hidden, past }) => {
+    const place = key.weight(quad)
+    if (regions.mask === undefined) {
+      e.line(`${place} = ${value};`)
+      return
+    }
+    e.line(`${tile.excluded} = ${tile.excluded} | (!${past} & any(${hidden}));`)
+    e.line(`${place} = select(${value}, vec4<f32>(${hiddenWeight}), ${hidden});`)
+  })
 }
 
 /** exp(x - top) for x <= top; an argument so low that the result rounds to 0 is cut off before exp sees it. */
@@ -206,7 +300,7 @@ export const fade = (x: string, top: string, type: "f32" | "vec4<f32>" = "vec4<f
 
 /** Scores become weights relative to the new maximum; gives the factors on what earlier tiles summed. */
 const weigh = (frame: Frame, own: OwnKeys, highest: ReadonlyArray<string>): ReadonlyArray<string> => {
-  const { e, regions, rows, b, maxima, sums } = frame
+  const { e, regions, rows, b, maxima, sums, values } = frame
   const fades = maxima.map((m, quad) => {
     const top = e.constant(`max(${m}, ${highest[quad]})`)
     const factor = e.constant(fade(m, top))
@@ -222,6 +316,7 @@ const weigh = (frame: Frame, own: OwnKeys, highest: ReadonlyArray<string>): Read
       // x - x carries NaN, which max may drop.
       const p = e.constant(`select(${fade(x, m)} + (${x} - ${x}), vec4<f32>(), ${none})`)
       e.line(`${sums[quad]} += ${p};`)
+      if (values.length === 0) return
       if (regions.probability === undefined) {
         e.line(`${place} = ${p};`)
         return
@@ -238,7 +333,9 @@ const weigh = (frame: Frame, own: OwnKeys, highest: ReadonlyArray<string>): Read
 
 /** Adds the tile's weighted values. Where a key is excluded for some row its value must not reach that row, not even as 0 * NaN. */
 const accumulate = (frame: Frame, first: string, end: string, careful: string): void => {
-  const { e, tile, problem, v, b, head, valueColumn, slice, stage, weights, values } = frame
+  const { e, tile, problem, v, b, head, valueColumn, slice, stage, values } = frame
+  const isExcluded = (p: string): string =>
+    problem.normalised ? `${p} == 0.0` : `bitcast<u32>(${p}) == ${excludedBits}`
   const stride = Budget.rowStride(problem.E)
   const skip = e.constant(`atomicLoad(&${careful}[0]) != 0u`)
   const count = e.bind(`min(${tile.keys}, ${end} - ${first})`)
@@ -252,7 +349,9 @@ const accumulate = (frame: Frame, first: string, end: string, careful: string): 
       const keys = range(step).map((n) => e.add(j, String(n)))
       const columns = keys.map((key) => {
         const at = weightsAt(frame, key)
-        return range(tile.threadRows / 4).map((quad) => e.constant(`${weights}[${e.add(at, String(quad))}]`))
+        return range(tile.threadRows / 4).map((quad) =>
+          e.constant(`${frame.weights}[${e.add(at, String(quad))}]`)
+        )
       })
       range(tile.chunks).forEach((n) => {
         const chunk = e.add(valueColumn, String(n * tile.valueColumns))
@@ -277,6 +376,6 @@ const accumulate = (frame: Frame, first: string, end: string, careful: string): 
   )
   const rest = step === 1 ? `select(${count}, ${slice}, ${skip})` : `select(${whole}, 0, ${skip})`
   each(e.bind(rest), count, 1, (sum, terms) =>
-    terms.reduce((text, [p, x]) => `select(${text} + ${p} * ${x}, ${text}, ${p} == 0.0)`, sum)
+    terms.reduce((text, [p, x]) => `select(${text} + ${p} * ${x}, ${text}, ${isExcluded(p)})`, sum)
   )
 }

@@ -43,6 +43,16 @@ test("a decode reads every key once, whatever the splits", () => {
   for (const S of [1, 5, 100]) expect(decode({ T: 1, S }).keyValueBytesRead).toBe(2 * S * perKey)
 })
 
+test("every logit's keys are read, values only where they are used", () => {
+  const bytes = (attention: Attention) => costOf(attention, small)({ T: 4, S: 16 }).keyValueBytesRead
+  // The second logit's keys have 4 elements and are shared by the heads, each of which reads them.
+  expect(bytes({ more: [[1, 1, 4]], score: ["%sum: f32[] = add %logit, %logit1"] })).toBe(
+    2 * 16 * (perKey + 4 * 4)
+  )
+  expect(bytes({ outputs: ["max"] })).toBe((2 * 16 * perKey) / 2)
+  expect(bytes({ ...causal, normaliser: "none" })).toBe(2 * 4 * perKey)
+})
+
 test("lengths choose the kernels, and compile none", async () => {
   const graph = graphOf(flashText({ heads: [4, 2] }))
   const schedules = schedulesOf(smallDecode)
@@ -55,7 +65,13 @@ test("lengths choose the kernels, and compile none", async () => {
   expect(kernelsAt({ T: 5, S: 5 })).toEqual(["flash_prefill"])
   expect(kernelsAt({ T: 0, S: 5 })).toEqual([])
   const session = await sharedSession()
-  await agree(graph, { T: 1, S: 4 }, { kind: "cpu", schedules })
+  for (const [T, S] of [
+    [1, 4],
+    [2, 5],
+    [5, 5]
+  ] as const) {
+    await agree(graph, { T, S }, { kind: "cpu", schedules })
+  }
   const created = session.pipelinesCreated()
   for (const [T, S] of [
     [1, 9],

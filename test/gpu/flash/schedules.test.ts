@@ -5,7 +5,15 @@ import * as Limits from "../../../ir/Limits.ts"
 import type { Flash } from "../../../ir/Schedule.ts"
 import { agree } from "../../support/agree.ts"
 import { graphOf } from "../../support/evaluate.ts"
-import { anyKey, causal, flashText, schedulesOf, small, window } from "../../support/flashText.ts"
+import {
+  type Attention,
+  anyKey,
+  causal,
+  flashText,
+  schedulesOf,
+  small,
+  window
+} from "../../support/flashText.ts"
 import { planOf, validate } from "../../support/runProgram.ts"
 
 /** Every prefill schedule of small numbers, legal or not. */
@@ -57,14 +65,36 @@ test("the budget is what the kernels declare", () => {
   }
 })
 
+test("several logits cost registers and share workgroup memory", () => {
+  const one = Budget.decodeTile(small.decode, 4, 8, 8) as Budget.Tile
+  const two = Budget.decodeTile(small.decode, 4, [8, 4], 8) as Budget.Tile
+  expect([one.terms, two.terms]).toEqual([1, 2])
+  expect(Budget.decodeTile({ ...small.decode, keysPerSplit: 16 }, 16, [8, 8, 8, 8], 256)).toBeUndefined()
+  const text = flashText({
+    head: [D, E],
+    more: [[1, 1, 17]],
+    score: ["%sum: f32[] = add %logit, %logit1"]
+  })
+  const graph = graphOf(text)
+  for (const schedule of [...prefills, ...decodes]) {
+    if (!Budget.legal(schedule, Limits.portable, [D, 17], E, "f32", 1)) continue
+    const { kernels } = lower(planOf(graph, schedulesOf(schedule)(graph)), Limits.portable)
+    const most = Math.max(...kernels.map((k) => k.workgroupBytes))
+    expect(Budget.workgroupBytes(schedule, [D, 17], E, 1)).toBeGreaterThanOrEqual(most)
+    expect(Budget.workgroupBytes(schedule, [D, 17], E, 1)).toBeLessThan(most + 64)
+  }
+})
+
 test("every head size has a schedule on the least device", () => {
   for (const kind of ["cpu", "gpu"] as const) {
     for (const size of [1, 2, 3, 4, 31, 64, 80, 96, 127, 128, 129, 192, 255, 256]) {
       for (const other of [1, 64, 256]) {
         for (const group of [undefined, 1, 4, 8, 32]) {
           const limits = { ...Limits.portable, kind }
-          const schedule = Budget.choose(limits, size, other, group)
-          expect(Budget.illegal(schedule, limits, size, other, "f16", group)).toBeUndefined()
+          for (const sizes of [size, [size, other], [size, 64, 256, 3]]) {
+            const schedule = Budget.choose(limits, sizes, other, group)
+            expect(Budget.illegal(schedule, limits, sizes, other, "f16", group)).toBeUndefined()
+          }
         }
       }
     }
@@ -78,7 +108,7 @@ test("every variant passes Dawn's validation, with and without f16", async () =>
     "%wide: f32[] = cast %term",
     "%biased: f32[] = add %logit, %wide"
   ]
-  const programs = [
+  const programs: ReadonlyArray<Attention> = [
     {
       heads: [4, 2] as const,
       ...causal,
@@ -88,13 +118,23 @@ test("every variant passes Dawn's validation, with and without f16", async () =>
       fill: "-1e9"
     },
     { heads: [4, 1] as const, head: [5, 3] as const, mask: causal.mask, range: anyKey },
-    { heads: [2, 2] as const, head: [128, 64] as const }
+    { heads: [2, 2] as const, head: [128, 64] as const, outputs: ["result", "max"] },
+    { ...causal, normaliser: "none", outputs: ["result"] },
+    {
+      ...causal,
+      more: [
+        [1, 1, 64],
+        [1, 2, 3]
+      ],
+      score: ["%sum: f32[] = add %logit, %logit1", "%all: f32[] = add %sum, %logit2"],
+      outputs: ["result", "lse"]
+    }
   ]
   for (const kind of ["gpu", "cpu"] as const) {
     for (const shaderF16 of [false, true]) {
       for (const dtype of ["f32", "f16", "bf16"]) {
         for (const program of programs) {
-          const graph = graphOf(flashText({ ...program, dtype, outputs: ["result", "lse"] }))
+          const graph = graphOf(flashText({ outputs: ["result", "lse"], ...program, dtype }))
           const lowered = lower(planOf(graph), { ...Limits.portable, kind, shaderF16 })
           expect(lowered.kernels.some((k) => k.requires.f16 === true)).toBe(
             shaderF16 && lowered.kernels.some((k) => k.bindings.some((b) => b.dtype === "f16"))
