@@ -2,7 +2,7 @@ import * as Dim from "../../ir/Dim.ts"
 import * as Node from "../../ir/Node.ts"
 import type { OpName } from "../../ir/ops.ts"
 import * as TensorType from "../../ir/TensorType.ts"
-import type { Refusal } from "./attention.ts"
+import type { Refusal } from "./Attention.ts"
 
 /** What softmax weights pass through on their way to the values. */
 export const isTransparent = (node: Node.Node): boolean => {

@@ -22,10 +22,15 @@ export interface Parameter {
 export const captures = (
   table: Element.Table,
   roots: ReadonlyArray<Element.Element>,
-  isLogit: (e: Element.Element) => boolean
+  logits: ReadonlyMap<Element.Element, number>
 ): ReadonlyArray<Node.Node> => [
-  ...new Set(Element.reachable(table, roots).flatMap((e) => (e._tag === "load" && !isLogit(e) ? [e.of] : [])))
+  ...new Set(
+    Element.reachable(table, roots).flatMap((e) => (e._tag === "load" && !logits.has(e) ? [e.of] : []))
+  )
 ]
+
+/** What the score region calls the logit of a term. */
+export const logitName = (term: number): string => (term === 0 ? "logit" : `logit${term}`)
 
 /**
  * The region that returns `root`. Floats are computed in `real`; index variables are named like parameters. Rounding to a narrower
@@ -37,7 +42,7 @@ export const make = (
   parameters: ReadonlyArray<Parameter>,
   captured: ReadonlyArray<Node.Node>,
   real: "f32" | "f64",
-  isLogit: (e: Element.Element) => boolean,
+  logits: ReadonlyMap<Element.Element, number>,
   result: DType.DType
 ): Graph.Graph => {
   const build = Graph.builder()
@@ -46,7 +51,8 @@ export const make = (
     operands: ReadonlyArray<Node.Node>,
     attrs: Node.AttrsOf<K>
   ): Node.Node => build.add(op, operands, attrs) as unknown as Node.Node
-  const taken = new Set(["logit", "b", "h", "i", "j"])
+  const taken = new Set(parameters.map((p) => p.name))
+  for (const name of ["logit", "b", "h", "i", "j"]) taken.add(name)
   const inputs = [
     ...parameters.map((p) => input(p.name, scalar(p.dtype))),
     ...captured.map((c, k) => input(nameOf(c, k, taken), c.type))
@@ -95,8 +101,9 @@ export const make = (
 
   const onLogit = new Set<Element.Element>()
   for (const e of Element.reachable(table, [root])) {
-    if (isLogit(e)) {
-      made.set(e, parameter.get("logit") as Node.Node)
+    const term = logits.get(e)
+    if (term !== undefined) {
+      made.set(e, parameter.get(logitName(term)) as Node.Node)
       onLogit.add(e)
     } else if (e._tag === "constant") {
       made.set(

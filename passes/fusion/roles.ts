@@ -1,5 +1,5 @@
 import * as Dim from "../../ir/Dim.ts"
-import type { Attention } from "./attention.ts"
+import type { Attention } from "./Attention.ts"
 import type { Arranged } from "./Basis.ts"
 import * as Element from "./Element.ts"
 import * as IndexExpr from "./IndexExpr.ts"
@@ -14,7 +14,8 @@ export interface Roles {
   readonly group: ReadonlyArray<IndexExpr.Digit>
   readonly row: ReadonlyArray<IndexExpr.Digit>
   readonly key: ReadonlyArray<IndexExpr.Digit>
-  readonly depth: ReadonlyArray<IndexExpr.Digit>
+  /** Of each term. */
+  readonly depth: ReadonlyArray<ReadonlyArray<IndexExpr.Digit>>
   readonly width: ReadonlyArray<IndexExpr.Digit>
 }
 
@@ -36,19 +37,22 @@ const comparedWithKeys = (table: Element.Table, a: Attention): ReadonlySet<strin
 
 /** Assigns roles, or says that no query position is left. Any assignment computes the same; this one reads like what was written. */
 export const assign = (table: Element.Table, a: Attention): Roles | undefined => {
+  const { shared, query, width } = a.sum
   const digits = (names: ReadonlyArray<string>) => names.flatMap((n) => a.basis.digits(n))
-  const selecting = new Set([...namesOf(a.k.arranged), ...namesOf(a.v.arranged)])
-  const outer = digits([...a.shared, ...a.query])
+  const selecting = new Set(
+    [...a.terms.map((t) => t.k), ...(a.v === undefined ? [] : [a.v])].flatMap((o) => [...namesOf(o.arranged)])
+  )
+  const outer = digits([...shared, ...query])
   const select = outer.filter((d) => selecting.has(d.name))
   const free = outer.filter((d) => !selecting.has(d.name))
-  if (free.length === 0 && digits(a.query).length > 0) return undefined
+  if (free.length === 0 && digits(query).length > 0) return undefined
 
   const compared = comparedWithKeys(table, a)
   const originOf = (d: IndexExpr.Digit) =>
-    [...a.shared, ...a.query].find((n) => a.basis.digits(n).includes(d)) as string
+    [...shared, ...query].find((n) => a.basis.digits(n).includes(d)) as string
   const weight = (d: IndexExpr.Digit): number =>
     (compared.has(originOf(d)) ? 4 : 0) +
-    (a.query.includes(originOf(d)) ? 2 : 0) +
+    (query.includes(originOf(d)) ? 2 : 0) +
     (Dim.isConstant(d.size) ? 0 : 1)
   const row = free.reduce<IndexExpr.Digit | undefined>(
     (best, d) => (best === undefined || weight(d) >= weight(best) ? d : best),
@@ -65,8 +69,8 @@ export const assign = (table: Element.Table, a: Attention): Roles | undefined =>
     group,
     row: row === undefined ? [] : [row],
     key: digits(a.key),
-    depth: digits(a.depth),
-    width: digits(a.width)
+    depth: a.terms.map((t) => digits(t.depth)),
+    width: digits(width)
   }
 }
 

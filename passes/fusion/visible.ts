@@ -81,7 +81,8 @@ export const split = (
     if (!DType.isFloat(e.dtype) || isFinite(e)) return whole(e)
     if (e._tag === "constant")
       return e.value === sign * Infinity ? { visible: not(yes), value: zero(e) } : whole(e)
-    if (e._tag === "load") return sign < 0 ? measured(e, sign) : whole(e)
+    // Contractions make numbers, the logit and others that scores read.
+    if (e._tag === "load") return sign < 0 && e.of.op !== "dot" ? measured(e, sign) : whole(e)
     if (e._tag === "index") return whole(e)
     const [a, b, c] = e.args
     switch (e.op) {

@@ -113,16 +113,14 @@ describe("scores of no contraction, or of several", () => {
       madeByNone,
       "no contraction of queries with keys"
     ),
-    "scores and their transpose": refused(usedEven(s.add(even, s.swap(even))), made, "the scores combine"),
-    "kept where greater than the transpose": refused(
+    "scores and their transpose": fuses(usedEven(s.add(even, s.swap(even))), "score"),
+    "kept where greater than the transpose": fuses(
       usedEven(s.select(s.op("gt", even, s.swap(even)), even, minusInfinity)),
-      made,
-      "the scores combine"
+      "score"
     ),
-    "scores and those of the next head": refused(
+    "scores and those of the next head": fuses(
       used(s.add(scores, s.concat(1, s.slice(scores, 1, 1, 4), s.slice(scores, 1, 0, 1)))),
-      made,
-      "the scores combine"
+      "score"
     ),
     integers: refused(
       used(
