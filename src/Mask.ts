@@ -92,14 +92,14 @@ const amountAt = (amount: Amount, { rank }: Grid): Tensor.Tensor<"i32"> => {
   )
 }
 
-/** The grid whose queries stand `offset` positions further on. */
-const further = (grid: Grid, offset: Amount): Grid => ({
+/** The grid whose queries and keys stand elsewhere. What is not asked for is not built. */
+const moved = (grid: Grid, { query, key }: { readonly query?: Place; readonly key?: Place }): Grid => ({
   rank: grid.rank,
   get query() {
-    return Tensor.add(grid.query, amountAt(offset, grid)) as Tensor.Tensor<"i32">
+    return query === undefined ? grid.query : query(grid.query)
   },
   get key() {
-    return grid.key
+    return key === undefined ? grid.key : key(grid.key)
   },
   get batch() {
     return grid.batch
@@ -115,6 +115,22 @@ const further = (grid: Grid, offset: Amount): Grid => ({
   }
 })
 
+/** Where a position stands among others. */
+export type Place = (position: Tensor.Tensor<"i32">) => Tensor.Tensor<"i32">
+
+/**
+ * The mask over other positions: a query at p is taken for one at `query(p)`, a key for one at `key(p)`, which is `query(p)` unless told
+ * otherwise. `reindex(causal, (p) => Tensor.mod(p, 8))` is causal within each 8 positions, and again for the others.
+ */
+export const reindex: {
+  (query: Place, key?: Place): <M extends Mask>(mask: M) => M
+  <M extends Mask>(mask: M, query: Place, key?: Place): M
+} = Site.dual(
+  (args) => isMask(args[0]),
+  (mask: Mask, query: Place, key: Place = query) =>
+    like(mask, (grid) => mask.holds(moved(grid, { query, key })))
+)
+
 /** The mask for queries that stand `offset` positions further on. */
 export const shift: {
   (offset: Amount): <M extends Mask>(mask: M) => M
@@ -122,7 +138,13 @@ export const shift: {
 } = Site.dual(
   (args) => args.length > 1,
   (mask: Mask, offset: Amount) =>
-    offset === 0 ? mask : like(mask, (grid) => mask.holds(further(grid, offset)))
+    offset === 0
+      ? mask
+      : like(mask, (grid) =>
+          mask.holds(
+            moved(grid, { query: (p) => Tensor.add(p, amountAt(offset, grid)) as Tensor.Tensor<"i32"> })
+          )
+        )
 )
 
 /** Every key takes part. */

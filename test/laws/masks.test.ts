@@ -81,6 +81,24 @@ describe("polarity", () => {
       same(Mask.toKeep(Mask.or(Mask.toDrop(a), Mask.toDrop(b))), Mask.and(a, b))
     }
   })
+  test("positions elsewhere: of themselves nothing changes, of others in turn, and a shift is one of queries", () => {
+    const place = (f: (p: number) => number): Mask.Place => {
+      const table = Tensor.fromValues(
+        Array.from({ length: 8 }, (_, p) => f(p)),
+        "i32"
+      )
+      return (p) => Tensor.take(table, p, 0) as Tensor.Tensor<"i32">
+    }
+    const [itself, turned, folded] = [place((p) => p), place((p) => 7 - p), place((p) => p % 3)]
+    for (const [a] of samples) {
+      same(Mask.reindex(a, itself), a)
+      same(
+        Mask.reindex(Mask.reindex(a, turned), folded),
+        Mask.reindex(a, (p) => turned(folded(p)))
+      )
+      same(a.pipe(Mask.reindex((p) => Tensor.add(p, 2) as Tensor.Tensor<"i32">, itself)), Mask.shift(a, 2))
+    }
+  })
   test("shifts add up, and a shift by nothing is nothing", () => {
     for (const [a] of samples) {
       same(Mask.shift(Mask.shift(a, 2), -1), Mask.shift(a, 1))
