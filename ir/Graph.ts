@@ -144,11 +144,13 @@ export interface Roots {
 
 /**
  * Rebuilds a graph bottom-up. `step` sees each node with its operands already rebuilt, and returns the node that takes
- * its place: itself, or any expression over rebuilt nodes, made with the builder or with `Node.make`.
+ * its place: itself, or any expression over rebuilt nodes, made with the builder or with `Node.make`. `follow` is told what stands for
+ * each node in the end.
  */
 export const transform = (
   graph: Roots,
-  step: (node: Node.Node, build: Builder, original: Node.Node) => Node.Node
+  step: (node: Node.Node, build: Builder, original: Node.Node) => Node.Node,
+  follow?: (original: Node.Node, result: Node.Node) => void
 ): Graph => {
   const build = builder()
   const rebuilt = new Map<Node.Node, Node.Node>()
@@ -171,7 +173,9 @@ export const transform = (
     return adopted.get(root) as Node.Node
   }
   for (const node of Node.postOrder([...graph.inputs, ...graph.outputs.map((o) => o.node)])) {
-    rebuilt.set(node, adopt(step(over(node, rebuilt), build, node)))
+    const result = adopt(step(over(node, rebuilt), build, node))
+    rebuilt.set(node, result)
+    follow?.(node, result)
   }
   const outputs = graph.outputs.map((o) => ({ name: o.name, node: rebuilt.get(o.node) as Node.Node }))
   const inputs = graph.inputs.map((i) => rebuilt.get(i) as Node.Node)

@@ -1,6 +1,8 @@
 import { type Location, printLocation } from "../ir/errors.ts"
 import type { Node } from "../ir/Node.ts"
 import * as TensorType from "../ir/TensorType.ts"
+import type { Fusion } from "./Fusion.ts"
+import type { Step } from "./Trail.ts"
 
 /**
  * One decision of a pass, for people: what was fused, what was refused and why. Data only: `explain` prints it, tools
@@ -24,8 +26,12 @@ export interface Diagnostic {
   readonly failed?: string | undefined
   /** What to try. */
   readonly suggestion?: string | undefined
-  /** Names of the rules that led here, in order. */
+  /** Names of the rules by which it was fused. */
   readonly rules?: ReadonlyArray<string> | undefined
+  /** Attention that took its place, in words and formulas. Worked out when somebody reads it. */
+  readonly fusion?: Fusion | undefined
+  /** The rules of earlier passes that led here, in order. */
+  readonly steps?: ReadonlyArray<Step> | undefined
 }
 
 /** Where a diagnostic about a node points: its source line and label. */

@@ -13,6 +13,7 @@ import type { Outcome, Pass } from "./Pass.ts"
 import { passes } from "./passes.ts"
 import type { Snapshot } from "./Snapshot.ts"
 import * as Statistics from "./Statistics.ts"
+import * as Trail from "./Trail.ts"
 
 /** Passes in the order they run: data, and text such as `canonicalize,normalize-softmax`. */
 export type Pipeline = ReadonlyArray<Pass>
@@ -117,6 +118,7 @@ export const run = (
   const listening =
     options.verify === false ? (options.hooks ?? []) : [hooks.verify, ...(options.hooks ?? [])]
   const snapshots: Array<Snapshot> = []
+  const trail = Trail.make()
   let current = graph
   let schedules: Schedules = new Map()
   let memory: MemoryPlan | undefined
@@ -125,7 +127,7 @@ export const run = (
     if (form !== undefined && Result.isFailure(form)) {
       return Result.fail(misplaced(pass, current, form.failure.message))
     }
-    const { count, ...counted } = Statistics.collector(options.statistics === true)
+    const { count, ...counted } = Statistics.collector(options.statistics === true, trail.within(pass.name))
     const context = { limits: options.limits, donated: options.donated ?? new Set<string>(), count }
     const started = performance.now()
     let outcome: Outcome

@@ -143,10 +143,14 @@ export const rewrite = (graph: Graph.Graph, rules: ReadonlyArray<Rule>, count: C
     let current = root
     for (let step = left; step > 0; step--) {
       const known = settled.get(current)
-      if (known !== undefined) return known
+      if (known !== undefined) {
+        count.trail?.follow(current, known)
+        return known
+      }
       const next = once(current, builder)
       if (next === undefined) break
       current = inside(next, builder, step - 1)
+      count.trail?.follow(next, current)
     }
     return current
   }
@@ -155,6 +159,7 @@ export const rewrite = (graph: Graph.Graph, rules: ReadonlyArray<Rule>, count: C
       const result = attempt(count, rule.name, () => apply(rule, node, builder))
       if (result === undefined) continue
       count(rule.name)
+      count.trail?.applied(rule.name, node, result)
       return result
     }
     return undefined
@@ -164,6 +169,7 @@ export const rewrite = (graph: Graph.Graph, rules: ReadonlyArray<Rule>, count: C
     for (const node of Node.postOrder([root], settled)) {
       const operands = node.operands.map((o) => settled.get(o) ?? o)
       const own = builder.intern(Node.withOperands(node, operands))
+      count.trail?.follow(node, own)
       if (node === root) return own
       const result = settle(own, builder, left)
       settled.set(node, result)
@@ -171,10 +177,11 @@ export const rewrite = (graph: Graph.Graph, rules: ReadonlyArray<Rule>, count: C
     }
     return root
   }
-  return Graph.transform(graph, (node, builder) => {
+  const step = (node: Node.Node, builder: Graph.Builder): Node.Node => {
     const result = settle(node, builder, fuel)
     settled.set(node, result)
     settled.set(result, result)
     return result
-  })
+  }
+  return Graph.transform(graph, step, count.trail?.follow)
 }

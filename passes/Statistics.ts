@@ -1,3 +1,5 @@
+import type * as Trail from "./Trail.ts"
+
 /** What became of a rule in one run of a pass. */
 export interface Tally {
   /** How often it was held against a node. */
@@ -17,6 +19,8 @@ export interface Count {
    * gave something.
    */
   readonly attempt?: (<A>(rule: string, run: () => A, worked?: (result: A) => boolean) => A) | undefined
+  /** Remembers which rules made which nodes. */
+  readonly trail?: Trail.Trail | undefined
 }
 
 /** What a pass counted. */
@@ -34,11 +38,11 @@ export const attempt = <A>(count: Count, rule: string, run: () => A, worked?: (r
 const given = (result: unknown): boolean => result !== undefined
 
 /** A counter and what it has counted so far; with `timed`, each attempt of a rule as well. */
-export const collector = (timed: boolean): Statistics & { readonly count: Count } => {
+export const collector = (timed: boolean, trail: Trail.Trail): Statistics & { readonly count: Count } => {
   const rules = new Map<string, number>()
   const tallies = new Map<string, Tally>()
   const count = (rule: string, times = 1): void => void rules.set(rule, (rules.get(rule) ?? 0) + times)
-  if (!timed) return { rules, tallies, count }
+  if (!timed) return { rules, tallies, count: Object.assign(count, { trail }) }
   const attempt: Count["attempt"] = (rule, run, worked = given) => {
     const started = performance.now()
     const result = run()
@@ -51,5 +55,5 @@ export const collector = (timed: boolean): Statistics & { readonly count: Count 
     })
     return result
   }
-  return { rules, tallies, count: Object.assign(count, { attempt }) }
+  return { rules, tallies, count: Object.assign(count, { attempt, trail }) }
 }

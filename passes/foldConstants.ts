@@ -38,9 +38,14 @@ const integral = (node: Node.Node, raw: number): number =>
 
 /** Computes what does not depend on the inputs, where it is one number. */
 export const foldConstants = (graph: Graph.Graph, count: Count): Graph.Graph =>
-  Graph.transform(graph, (node, builder) => {
-    const result = attempt(count, "fold-constants", () => folded(node, builder))
-    if (result === undefined) return node
-    count("fold-constants")
-    return result
-  })
+  Graph.transform(
+    graph,
+    (node, builder) => {
+      const result = attempt(count, "fold-constants", () => folded(node, builder))
+      if (result === undefined) return node
+      count("fold-constants")
+      count.trail?.applied("fold-constants", node, result)
+      return result
+    },
+    count.trail?.follow
+  )

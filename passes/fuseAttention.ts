@@ -2,6 +2,7 @@ import { Result } from "effect"
 import * as Graph from "../ir/Graph.ts"
 import type * as Node from "../ir/Node.ts"
 import type * as Diagnostic from "./Diagnostic.ts"
+import { describeFusion } from "./describeFusion.ts"
 import type { Refusal } from "./fusion/Attention.ts"
 import { axisOf } from "./fusion/contraction.ts"
 import { type Fused, fuseWeights } from "./fusion/fuse.ts"
@@ -52,7 +53,7 @@ export const fuseAttention: Pass = {
     const near = new Map<Node.Node, Refusal>()
     const numbers = new Map<Node.Node, number>()
     const sums: Array<Fused> = []
-    const result = Graph.transform(graph, (node, _, original) => {
+    const step = (node: Node.Node, _: Graph.Builder, original: Node.Node): Node.Node => {
       numbers.set(node, numbers.size)
       if (node.op === "softmax" || (isTransparent(node) && node.operands.some((o) => carriers.has(o))))
         carriers.add(node)
@@ -71,7 +72,7 @@ export const fuseAttention: Pass = {
       if (fused !== undefined) {
         count("attention")
         for (const one of fused.success.fused) {
-          const said = report(one)
+          const said = describeFusion(report(one), one.flash, [original, node], count)
           for (const rule of said.rules ?? []) count(rule)
           diagnostics.push(said)
           sums.push(one)
@@ -84,7 +85,8 @@ export const fuseAttention: Pass = {
         diagnostics.push(refused(original, failure.failure))
       else if (missed !== undefined) diagnostics.push(refused(original, missed))
       return node
-    })
+    }
+    const result = Graph.transform(graph, step, count.trail?.follow)
     // Views that led to the weights now meet those that lead away from the node: one does for both.
     const tidy = Rule.rewrite(shareSums(result, sums, count), movement, count)
     return { graph: tidy, diagnostics }

@@ -94,11 +94,17 @@ export const unexpandHeads: Pass = {
   to: "traced",
   run: (graph, { count }) =>
     quiet(
-      Graph.transform(graph, (node) => {
-        if (node.op !== "dot") return node
-        const result = attempt(count, "unexpand-heads", () => unexpanded(node))
-        if (result !== undefined) count("unexpand-heads")
-        return result ?? node
-      })
+      Graph.transform(
+        graph,
+        (node) => {
+          if (node.op !== "dot") return node
+          const result = attempt(count, "unexpand-heads", () => unexpanded(node))
+          if (result === undefined) return node
+          count("unexpand-heads")
+          count.trail?.applied("unexpand-heads", node, result)
+          return result
+        },
+        count.trail?.follow
+      )
     )
 }
