@@ -17,8 +17,8 @@ const all: ReadonlyArray<Pass> = [
   normalizeMask,
   unexpandHeads,
   fuseAttention,
-  fuseElementwise,
   analyseMask,
+  fuseElementwise,
   chooseSchedule,
   planMemory,
   // Not in the default pipeline.

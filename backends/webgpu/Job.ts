@@ -16,6 +16,8 @@ export interface Job {
   readonly symbols: ReadonlyArray<string>
   /** Intermediate memory of this job: written by one of its kernels, read by a later one. */
   readonly scratch: (bytes: SizeLike) => Ref
+  /** Whether attention counts what it visits, into the buffer `visits`. */
+  readonly counts: boolean
 }
 
 /** A buffer, seen from inside a job. */
@@ -24,6 +26,7 @@ export type Ref =
   | { readonly _tag: "constant"; readonly node: NodeOf<"constant"> }
   | { readonly _tag: "scratch"; readonly index: number }
   | { readonly _tag: "result" }
+  | { readonly _tag: "visits" }
 
 /** A kernel and what it is given. */
 export interface Lowered {
@@ -34,10 +37,12 @@ export interface Lowered {
 }
 
 export const result: Ref = { _tag: "result" }
+/** Three counters, see `lower`. */
+export const visits: Ref = { _tag: "visits" }
 export const operand = (index: number): Ref => ({ _tag: "operand", index })
 
 export const sameRef = (a: Ref, b: Ref): boolean =>
   a._tag === b._tag &&
   (a._tag === "constant"
     ? a.node === (b as typeof a).node
-    : a._tag === "result" || a.index === (b as typeof a).index)
+    : a._tag === "result" || a._tag === "visits" || a.index === (b as typeof a).index)

@@ -1,3 +1,4 @@
+import * as Dim from "../../ir/Dim.ts"
 import * as Graph from "../../ir/Graph.ts"
 import type { Limits } from "../../ir/Limits.ts"
 import * as Node from "../../ir/Node.ts"
@@ -16,11 +17,20 @@ import * as Program from "./Program.ts"
 import * as Size from "./Size.ts"
 import * as Epilogue from "./wgsl/epilogue.ts"
 
+export interface Options {
+  /**
+   * Gives the program one more argument, u32[3], that comes back as its last result: attention adds to it the tiles of keys that its
+   * workgroups visit, those of them that every row is known to see whole, and the keys in them. To measure
+   * and to test with: kernels are slower for it.
+   */
+  readonly visits?: boolean
+}
+
 /**
  * Turns a plan into a program. Every node of the graph is an input, a constant, or becomes one or more kernels: a fused node by its
  * body, any other op as a body of its own. Throws `UnsupportedByDevice` for what the device cannot hold or bind.
  */
-export const lower = (plan: Plan, limits: Limits): Program.Program => {
+export const lower = (plan: Plan, limits: Limits, options: Options = {}): Program.Program => {
   const { graph, memory } = plan
   refuseF64(graph)
   const symbols = Graph.symbols(graph)
@@ -80,6 +90,7 @@ export const lower = (plan: Plan, limits: Limits): Program.Program => {
       schedule: plan.schedules.get(node),
       limits,
       symbols,
+      counts: options.visits === true,
       scratch: (bytes) => ({ _tag: "scratch", index: scratch.push(temporary(bytes)) - 1 })
     }
     const place = (ref: Ref): Program.BufferRef => {
@@ -92,6 +103,8 @@ export const lower = (plan: Plan, limits: Limits): Program.Program => {
           return scratch[ref.index] as Program.BufferRef
         case "result":
           return to
+        case "visits":
+          return { _tag: "input", index: graph.inputs.length }
       }
     }
     if (!fitsOneKernel(job)) {
@@ -154,17 +167,21 @@ export const lower = (plan: Plan, limits: Limits): Program.Program => {
     type,
     bytes: Program.storageBytes(type)
   })
+  const visits = options.visits ? [port("visits", { dtype: "u32", shape: [Dim.constant(3)] })] : []
   const program: Program.Program = {
     symbols,
     kernels,
     steps,
-    inputs: graph.inputs.map((n) => port(n.attrs.name, n.type)),
+    inputs: [...graph.inputs.map((n) => port(n.attrs.name, n.type)), ...visits],
     constants,
     slots,
-    outputs: graph.outputs.map((o, i) => {
-      const donor = outputOf.get(o.node) === i ? donorOf(plan, o.node) : undefined
-      return { ...port(o.name, o.node.type), ...(donor === undefined ? {} : { donor }) }
-    })
+    outputs: [
+      ...graph.outputs.map((o, i) => {
+        const donor = outputOf.get(o.node) === i ? donorOf(plan, o.node) : undefined
+        return { ...port(o.name, o.node.type), ...(donor === undefined ? {} : { donor }) }
+      }),
+      ...visits.map((v) => ({ ...v, donor: graph.inputs.length }))
+    ]
   }
   if (symbols.length === 0) {
     const refused = Program.unsupported(program, {}, limits)

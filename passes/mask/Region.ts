@@ -6,15 +6,15 @@ import * as Linear from "./Linear.ts"
 /** A mask region read as arithmetic: which nodes depend on the query i or the key j, and its integers as sums. */
 export interface Region {
   readonly graph: Graph
-  /** Whether a node depends on neither i nor j. */
+  /** Whether a node depends on neither i nor j; for one row, whether it does not depend on j. */
   readonly isUnit: (node: Node) => boolean
   /** An i32 node of the region as a sum. */
   readonly linear: (node: Node) => Linear.Linear
 }
 
-export const read = (graph: Graph): Region => {
+export const read = (graph: Graph, rows: "block" | "one" = "block"): Region => {
   const [, , i, j] = graph.inputs as ReadonlyArray<Node>
-  const varying = new Set<Node>([i as Node, j as Node])
+  const varying = new Set<Node>(rows === "block" ? [i as Node, j as Node] : [j as Node])
   const sums = new Map<Node, Linear.Linear>()
   for (const node of graph.nodes) {
     if (node.operands.some((o) => varying.has(o))) varying.add(node)

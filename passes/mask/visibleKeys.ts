@@ -8,42 +8,61 @@ import * as Keys from "./Keys.ts"
 import * as Linear from "./Linear.ts"
 import * as Region from "./Region.ts"
 
+/** What data says of conditions of a mask: a pair of ranges for each, over the parameters of the region that is made. */
+export type Measured = (parameters: Parameters) => ReadonlyMap<Node.Node, Keys.Keys>
+
+export interface Parameters {
+  readonly b: Node.Node
+  readonly h: Node.Node
+  /** First and last query. */
+  readonly first: Node.Node
+  readonly last: Node.Node
+  readonly captures: ReadonlyArray<Node.Node>
+  /** The number of keys. */
+  readonly keys: Node.Node
+}
+
 /**
  * Interval analysis of a mask: which keys a block of queries can see, as arithmetic on the block's first and last query, lengths and
  * captured scalars. `node` is attention with a mask; the result is its `range` region,
- * (b, h, first, last, captures…) → lo, hi, fullLo, fullHi, all within 0..S and in order.
+ * (b, h, first, last, captures…) → lo, hi, fullLo, fullHi, all within 0..S and in order. For one row it is its `rowRange` region,
+ * (b, h, i, captures…), which may also read data at i.
  *
  * Conditions are evaluated abstractly, as pairs of ranges of keys. A comparison of sums gives the half-line on which it holds for some query
  * of the block and the one on which it holds for all of them, see `compare.ts`; conjunctions intersect, disjunctions unite. What is not
- * understood, such as an element of a captured mask, may hold anywhere and certainly holds nowhere.
+ * understood, such as an element of a captured mask, may hold anywhere and certainly holds nowhere, unless it was `measured`.
  */
-export const visibleKeys = (node: Node.NodeOf<"flash_attention">, mask: Graph.Graph): Graph.Graph => {
+export const visibleKeys = (
+  node: Node.NodeOf<"flash_attention">,
+  mask: Graph.Graph,
+  rows: "block" | "one" = "block",
+  measured: Measured = () => new Map()
+): Graph.Graph => {
   const [, k] = node.operands as readonly [Node.Node, Node.Node]
   const index = { dtype: "i32", shape: [] } as const
   const input = (name: string, type: Node.Node["type"]): Node.Node =>
     Node.make("input", [], { name, type }) as Node.Node
-  const [b, h, first, last] = ["b", "h", "first", "last"].map((name) => input(name, index)) as [
-    Node.Node,
-    Node.Node,
-    Node.Node,
-    Node.Node
-  ]
+  const positions = (rows === "block" ? ["b", "h", "first", "last"] : ["b", "h", "i"]).map((name) =>
+    input(name, index)
+  )
+  const [b, h, first, last = first] = positions as [Node.Node, Node.Node, Node.Node, Node.Node?]
   const captures = parts(node.operands, node.attrs).captures.map((c, i) => input(`c${i}`, c.type))
   const keys = Node.make("dim", [], { value: k.type.shape[2] as never }) as Node.Node
-  // i and j have no value in the region: what depends on them is never copied.
+  // j has no value in the region, nor i in that of a block: what depends on them is never copied.
   const copies = new Map<Node.Node, Node.Node>()
-  const sources = [b, h, undefined, undefined, ...captures]
+  const sources = [b, h, rows === "one" ? first : undefined, undefined, ...captures]
   mask.inputs.forEach((i, at) => {
     const source = sources[at]
     if (source !== undefined) copies.set(i, source)
   })
   const scope: Scope = { first, last, keys, unit: (n) => copy(n, copies) }
-  const { some, every } = conditionOf(Region.read(mask), scope)
+  const known = measured({ b, h, first, last, captures, keys })
+  const { some, every } = conditionOf(Region.read(mask, rows), scope, known)
   // Masked keys with a finite fill are outside all the same: a kernel comes back for them only where the fill is not far below the row.
   const [lo, hi] = Keys.ends(some, keys)
   const [fullLo, fullHi] = Keys.ends(every, keys)
   const outputs = Object.entries({ lo, hi, fullLo, fullHi }).map(([name, node]) => ({ name, node }))
-  return Graph.make(outputs, [b, h, first, last, ...captures])
+  return Graph.make(outputs, [...positions, ...captures])
 }
 
 /** A value that does not depend on i and j, over other inputs. */
@@ -66,13 +85,18 @@ const mostConditions = 2000
 /** A bound that takes more than this many nodes to write costs more than it saves. */
 const mostNodes = 300
 
-const conditionOf = (region: Region.Region, scope: Scope): Keys.Keys => {
+const conditionOf = (
+  region: Region.Region,
+  scope: Scope,
+  measured: ReadonlyMap<Node.Node, Keys.Keys>
+): Keys.Keys => {
   if (region.graph.nodes.length > mostConditions) return Keys.unknown
   const known = new Map<Node.Node, Known>()
   const get = (node: Node.Node): Known => known.get(node) ?? { yes: Keys.unknown, no: Keys.unknown }
   for (const node of region.graph.nodes) {
-    if (node.type.dtype === "bool" && node.type.shape.length === 0)
-      known.set(node, trim(knownOf(node, region, scope, get)))
+    if (node.type.dtype !== "bool" || node.type.shape.length > 0) continue
+    const yes = measured.get(node)
+    known.set(node, yes ? { yes, no: Keys.unknown } : trim(knownOf(node, region, scope, get)))
   }
   return get((region.graph.outputs[0] as Graph.Output).node).yes
 }

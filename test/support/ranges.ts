@@ -7,14 +7,14 @@ import * as Shape from "../../ir/Shape.ts"
 
 /** What mask analysis found out about one attention node, measured against the mask itself. */
 export interface Findings {
-  /** Blocks of which a visible key lies outside [lo, hi), or a hidden one inside [fullLo, fullHi): must be empty. */
+  /** Blocks, and rows, of which a visible key lies outside [lo, hi), or a hidden one inside [fullLo, fullHi): must be empty. */
   readonly wrong: ReadonlyArray<string>
   /** Keys visited, and those that would do; the closer, the better the analysis. */
   readonly visited: number
   readonly needed: number
 }
 
-/** Checks the `range` of every attention node over blocks of 1 to 4 query rows, against every key. */
+/** Checks the `range` of every attention node over blocks of 1 to 4 query rows, and the `rowRange` of every row, against every key. */
 export const checkRanges = (
   graph: Graph.Graph,
   inputs: ReadonlyArray<HostArray>,
@@ -35,19 +35,20 @@ const check = (
   inputs: ReadonlyArray<HostArray>,
   sizes: Dim.Bindings
 ): Findings => {
-  const { mask, range } = node.attrs
+  const { mask, range, rowRange } = node.attrs
   if (mask === undefined || range === undefined) return { wrong: [], visited: 0, needed: 0 }
   const [q, k, , ...captured] = node.operands
   const outputs = captured.map((capture, i) => ({ name: `c${i}`, node: capture }))
   const captures = Reference.evaluate(Graph.make(outputs, graph.inputs), inputs, sizes)
   const visible = Reference.region(mask, captures, sizes)
-  const bounds = Reference.region(range, captures, sizes)
+  const ofBlock = Reference.region(range, captures, sizes)
+  const ofRow = rowRange && Reference.region(rowRange, captures, sizes)
   const [B, H, T] = Shape.evaluate((q as NonNullable<typeof q>).type.shape, sizes) as [number, number, number]
   const S = Shape.evaluate((k as NonNullable<typeof k>).type.shape, sizes)[2] as number
   const wrong: Array<string> = []
   let [visited, needed] = [0, 0]
-  const block = (b: number, h: number, first: number, last: number): void => {
-    const [lo, hi, fullLo, fullHi] = bounds(b, h, first, last) as unknown as [number, number, number, number]
+  const block = (b: number, h: number, first: number, last: number, found: ArrayLike<number>): void => {
+    const [lo, hi, fullLo, fullHi] = Array.from(found) as [number, number, number, number]
     let [least, most] = [S, 0]
     for (let i = first; i <= last; i++) {
       for (let j = 0; j < S; j++) {
@@ -65,7 +66,11 @@ const check = (
   for (let b = 0; b < B; b++) {
     for (let h = 0; h < H; h++) {
       for (let first = 0; first < T; first++) {
-        for (const rows of [1, 2, 4]) block(b, h, first, Math.min(first + rows, T) - 1)
+        for (const rows of [1, 2, 4]) {
+          const last = Math.min(first + rows, T) - 1
+          block(b, h, first, last, ofBlock(b, h, first, last))
+        }
+        if (ofRow !== undefined) block(b, h, first, first, ofRow(b, h, first))
       }
     }
   }

@@ -1,3 +1,4 @@
+import { visits } from "../Job.ts"
 import { allOf, anyOf, literal } from "../wgsl/scalar.ts"
 import type { Frame } from "./frame.ts"
 import * as Regions from "./regions.ts"
@@ -25,13 +26,17 @@ export const keys = (frame: Frame, tiles: Tiles): void => {
     tiles({ name, start }, splits === "1" ? keys : e.bind(`min(${start} + ${chunk}, ${keys})`), undefined)
     return
   }
-  const { lo, hi, fullLo, fullHi } = bounds
+  const { lo, hi } = bounds
   const length = e.bind(`${hi} - ${lo}`)
   const chunk = splits === "1" ? length : perSplit(frame, length)
   const start = splits === "1" ? lo : e.bind(`min(${lo} + ${split} * ${chunk}, ${hi})`)
   const stop = splits === "1" ? hi : e.bind(`min(${start} + ${chunk}, ${hi})`)
-  const full = (end: string): string =>
-    allOf(`${name} >= ${fullLo}`, `${name} + ${tile.keys} <= min(${fullHi}, ${end})`)
+  const full = (end: string): string => {
+    const inside = bounds.full.map((f) =>
+      allOf(`${name} >= ${f.lo}`, `${name} + ${tile.keys} <= min(${f.hi}, ${end})`)
+    )
+    return inside.length === 1 ? (inside[0] as string) : anyOf(...inside)
+  }
   if (problem.fill === undefined) {
     tiles({ name, start }, stop, full(stop))
     return
@@ -56,6 +61,19 @@ export const keys = (frame: Frame, tiles: Tiles): void => {
   })
 }
 
+/** Counts a tile, where somebody asked for it: tiles, those that all rows see whole, and keys. */
+export const count = (frame: Frame, from: From, end: string, full: string | undefined): void => {
+  const { e, problem, regions, tile } = frame
+  if (!problem.job.counts) return
+  const whole = full ?? String(regions.mask === undefined)
+  const counters = e.module.buffer(visits, { dtype: "u32", access: "read_write", type: "atomic<u32>" })
+  e.branch("lix == 0u", () => {
+    e.line(`atomicAdd(&${counters}[0], 1u);`)
+    e.line(`atomicAdd(&${counters}[1], select(0u, 1u, ${whole}));`)
+    e.line(`atomicAdd(&${counters}[2], u32(min(${tile.keys}, ${end} - ${from.name})));`)
+  })
+}
+
 /** Keys of a split, a multiple of the tile and no fewer than a split is worth. */
 const perSplit = ({ e, problem, tile, splits }: Frame, length: string): string => {
   const least = problem.schedule.decode.keysPerSplit
@@ -66,33 +84,76 @@ const perSplit = ({ e, problem, tile, splits }: Frame, length: string): string =
 interface Bounds {
   readonly lo: string
   readonly hi: string
-  readonly fullLo: string
-  readonly fullHi: string
+  /** Runs of keys that every row sees. */
+  readonly full: ReadonlyArray<{ readonly lo: string; readonly hi: string }>
+}
+
+/** The keys that rows of the workgroup may see: what holds of the block, and of its rows one by one. */
+const visible = (frame: Frame): Bounds | undefined => {
+  const { e, keys } = frame
+  const found = [ofBlock(frame), ofRows(frame)].filter((x) => x !== undefined)
+  const [one, other] = found
+  if (one === undefined) return undefined
+  const both = (join: string, lane: string): string =>
+    other === undefined ? `${one}.${lane}` : `${join}(${one}.${lane}, ${other}.${lane})`
+  const lo = e.constant(`clamp(${both("max", "x")}, 0, ${keys})`)
+  const hi = e.constant(`clamp(${both("min", "y")}, ${lo}, ${keys})`)
+  return { lo, hi, full: found.map((x) => ({ lo: e.constant(`${x}.z`), hi: e.constant(`${x}.w`) })) }
 }
 
 /** The range region for the rows of the workgroup; over all heads of the group where it depends on the head. */
-const visible = (frame: Frame): Bounds | undefined => {
-  const { e, problem, regions, tile, b, head, firstRow, rowCount, keys } = frame
+const ofBlock = (frame: Frame): string | undefined => {
+  const { e, problem, regions, b, head } = frame
   const region = problem.node.attrs.range
   if (regions.range === undefined || region === undefined) return undefined
   const group = e.dim(problem.group)
-  const first = e.bind(`${firstRow} / ${group}`)
-  const last = e.bind(`(min(${firstRow} + ${tile.usedRows}, ${rowCount}) - 1) / ${group}`)
+  const { first, last } = queries(frame)
   const firstHead = e.mul(head, group)
   const one = e.constant(regions.range(b, firstHead, first, last))
-  let all = one
-  if (group !== "1" && Regions.reads(region, 1)) {
-    all = e.variable("vec4<i32>", one)
-    const g = e.module.fresh("n")
-    const next = regions.range(b, `${firstHead} + ${g}`, first, last)
-    e.line(`for (var ${g} = 1; ${g} < ${group}; ${g} += 1) {`)
-    e.line(`  let other = ${next};`)
-    e.line(`  ${all} = select(max(${all}, other), min(${all}, other), vec4<bool>(true, false, false, true));`)
-    e.line("}")
-  }
-  const lo = e.constant(`clamp(${all}.x, 0, ${keys})`)
-  const hi = e.constant(`clamp(${all}.y, ${lo}, ${keys})`)
-  return { lo, hi, fullLo: e.constant(`${all}.z`), fullHi: e.constant(`${all}.w`) }
+  if (group === "1" || !Regions.reads(region, 1)) return one
+  const all = e.variable("vec4<i32>", one)
+  const g = e.module.fresh("n")
+  const next = regions.range(b, `${firstHead} + ${g}`, first, last)
+  e.line(`for (var ${g} = 1; ${g} < ${group}; ${g} += 1) {`)
+  e.line(`  let other = ${next};`)
+  e.line(`  ${all} = select(max(${all}, other), min(${all}, other), vec4<bool>(true, false, false, true));`)
+  e.line("}")
+  return all
+}
+
+/** The row range region: every key that some row of the workgroup sees, and the run that all of them see. A row without keys adds none. */
+const ofRows = (frame: Frame): string | undefined => {
+  const { e, problem, regions, b, head, firstRow, keys } = frame
+  const region = problem.node.attrs.rowRange
+  if (regions.rowRange === undefined || region === undefined) return undefined
+  const group = e.dim(problem.group)
+  const { first, last } = queries(frame)
+  const all = e.variable("vec4<i32>", `vec4<i32>(${keys}, 0, 0, ${keys})`)
+  const n = e.module.fresh("n")
+  const perHead = group !== "1" && Regions.reads(region, 1)
+  const [start, end] = perHead ? [firstRow, lastRow(frame)] : [first, last]
+  const firstHead = e.mul(head, group)
+  const row = perHead
+    ? regions.rowRange(b, `${firstHead} + ${n} % ${group}`, `${n} / ${group}`)
+    : regions.rowRange(b, firstHead, n)
+  e.line(`for (var ${n} = ${start}; ${n} <= ${end}; ${n} += 1) {`)
+  e.line(`  let row = ${row};`)
+  e.line(`  let seen = select(vec2<i32>(${keys}, 0), row.xy, row.x < row.y);`)
+  e.line(
+    `  ${all} = vec4<i32>(min(${all}.x, seen.x), max(${all}.y, seen.y), max(${all}.z, row.z), min(${all}.w, row.w));`
+  )
+  e.line("}")
+  return all
+}
+
+const lastRow = ({ e, tile, firstRow, rowCount }: Frame): string =>
+  e.bind(`min(${firstRow} + ${tile.usedRows}, ${rowCount}) - 1`)
+
+/** First and last query of the workgroup. */
+const queries = (frame: Frame): { readonly first: string; readonly last: string } => {
+  const { e, problem, firstRow } = frame
+  const group = e.dim(problem.group)
+  return { first: e.bind(`${firstRow} / ${group}`), last: e.bind(`${lastRow(frame)} / ${group}`) }
 }
 
 /** Leaves the loop over the rest where no row of the workgroup could still gain weight: exp(-104) rounds to 0. */
