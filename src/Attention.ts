@@ -6,7 +6,7 @@ import * as Tensor from "./Tensor.ts"
 import type { At } from "./tensor/axes.ts"
 import type { Dims, HasRank, Refused, Show, Size, Unify } from "./tensor/dims.ts"
 import type { Promote } from "./tensor/operand.ts"
-import { type DropoutOptions, dropout } from "./tensor/random.ts"
+import { type DropoutOptions, dropout, dropoutMask } from "./tensor/random.ts"
 import * as Site from "./tensor/Site.ts"
 
 /**
@@ -31,8 +31,26 @@ export interface Options {
   readonly window?: number | readonly [left: number, right: number] | undefined
   /** One logit for each query head, [N]: a column of the softmax that has no value. */
   readonly sinks?: Tensor.Tensor | undefined
-  /** Weights that become 0 at random, after the softmax. */
-  readonly dropout?: DropoutOptions | undefined
+  /** The score of a key that a mask takes out: -inf unless told otherwise, so that a row without keys gives 0. */
+  readonly fill?: number | undefined
+  /** Weights that become 0 at random, after the softmax; `broadcast` draws once for all batch entries and heads. */
+  readonly dropout?: (DropoutOptions & { readonly broadcast?: boolean | undefined }) | undefined
+}
+
+/** What attention is made of, step by step; all but the result are [B, N, T, S]. What is not used costs nothing. */
+export interface Stages {
+  /** Scaled products of queries and keys. */
+  readonly logits: Tensor.Tensor
+  /** After the softcap. */
+  readonly capped: Tensor.Tensor
+  /** After bias, mask and window: what the softmax takes. */
+  readonly scores: Tensor.Tensor
+  /** After the softmax, f32 or f64. */
+  readonly weights: Tensor.Tensor
+  /** After dropout, f32 or f64. */
+  readonly kept: Tensor.Tensor
+  /** [B, N, T, E] */
+  readonly result: Tensor.Tensor
 }
 
 /** The result's type: queries' axes, with the size of the values. */
@@ -125,20 +143,29 @@ const additive = (name: string, x: Tensor.Tensor, dtype: DType.DType): Score.Sco
   return Score.bias(x)
 }
 
-const masked = (scores: Tensor.Tensor, mask: Options["mask"], dtype: DType.DType): Tensor.Tensor => {
+const masked = (
+  scores: Tensor.Tensor,
+  mask: Options["mask"],
+  dtype: DType.DType,
+  fill: number | undefined
+): Tensor.Tensor => {
   if (mask === undefined) return scores
-  if (mask === "causal") return Mask.apply(scores, Mask.causalBottomRight)
-  if (Mask.isMask(mask)) return Mask.apply(scores, mask)
+  if (mask === "causal") return Mask.apply(scores, Mask.causalBottomRight, fill)
+  if (Mask.isMask(mask)) return Mask.apply(scores, mask, fill)
   if (!Tensor.isTensor(mask))
     throw Site.attrError(op, `${JSON.stringify(mask)} is not a mask`, 'use "causal", a tensor, or a Mask')
-  if (mask.dtype === "bool") return Mask.apply(scores, Mask.fromTensor(mask as Tensor.Tensor<"bool">))
+  if (mask.dtype === "bool") return Mask.apply(scores, Mask.fromTensor(mask as Tensor.Tensor<"bool">), fill)
   return additive("mask", mask, dtype)(scores as Tensor.Tensor<DType.FloatDType>)
 }
 
-const windowed = (scores: Tensor.Tensor, window: Options["window"]): Tensor.Tensor => {
+const windowed = (
+  scores: Tensor.Tensor,
+  window: Options["window"],
+  fill: number | undefined
+): Tensor.Tensor => {
   if (window === undefined) return scores
   const [left, right] = typeof window === "number" ? [window, 0] : window
-  return Mask.apply(scores, Mask.shift(Mask.slidingWindow(left, right), lengthDifference(scores)))
+  return Mask.apply(scores, Mask.shift(Mask.slidingWindow(left, right), lengthDifference(scores)), fill)
 }
 
 /** S - T, the position of the first query where the last one meets the last key. */
@@ -205,33 +232,53 @@ export const scaledDotProductAttention: {
   ): Attended<Q, K, V>
 } = Site.dual(
   (args) => Tensor.isTensor(args[2]),
-  (q: Tensor.Tensor, k: Tensor.Tensor, v: Tensor.Tensor, options: Options = {}) => {
-    const group = groups(q, k, v)
-    const dtype = floatType(q, k, v)
-    const [queries, keys, values] = [q, k, v].map((x) => Tensor.cast(x, dtype)) as [
-      Tensor.Tensor,
-      Tensor.Tensor,
-      Tensor.Tensor
-    ]
-    const repeated = (x: Tensor.Tensor): Tensor.Tensor => Tensor.repeatHeads(x, group)
-    const logits = Tensor.mul(
-      Tensor.matmul(queries, Tensor.transpose(repeated(keys))),
-      options.scale ?? defaultScale(q)
-    )
-    const capped =
-      options.softcap === undefined
-        ? logits
-        : Score.softcap(options.softcap)(logits as Tensor.Tensor<DType.FloatDType>)
-    const biased =
-      options.bias === undefined
-        ? capped
-        : additive("bias", options.bias, dtype)(capped as Tensor.Tensor<DType.FloatDType>)
-    const scores = windowed(masked(biased, options.mask, dtype), options.window)
-    const weights = weigh(scores, options.sinks, q, dtype)
-    const kept = options.dropout === undefined ? weights : dropout(weights, options.dropout)
-    return Tensor.matmul(Tensor.cast(kept, dtype), repeated(values))
-  }
+  (q: Tensor.Tensor, k: Tensor.Tensor, v: Tensor.Tensor, options: Options = {}) =>
+    attend(q, k, v, options).result
 )
+
+/** The steps of `scaledDotProductAttention`, for those who want to see or return one. Throws what it throws. */
+export const stages: (q: Tensor.Tensor, k: Tensor.Tensor, v: Tensor.Tensor, options?: Options) => Stages =
+  Site.dual(
+    () => true,
+    (q: Tensor.Tensor, k: Tensor.Tensor, v: Tensor.Tensor, options: Options = {}) => attend(q, k, v, options)
+  )
+
+const attend = (q: Tensor.Tensor, k: Tensor.Tensor, v: Tensor.Tensor, options: Options): Stages => {
+  const group = groups(q, k, v)
+  const dtype = floatType(q, k, v)
+  const [queries, keys, values] = [q, k, v].map((x) => Tensor.cast(x, dtype)) as [
+    Tensor.Tensor,
+    Tensor.Tensor,
+    Tensor.Tensor
+  ]
+  const repeated = (x: Tensor.Tensor): Tensor.Tensor => Tensor.repeatHeads(x, group)
+  const logits = Tensor.mul(
+    Tensor.matmul(queries, Tensor.transpose(repeated(keys))),
+    options.scale ?? defaultScale(q)
+  )
+  const capped =
+    options.softcap === undefined
+      ? logits
+      : Score.softcap(options.softcap)(logits as Tensor.Tensor<DType.FloatDType>)
+  const biased =
+    options.bias === undefined
+      ? capped
+      : additive("bias", options.bias, dtype)(capped as Tensor.Tensor<DType.FloatDType>)
+  const { mask, window, fill } = options
+  const scores = windowed(masked(biased, mask, dtype, fill), window, fill)
+  const weights = weigh(scores, options.sinks, q, dtype)
+  const kept = dropped(weights, options.dropout)
+  const result = Tensor.matmul(Tensor.cast(kept, dtype), repeated(values)) as Tensor.Tensor
+  return { logits, capped, scores, weights, kept, result }
+}
+
+const dropped = (weights: Tensor.Tensor, options: Options["dropout"]): Tensor.Tensor => {
+  if (options === undefined) return weights
+  if (options.broadcast !== true || options.rate === 0 || options.rate === 1) return dropout(weights, options)
+  const { shape } = Tensor.nodeOf(weights).type
+  const keep = dropoutMask(options.seed, [1, 1, shape[2] as Dim.Dim, shape[3] as Dim.Dim], options.rate)
+  return Tensor.where(keep, Tensor.mul(weights, 1 / (1 - options.rate)), 0)
+}
 
 const defaultScale = (q: Tensor.Tensor): number => {
   const size = Dim.value(Tensor.nodeOf(q).type.shape[3] as Dim.Dim)

@@ -56,6 +56,18 @@ export class FusionRequired extends Data.TaggedError("FusionRequired")<Failure &
   }
 }
 
+/** Values that are not the parameters of a layer: everything missing, in excess or misshapen, by name. */
+export class ParamsError extends Data.TaggedError("ParamsError")<Misnamed & What> {
+  constructor(misnamed: Misnamed) {
+    super(told(misnamed))
+  }
+}
+
+interface Misnamed extends Failure {
+  /** One line for each tensor. */
+  readonly problems: ReadonlyArray<string>
+}
+
 /** What building an expression can refuse, at the line that wrote it. */
 export type BuildError = ShapeError | DTypeError | AttrError
 

@@ -4,7 +4,7 @@ import type * as IRNode from "../../ir/Node.ts"
 import type { Dims } from "./dims.ts"
 import { sliceNode } from "./join.ts"
 import { reshapeNode } from "./movement.ts"
-import { castNode, type Floating, floatNode, wide } from "./operand.ts"
+import { castNode, type Floating, floatNode, scalar, wide } from "./operand.ts"
 import * as Site from "./Site.ts"
 import { iotaNode, lengthNode } from "./source.ts"
 import { fromNode, isTensor, nodeOf, type Tensor } from "./Tensor.ts"
@@ -19,6 +19,10 @@ export interface RopeOptions {
   readonly interleaved?: boolean | undefined
   /** Pair i turns by position · base^(-2i/R); 10000 unless told otherwise. */
   readonly base?: number | undefined
+  /** The angle of pair i at position 1, in place of base: R/2 numbers. */
+  readonly frequencies?: ReadonlyArray<number> | undefined
+  /** Multiplies cosine and sine, as YaRN does; 1 unless told otherwise. */
+  readonly magnitude?: number | undefined
   /** Multiplies positions; 1 unless told otherwise. */
   readonly scale?: number | undefined
   /** The position of the first row; 0 unless told otherwise. A number, a length such as `"P"`, an i32 scalar, or i32 [B]. */
@@ -110,7 +114,11 @@ const computedAngles = (
     )
   }
   const half = rotated / 2
-  const values = Array.from({ length: half }, (_, i) => scale * base ** ((-2 * i) / rotated))
+  const given = options.frequencies
+  if (given !== undefined && (given.length !== half || !given.every(Number.isFinite))) {
+    throw Site.attrError("rope", `${given.length} frequencies for ${half} pairs`, "give one finite number a pair")
+  }
+  const values = Array.from({ length: half }, (_, i) => scale * (given?.[i] ?? base ** ((-2 * i) / rotated)))
   const frequencies = Site.emit("constant", [], { values, type: { dtype, shape: [Dim.constant(half)] } })
   return Site.emit("mul", [positionsNode(x, options, dtype), frequencies], {})
 }
@@ -128,7 +136,12 @@ const turns = (
   }
   if (cos === undefined || sin === undefined) {
     const angles = computedAngles(x, options, rotated, dtype)
-    return [Site.emit("cos", [angles], {}), Site.emit("sin", [angles], {})]
+    const { magnitude = 1 } = options
+    const turn = (op: "cos" | "sin"): IRNode.Node => {
+      const value = Site.emit(op, [angles], {})
+      return magnitude === 1 ? value : Site.emit("mul", [value, scalar(magnitude, dtype)], {})
+    }
+    return [turn("cos"), turn("sin")]
   }
   return [cos, sin].map((t) => aroundHeads(castNode(nodeOf(t), dtype), x.type.shape.length)) as [
     IRNode.Node,

@@ -41,7 +41,12 @@ export const writeProgram = (name: string, text: string, entries = "test/support
   const folder = `${root}.cache/docs`
   mkdirSync(folder, { recursive: true })
   const entry = (sub: string | undefined): string => {
-    const own = sub === "ir" ? "ir/index" : `${entries}/${sub ?? (entries === "src" ? "index" : "effuse")}`
+    const own =
+      sub === "ir"
+        ? "ir/index"
+        : sub === "nn"
+          ? "src/nn/index"
+          : `${entries}/${sub ?? (entries === "src" ? "index" : "effuse")}`
     return `"../../${own}.ts"`
   }
   const path = `${folder}/${name}.ts`

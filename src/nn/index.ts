@@ -1,0 +1,26 @@
+/**
+ * Layers as pure functions over parameters: the entry point `effuse/nn`. A layer says what its parameters are (`params`), draws them
+ * (`init`) and builds an expression (`apply`).
+ */
+export { type AttentionLayer, type AttentionParams, attention } from "./attention.ts"
+export type {
+  Alignment,
+  AttentionConfig,
+  AttentionInputs,
+  AttentionOutput,
+  Cache,
+  Projection
+} from "./attentionConfig.ts"
+export { type EmbeddingConfig, embedding, unembed } from "./embedding.ts"
+export * as flax from "./faces/flax.ts"
+export * as keras from "./faces/keras.ts"
+export * as mlx from "./faces/mlx.ts"
+export * as torch from "./faces/torch.ts"
+export * as Initialiser from "./Initialiser.ts"
+export * as Key from "./Key.ts"
+export type { Layer } from "./Layer.ts"
+export { type LinearConfig, type LinearParams, linear } from "./linear.ts"
+export { type Activation, activations, gatedMlp, type MlpConfig, mlp } from "./mlp.ts"
+export { layerNorm, type NormConfig, rmsNorm } from "./norm.ts"
+export * as Params from "./Params.ts"
+export { frequencies, type Positions, type RopeConfig, type RopeScaling, rope } from "./rope.ts"

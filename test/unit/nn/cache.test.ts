@@ -1,0 +1,97 @@
+import { expect, it } from "vitest"
+import * as nn from "../../../src/nn/index.ts"
+import type * as Tensor from "../../../src/Tensor.ts"
+import {
+  type Bound,
+  bound,
+  build,
+  type Dense,
+  dense,
+  expectDense,
+  randomDense,
+  run
+} from "../../support/tensors.ts"
+
+const [B, T, C, features] = [2, 6, 9, 16]
+
+const cut = (x: Dense, from: number, to: number): Dense =>
+  build([B, to - from, features], (b, t, f) => x.data[(b * T + from + t) * features + f] as number)
+
+/** A layer over constants, so that whole and stepwise runs share its parameters. */
+const prepared = (config: Partial<nn.AttentionConfig>) => {
+  const layer = nn.attention({ features, heads: 4, kvHeads: 2, causal: true, dtype: "f64", ...config })
+  const parameters = Object.entries(nn.Params.flatten<nn.Params.Param>(layer.params)).map(
+    ([name, p], n) =>
+      [name, bound("f64", randomDense(50 + n, p.spec.shape as ReadonlyArray<number>))] as const
+  )
+  const tensors = Object.fromEntries(parameters.map(([name, x]) => [name, x.tensor]))
+  return { layer, params: nn.Params.nest(layer.params, tensors), bounds: parameters.map(([, x]) => x) }
+}
+
+/** Runs the layer over `steps` rows at a time, the cache going from call to call as numbers. */
+const stepwise = (
+  { layer, params, bounds }: ReturnType<typeof prepared>,
+  x: Dense,
+  steps: ReadonlyArray<number>,
+  capacity: number,
+  ring: boolean
+): ReadonlyArray<Dense> => {
+  let [key, value, length]: [Dense, Dense, Dense] = [
+    build([B, 2, capacity, 4], () => 99),
+    build([B, 2, capacity, 4], () => 99),
+    dense([B], [0, 0])
+  ]
+  let first = 0
+  return steps.map((count) => {
+    const own: ReadonlyArray<Bound> = [
+      bound("f64", cut(x, first, first + count)),
+      bound("f64", key),
+      bound("f64", value),
+      bound("i32", length)
+    ]
+    first += count
+    const [query, k, v, l] = own.map((b) => b.tensor) as [
+      Tensor.Tensor,
+      Tensor.Tensor,
+      Tensor.Tensor,
+      Tensor.Tensor
+    ]
+    const { out, cache } = layer.apply(params, { query, cache: { key: k, value: v, length: l, ring } })
+    const result = (t: Tensor.Tensor | undefined): Dense => run(t as Tensor.Tensor, [...bounds, ...own])
+    ;[key, value, length] = [result(cache?.key), result(cache?.value), result(cache?.length)]
+    return result(out)
+  })
+}
+
+it.each([
+  ["row by row", [1, 1, 1, 1, 1, 1]],
+  ["a prefill, then rows", [4, 1, 1]],
+  ["two at a time", [2, 2, 2]]
+])("equals the whole at once: %s", (_, steps) => {
+  const made = prepared({ rope: { base: 50 } })
+  const x = randomDense(3, [B, T, features])
+  const whole = bound("f64", x)
+  const { out } = made.layer.apply(made.params, { query: whole.tensor })
+  const expected = run(out, [...made.bounds, whole])
+  let first = 0
+  stepwise(made, x, steps, C, false).forEach((part, n) => {
+    const count = steps[n] as number
+    expectDense(part, cut(expected, first, first + count))
+    first += count
+  })
+})
+
+it("refuses keys of other heads than the cache holds", () => {
+  const { layer, params } = prepared({})
+  const [x, key, length] = [
+    bound("f64", randomDense(3, [B, 1, features])),
+    bound("f64", randomDense(4, [B, 3, C, 4])),
+    bound("i32", dense([B], [0, 0]))
+  ]
+  expect(() =>
+    layer.apply(params, {
+      query: x.tensor,
+      cache: { key: key.tensor, value: key.tensor, length: length.tensor }
+    })
+  ).toThrow(/cached keys.*\[2, 3, 9, 4\]/)
+})

@@ -1,0 +1,189 @@
+import { describe, expect, it } from "vitest"
+import * as Mask from "../../../src/Mask.ts"
+import * as nn from "../../../src/nn/index.ts"
+import type * as Tensor from "../../../src/Tensor.ts"
+import { attend, type Linear, type Steps } from "../../support/nn/attend.ts"
+import { prepare } from "../../support/nn/face.ts"
+import { at, bound, build, type Dense, dense, expectDense, randomDense, run } from "../../support/tensors.ts"
+
+const [N, L, S, E, H] = [2, 3, 5, 8, 4]
+
+const rows = (x: Dense, from: number, to: number): Dense =>
+  x.shape.length === 1
+    ? build([to - from], (o) => at(x, from + o))
+    : build([to - from, x.shape[1] as number], (o, i) => at(x, from + o, i))
+
+/** PyTorch's parameters as four linear maps. */
+const linears = (p: { readonly [name: string]: Dense }) => {
+  const own = (n: number, name: string): Linear => ({
+    weight: p[name] ?? rows(p.in_proj_weight as Dense, n * E, (n + 1) * E),
+    bias: p.in_proj_bias && rows(p.in_proj_bias, n * E, (n + 1) * E)
+  })
+  return {
+    query: own(0, "q_proj_weight"),
+    key: own(1, "k_proj_weight"),
+    value: own(2, "v_proj_weight"),
+    out: { weight: p["out_proj.weight"] as Dense, bias: p["out_proj.bias"] }
+  }
+}
+
+const swapped = (x: Dense): Dense => {
+  const [a, b, c] = x.shape as [number, number, number]
+  return build([b, a, c], (i, j, f) => at(x, j, i, f))
+}
+
+const averaged = (x: Dense): Dense => {
+  const [n, h, l, s] = x.shape as [number, number, number, number]
+  return build([n, l, s], (b, i, j) => {
+    let sum = 0
+    for (let k = 0; k < h; k++) sum += at(x, b, k, i, j)
+    return sum / h
+  })
+}
+
+const ignored = [0, 1, 0, 0, 1, 0, 0, 0, 1, 0]
+const disallowed = [0, 0, 1, 1, 0, 0, 1, 0, 0, 0, 0, 0, 1, 0, 1]
+const added = randomDense(8, [N * H, L, S])
+const bools = (shape: ReadonlyArray<number>, data: ReadonlyArray<number>) => bound("bool", dense(shape, data))
+
+interface Case {
+  readonly options?: nn.torch.Options
+  readonly inputs?: (give: (x: ReturnType<typeof bound>) => Tensor.Tensor) => Partial<nn.torch.Inputs>
+  readonly steps?: (p: { readonly [name: string]: Dense }) => Steps
+  readonly dims?: readonly [number, number]
+}
+
+const row = (x: Dense, head: number, d: number): number => at(x, 0, 0, head * (E / H) + d)
+
+const cases: { readonly [name: string]: Case } = {
+  "defaults: the batch second": {},
+  "the batch first": { options: { batchFirst: true } },
+  "no bias, keys and values of other sizes": { options: { bias: false, kdim: 6, vdim: 7 }, dims: [6, 7] },
+  "padding is true where it is ignored": {
+    inputs: (give) => ({ keyPaddingMask: give(bools([N, S], ignored)) }),
+    steps: () => ({ visible: (b, _h, _i, j) => ignored[b * S + j] === 0 })
+  },
+  "attention masks are true where it is not allowed": {
+    inputs: (give) => ({
+      attnMask: give(bools([L, S], disallowed)),
+      keyPaddingMask: give(bools([N, S], ignored))
+    }),
+    steps: () => ({
+      visible: (b, _h, i, j) => disallowed[i * S + j] === 0 && ignored[b * S + j] === 0
+    })
+  },
+  "float masks for each head are added": {
+    inputs: (give) => ({ attnMask: give(bound("f64", added)) }),
+    steps: () => ({ score: (x, b, h, i, j) => x + at(added, b * H + h, i, j) })
+  },
+  "float padding is added": {
+    inputs: (give) => ({ keyPaddingMask: give(bound("f64", rows(randomDense(9, [N, S]), 0, N))) }),
+    steps: () => ({ score: (x, b, _h, _i, j) => x + at(randomDense(9, [N, S]), b, j) })
+  },
+  "a mask of ours": {
+    inputs: () => ({ attnMask: Mask.causal, isCausal: true }),
+    steps: () => ({ visible: (_b, _h, i, j) => j <= i })
+  },
+  "a learned key and a key of zeros": {
+    options: { addBiasKv: true, addZeroAttn: true },
+    inputs: (give) => ({ keyPaddingMask: give(bools([N, S], ignored)), attnMask: give(bound("f64", added)) }),
+    steps: (p) => ({
+      extra: [(side, h, d) => row((side === "key" ? p.bias_k : p.bias_v) as Dense, h, d), () => 0],
+      score: (x, b, h, i, j) => (j < S ? x + at(added, b * H + h, i, j) : x),
+      visible: (b, _h, _i, j) => j >= S || ignored[b * S + j] === 0
+    })
+  }
+}
+
+describe("torch.MultiheadAttention", () => {
+  it.each(Object.entries(cases))("%s", (_, { options = {}, inputs, steps, dims: [kdim, vdim] = [E, E] }) => {
+    const { values, bounds, give, apply } = prepare(
+      nn.torch.MultiheadAttention(E, H, { dtype: "f64", ...options })
+    )
+    const [q, k, v] = [
+      randomDense(1, [N, L, E]),
+      randomDense(2, [N, S, kdim]),
+      randomDense(3, [N, S, vdim])
+    ] as const
+    const arranged = (x: Dense): Dense => (options.batchFirst === true ? x : swapped(x))
+    const [query, key, value] = [q, k, v].map((x) => give(bound("f64", arranged(x)))) as [
+      Tensor.Tensor,
+      Tensor.Tensor,
+      Tensor.Tensor
+    ]
+    const call = { query, key, value, ...inputs?.(give) }
+    const expected = attend(linears(values), [q, k, v], [H, H], steps?.(values))
+    const { out, weights } = apply(call)
+    expectDense(run(out, bounds), arranged(expected.out))
+    expectDense(run(weights as Tensor.Tensor, bounds), averaged(expected.weights))
+    const perHead = apply({ ...call, averageAttnWeights: false })
+    expectDense(run(perHead.weights as Tensor.Tensor, bounds), expected.weights)
+    const none = apply({ ...call, needWeights: false })
+    expect(none.weights).toBeUndefined()
+    expectDense(run(none.out, bounds), arranged(expected.out))
+  })
+
+  it("takes unbatched tensors", () => {
+    const { values, bounds, give, apply } = prepare(nn.torch.MultiheadAttention(E, H, { dtype: "f64" }))
+    const x = randomDense(1, [L, E])
+    const query = give(bound("f64", x))
+    const { out, weights } = apply({ query, key: query, value: query })
+    const one = dense([1, L, E], x.data)
+    const expected = attend(linears(values), [one, one, one], [H, H])
+    expectDense(run(out, bounds), dense([L, E], expected.out.data))
+    expectDense(run(weights as Tensor.Tensor, bounds), dense([L, L], averaged(expected.weights).data))
+  })
+
+  it("drops weights in training only, and returns those it used", () => {
+    const { bounds, give, apply } = prepare(nn.torch.MultiheadAttention(E, H, { dtype: "f64", dropout: 0.5 }))
+    const x = give(bound("f64", randomDense(1, [L, N, E])))
+    const call = { query: x, key: x, value: x, averageAttnWeights: false }
+    const kept = run(apply(call).weights as Tensor.Tensor, bounds)
+    const dropped = run(apply({ ...call, training: true, seed: 3 }).weights as Tensor.Tensor, bounds)
+    const zeros = dropped.data.filter((w) => w === 0).length
+    expect(zeros).toBeGreaterThan(0)
+    dropped.data.forEach((w, n) => {
+      if (w !== 0) expect(w).toBeCloseTo(2 * (kept.data[n] as number), 12)
+    })
+    expect(() => apply({ ...call, training: true })).toThrow(/needs a seed/)
+  })
+
+  it("has PyTorch's parameters", () => {
+    const shapes = (options: nn.torch.Options) =>
+      Object.fromEntries(
+        Object.entries(nn.Params.signature(nn.torch.MultiheadAttention(E, H, options).params)).map(
+          ([n, s]) => [n, s.shape]
+        )
+      )
+    expect(shapes({})).toEqual({
+      in_proj_weight: [24, 8],
+      in_proj_bias: [24],
+      "out_proj.weight": [8, 8],
+      "out_proj.bias": [8]
+    })
+    expect(shapes({ kdim: 6, bias: false, addBiasKv: true })).toEqual({
+      q_proj_weight: [8, 8],
+      k_proj_weight: [8, 6],
+      v_proj_weight: [8, 8],
+      bias_k: [1, 1, 8],
+      bias_v: [1, 1, 8],
+      "out_proj.weight": [8, 8]
+    })
+  })
+
+  it("refuses what PyTorch refuses", () => {
+    expect(() => nn.torch.MultiheadAttention(7, 2)).toThrow(/embedDim 7 must be divisible by numHeads 2/)
+    const { give, apply } = prepare(nn.torch.MultiheadAttention(E, H, { dtype: "f64" }))
+    const [three, two] = [
+      give(bound("f64", randomDense(1, [L, N, E]))),
+      give(bound("f64", randomDense(1, [L, E])))
+    ]
+    expect(() => apply({ query: three, key: two, value: three })).toThrow(
+      /all 2-D \(unbatched\) or all 3-D, given 3, 2, 3/
+    )
+    expect(() => apply({ query: three, key: three, value: three, isCausal: true })).toThrow(/needs attnMask/)
+    expect(() =>
+      apply({ query: three, key: three, value: three, attnMask: give(bools([5], [1, 1, 1, 1, 1])) })
+    ).toThrow(/\[L, S\] or \[N·H, L, S\]/)
+  })
+})
