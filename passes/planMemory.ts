@@ -1,11 +1,11 @@
 import * as Dim from "../ir/Dim.ts"
 import * as DType from "../ir/DType.ts"
+import { flashPartners } from "../ir/flashPartners.ts"
 import type { Graph } from "../ir/Graph.ts"
 import type { MemoryPlan } from "../ir/MemoryPlan.ts"
 import type { Node } from "../ir/Node.ts"
 import * as Shape from "../ir/Shape.ts"
 import type { Diagnostic } from "./Diagnostic.ts"
-import { flashPartners } from "./flashPartners.ts"
 import type { Pass } from "./Pass.ts"
 
 /**

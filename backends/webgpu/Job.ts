@@ -16,6 +16,10 @@ export interface Job {
   readonly symbols: ReadonlyArray<string>
   /** Intermediate memory of this job: written by one of its kernels, read by a later one. */
   readonly scratch: (bytes: SizeLike) => Ref
+  /** Where the result goes. */
+  readonly result: Ref
+  /** Further results of the same attention, over the same operands. */
+  readonly siblings: ReadonlyArray<Job>
   /** Whether attention counts what it visits, into the buffer `visits`. */
   readonly counts: boolean
 }
@@ -25,7 +29,7 @@ export type Ref =
   | { readonly _tag: "operand"; readonly index: number }
   | { readonly _tag: "constant"; readonly node: NodeOf<"constant"> }
   | { readonly _tag: "scratch"; readonly index: number }
-  | { readonly _tag: "result" }
+  | { readonly _tag: "result"; readonly index: number }
   | { readonly _tag: "visits" }
 
 /** A kernel and what it is given. */
@@ -36,7 +40,8 @@ export interface Lowered {
   readonly when?: ReadonlyArray<Condition>
 }
 
-export const result: Ref = { _tag: "result" }
+/** The result of a kernel that has one. */
+export const result: Ref = { _tag: "result", index: 0 }
 /** Three counters, see `lower`. */
 export const visits: Ref = { _tag: "visits" }
 export const operand = (index: number): Ref => ({ _tag: "operand", index })
@@ -45,4 +50,4 @@ export const sameRef = (a: Ref, b: Ref): boolean =>
   a._tag === b._tag &&
   (a._tag === "constant"
     ? a.node === (b as typeof a).node
-    : a._tag === "result" || a._tag === "visits" || a.index === (b as typeof a).index)
+    : a._tag === "visits" || a.index === (b as typeof a).index)

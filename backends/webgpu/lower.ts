@@ -7,6 +7,7 @@ import type { Plan } from "../Backend.ts"
 import { UnsupportedByDevice } from "../errors.ts"
 import { constantOf } from "./constants.ts"
 import { lowerFlash } from "./flash/lowerFlash.ts"
+import { overOneList, siblings } from "./flash/siblings.ts"
 import type { Job, Lowered, Ref } from "./Job.ts"
 import { map } from "./kernels/map.ts"
 import { matmul } from "./kernels/matmul.ts"
@@ -76,23 +77,26 @@ export const lower = (plan: Plan, limits: Limits, options: Options = {}): Progra
     return number
   }
 
-  /** Appends the kernels of one body, whose result goes to `to`. */
+  /** Appends the kernels of bodies that are computed together: one, or several of one attention. Results go to `to`. */
   const run = (
-    body: Graph.Graph,
+    bodies: ReadonlyArray<Graph.Graph>,
     node: Node.Node,
     operands: ReadonlyArray<Program.BufferRef>,
-    to: Program.BufferRef
+    to: ReadonlyArray<Program.BufferRef>
   ): void => {
     const scratch: Array<Program.BufferRef> = []
-    const job: Job = {
+    const jobOf = (body: Graph.Graph, index: number): Job => ({
       body,
       anchor: body.nodes.find(isAnchor),
       schedule: plan.schedules.get(node),
       limits,
       symbols,
       counts: options.visits === true,
-      scratch: (bytes) => ({ _tag: "scratch", index: scratch.push(temporary(bytes)) - 1 })
-    }
+      scratch: (bytes) => ({ _tag: "scratch", index: scratch.push(temporary(bytes)) - 1 }),
+      result: { _tag: "result", index },
+      siblings: index === 0 ? bodies.slice(1).map((b, n) => jobOf(b, n + 1)) : []
+    })
+    const job = jobOf(bodies[0] as Graph.Graph, 0)
     const place = (ref: Ref): Program.BufferRef => {
       switch (ref._tag) {
         case "operand":
@@ -102,7 +106,7 @@ export const lower = (plan: Plan, limits: Limits, options: Options = {}): Progra
         case "scratch":
           return scratch[ref.index] as Program.BufferRef
         case "result":
-          return to
+          return to[ref.index] as Program.BufferRef
         case "visits":
           return { _tag: "input", index: graph.inputs.length }
       }
@@ -110,8 +114,8 @@ export const lower = (plan: Plan, limits: Limits, options: Options = {}): Progra
     if (!fitsOneKernel(job)) {
       const { anchor, rest, type } = splitAtAnchor(job)
       const between = temporary(Program.storageBytes(type))
-      run(anchor, node, operands, between)
-      run(rest, node, [...operands, between], to)
+      run([anchor], node, operands, [between])
+      run([rest], node, [...operands, between], to)
       return
     }
     const append = (lowered: ReadonlyArray<Lowered>, conditions: ReadonlyArray<Program.Condition>): void => {
@@ -136,30 +140,33 @@ export const lower = (plan: Plan, limits: Limits, options: Options = {}): Progra
   graph.outputs.forEach(({ node }, index) => {
     if (!outputOf.has(node)) outputOf.set(node, index)
   })
+  const placeOf = (node: Node.Node): Program.BufferRef => {
+    const output = outputOf.get(node)
+    const known = memory.slotOf.get(node)
+    if (output !== undefined) return { _tag: "output", index: output }
+    return known === undefined ? slot(Program.storageBytes(node.type)) : { _tag: "slot", index: known }
+  }
+  const together = siblings(plan, limits)
   for (const node of graph.nodes) {
-    if (node.op === "input") continue
+    if (places.has(node)) continue
     if (node.op === "constant") {
       places.set(node, constant(node))
       continue
     }
-    const output = outputOf.get(node)
-    const known = memory.slotOf.get(node)
-    const to: Program.BufferRef =
-      output !== undefined
-        ? { _tag: "output", index: output }
-        : known !== undefined
-          ? { _tag: "slot", index: known }
-          : slot(Program.storageBytes(node.type))
-    places.set(node, to)
+    const group = together.get(node) ?? [node]
+    const { operands, bodies } =
+      group.length > 1
+        ? overOneList(group)
+        : { operands: node.operands, bodies: [node.op === "fused" ? node.attrs.body : bodyOf(node)] }
+    for (const member of group) places.set(member, placeOf(member))
     taken = 0
-    const operands = node.operands.map((o) => places.get(o) as Program.BufferRef)
-    if (node.op === "fused") run(node.attrs.body, node, operands, to)
-    else run(bodyOf(node), node, operands, to)
+    const placesOf = (nodes: ReadonlyArray<Node.Node>) => nodes.map((n) => places.get(n) as Program.BufferRef)
+    run(bodies, node, placesOf(operands), placesOf(group))
   }
   graph.outputs.forEach(({ node }, index) => {
     const from = places.get(node) as Program.BufferRef
     if (from._tag === "output" && from.index === index) return
-    run(copyOf(node), node, [from], { _tag: "output", index })
+    run([copyOf(node)], node, [from], [{ _tag: "output", index }])
   })
 
   const port = (name: string, type: TensorType.TensorType): Program.Port => ({

@@ -8,6 +8,7 @@ import * as Shape from "../../ir/Shape.ts"
 import type { Plan, Stats } from "../Backend.ts"
 import { keyValueBytesRead } from "./flash/keyValueBytes.ts"
 import { scheduleOf } from "./flash/Problem.ts"
+import { siblings } from "./flash/siblings.ts"
 import * as Program from "./Program.ts"
 import * as Size from "./Size.ts"
 
@@ -30,12 +31,19 @@ export const statsOf = (plan: Plan, program: Program.Program, limits: Limits, si
  * What attention reads of keys and values. A contraction in its place reads its right operand once for each tile of rows, whether
  * that is a key, a value or a weight of a projection: the graph does not say.
  */
-const keyValueBytes = ({ graph, schedules }: Plan, limits: Limits, sizes: Bindings): number => {
+const keyValueBytes = (plan: Plan, limits: Limits, sizes: Bindings): number => {
+  const { graph, schedules } = plan
+  // What is computed together is read once: for the result, if that is among it.
+  const joined = new Set<Node>()
+  for (const group of siblings(plan, limits).values()) {
+    const counted = group.find(givesResult) ?? group[0]
+    for (const member of group) if (member !== counted) joined.add(member)
+  }
   const inside = (body: Graph, schedule: (node: Node) => Schedule | undefined): number =>
     body.nodes.reduce((sum, node) => {
       switch (node.op) {
         case "fused":
-          return sum + inside(node.attrs.body, () => schedule(node))
+          return sum + (joined.has(node) ? 0 : inside(node.attrs.body, () => schedule(node)))
         case "flash_attention":
           return sum + keyValueBytesRead(node, scheduleOf(node, schedule(node), limits), sizes)
         case "dot":
@@ -46,6 +54,9 @@ const keyValueBytes = ({ graph, schedules }: Plan, limits: Limits, sizes: Bindin
     }, 0)
   return inside(graph, (node) => schedules.get(node))
 }
+
+const givesResult = ({ attrs }: NodeOf<"fused">): boolean =>
+  attrs.body.nodes.some((n) => n.op === "flash_attention" && n.attrs.output === "result")
 
 const rightBytes = (node: NodeOf<"dot">, schedule: Schedule | undefined, sizes: Bindings): number => {
   const [lhs, rhs] = node.operands as readonly [Node, Node]

@@ -31,7 +31,11 @@ export interface Problem {
   readonly normalised: boolean
   /** Score of masked keys where they take part; undefined where they do not. */
   readonly fill: number | undefined
-  readonly output: Output
+  /** What is asked for, each with the job that stores it. */
+  readonly outputs: ReadonlyArray<{ readonly kind: Output; readonly job: Job }>
+  /** Whether the result is asked for, or nothing but maxima. */
+  readonly hasResult: boolean
+  readonly onlyMaxima: boolean
 }
 
 export interface Term {
@@ -47,9 +51,11 @@ export interface Term {
 /** What a node may give. */
 export type Output = "result" | "lse" | "max"
 
-/** The name of a kernel that gives an output. */
-export const kernelName = (kind: string, { output }: Problem): string =>
-  output === "result" ? kind : `${kind}_${output}`
+/** The name of a kernel that gives these outputs. */
+export const kernelName = (name: string, { outputs }: Problem): string => {
+  const kinds = outputs.map((o) => o.kind)
+  return kinds.join() === "result" ? name : [name, ...kinds].join("_")
+}
 
 const headSize = (d: Dim.Dim, what: string): number => {
   const size = Dim.value(d)
@@ -102,13 +108,16 @@ export const of = (job: Job): Problem => {
   const fill = Math.fround(attrs.fill)
   const terms = termsOf(anchor)
   const normalised = attrs.normaliser === undefined
+  const outputs = [job, ...job.siblings].flatMap((j) =>
+    j.anchor?.op === "flash_attention" ? [{ kind: j.anchor.attrs.output as Output, job: j }] : []
+  )
   return {
     job,
     node: anchor,
     limits: job.limits,
     schedule: Budget.withBuffers(
       scheduleOf(anchor, schedule, job.limits),
-      job.body.inputs.length,
+      job.body.inputs.length + job.siblings.length,
       job.limits
     ),
     B,
@@ -123,6 +132,8 @@ export const of = (job: Job): Problem => {
     E: headSize(size(v, 3), "value head size"),
     normalised,
     fill: attrs.mask === undefined || !normalised || fill === -Infinity ? undefined : fill,
-    output: attrs.output as Output
+    outputs,
+    hasResult: outputs.some((o) => o.kind === "result"),
+    onlyMaxima: outputs.every((o) => o.kind === "max")
   }
 }

@@ -64,9 +64,9 @@ export const combine = (problem: Problem, parts: Ref, when: ReadonlyArray<Condit
   const module = Module.make(problem.job)
   const e = Emitter.make(module)
   const threads = 64
-  const { R, output } = problem
+  const { R, outputs, hasResult } = problem
   const width = Rows.partWidth(problem)
-  const chunks = output === "result" ? Math.ceil(problem.E / 4) : 1
+  const chunks = hasResult ? Math.ceil(problem.E / 4) : 1
   const items = Size.mul(Frame.workgroups(problem, R), chunks)
   const buffer = module.buffer(parts, { ...partElement, access: "read" })
   const splits = e.bind(Size.wgsl(splitsOf(problem), module.symbol))
@@ -98,20 +98,25 @@ export const combine = (problem: Problem, parts: Ref, when: ReadonlyArray<Condit
       return
     }
     const part = statistics(split)
-    if (output === "max") {
+    if (problem.onlyMaxima) {
       e.line(`${sum} += ${part}.y;`)
       return
     }
     const weight = e.constant(`select(${Tile.fade(`${part}.x`, top, "f32")}, 0.0, ${part}.y == 0.0)`)
     e.line(`${sum} += ${part}.y * ${weight};`)
     // A split without keys left no values.
-    if (output === "result")
-      e.line(`${value} += select(${own()} * ${weight}, vec4<f32>(), ${part}.y == 0.0);`)
+    if (hasResult) e.line(`${value} += select(${own()} * ${weight}, vec4<f32>(), ${part}.y == 0.0);`)
   })
-  const store = Output.make(e, problem)
-  if (output === "result") {
-    store.chunk([b, h, i], chunk, Rows.normalised(e, value, problem.normalised ? sum : undefined))
-  } else store.scalar([b, h, i], Rows.statistic(e, output, top, sum))
+  for (const { kind, job } of outputs) {
+    const output = Output.make(e, problem, job)
+    if (kind === "result") {
+      output.chunk([b, h, i], chunk, Rows.normalised(e, value, problem.normalised ? sum : undefined))
+    } else {
+      const store = (): void => output.scalar([b, h, i], Rows.statistic(e, kind, top, sum))
+      if (chunks === 1) store()
+      else e.branch(`${chunk} == 0`, store)
+    }
+  }
   return module.finish({
     name: kernelName("flash_combine", problem),
     lines: e.lines(),

@@ -140,10 +140,9 @@ export const open = (
     partial: vectors(size4.partial),
     maxima: quads.map(() => e.variable("vec4<f32>", `vec4<f32>(${lowest})`)),
     sums: quads.map(() => e.variable("vec4<f32>", "vec4<f32>()")),
-    values:
-      problem.output === "result"
-        ? rows.map(() => range(tile.chunks).map(() => e.variable("vec4<f32>", "vec4<f32>()")))
-        : [],
+    values: problem.hasResult
+      ? rows.map(() => range(tile.chunks).map(() => e.variable("vec4<f32>", "vec4<f32>()")))
+      : [],
     nothing,
     lowest
   }

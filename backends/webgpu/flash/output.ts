@@ -1,6 +1,6 @@
 import * as Dim from "../../../ir/Dim.ts"
 import type { Node } from "../../../ir/Node.ts"
-import { result } from "../Job.ts"
+import type { Job } from "../Job.ts"
 import * as Body from "../wgsl/body.ts"
 import type { Emitter } from "../wgsl/Emitter.ts"
 import * as Epilogue from "../wgsl/epilogue.ts"
@@ -12,19 +12,18 @@ import type { Problem } from "./Problem.ts"
 export interface Output {
   /** Elements 4 * chunk to 4 * chunk + 3 of one row, those past the row's end left out. `value` is a bound `vec4<f32>`. */
   readonly chunk: (row: readonly [b: string, h: string, i: string], chunk: string, value: string) => void
-  /** The log-sum-exp of one row. */
+  /** The log-sum-exp or the maximum of one row. */
   readonly scalar: (row: readonly [b: string, h: string, i: string], value: string) => void
   /** Whether `chunk` is one vector store, short enough to be repeated for each row. */
   readonly isShort: boolean
 }
 
-export const make = (e: Emitter, problem: Problem): Output => {
-  const { job, E } = problem
+export const make = (e: Emitter, { E }: Problem, job: Job): Output => {
   const { module } = e
   const epilogue = Epilogue.make(e, job, () => Body.make(e, job.body))
   const root = (job.body.outputs[0] as { readonly node: Node }).node
   const { dtype } = root.type
-  const together = keepsRows(problem, root)
+  const together = keepsRows(job, root)
   const asVector =
     together && E % 4 === 0 && (dtype === "f32" || (dtype === "f16" && module.limits.shaderF16))
   const asPairs = together && E % 2 === 0 && storesPairs(module, dtype)
@@ -38,7 +37,7 @@ export const make = (e: Emitter, problem: Problem): Output => {
     const of = (lane: number) => element(row, n, value, lane)
     if (asVector) {
       const parts = [0, 1, 2, 3].map(of).map((x) => epilogue.value(x.indices, x.value))
-      const name = module.buffer(result, { dtype, access: "read_write", type: `vec4<${dtype}>` })
+      const name = module.buffer(job.result, { dtype, access: "read_write", type: `vec4<${dtype}>` })
       const place = e.bind(`${epilogue.position(of(0).indices)} / 4`)
       e.line(`${name}[${place}] = vec4<${dtype}>(vec4<f32>(${parts.join(", ")}));`)
       return
@@ -52,7 +51,7 @@ export const make = (e: Emitter, problem: Problem): Output => {
         guarded(first, () => {
           const [x, y] = [of(first), of(first + 1)]
           const values = [epilogue.value(x.indices, x.value), epilogue.value(y.indices, y.value)] as const
-          storePair(e, result, dtype, e.bind(`${epilogue.position(x.indices)} / 2`), values)
+          storePair(e, job.result, dtype, e.bind(`${epilogue.position(x.indices)} / 2`), values)
         })
       }
       return
@@ -72,8 +71,8 @@ export const make = (e: Emitter, problem: Problem): Output => {
 }
 
 /** Whether elements that are neighbours in a row of the anchor stay neighbours in the result: no transpose moves the last axis. */
-const keepsRows = ({ job, node }: Problem, root: Node): boolean => {
-  const found = new Set<Node>([node as Node])
+const keepsRows = (job: Job, root: Node): boolean => {
+  const found = new Set<Node>([job.anchor as Node])
   for (const n of job.body.nodes) {
     if (!n.operands.some((o) => found.has(o))) continue
     found.add(n)

@@ -19,28 +19,42 @@ const existing = (frame: Frame, each: (row: number) => void): void => {
   })
 }
 
-/** Divides by the sums once and stores the result, or the log-sum-exp or maximum. A row without keys gives 0, and -inf. */
+/** Stores what is asked for. */
 export const storeResult = (frame: Frame, sums: ReadonlyArray<string>): void => {
-  const { e, problem, b, rows, column, slice, maxima } = frame
-  const { output: kind } = problem
-  const output = Output.make(e, problem)
-  if (kind !== "result") {
-    e.branch(`${column} == 0`, () => {
-      existing(frame, (a) => {
-        const [quad, lane] = laneOf(a)
-        const { h, i } = frame.rows[a] as Frame["rows"][number]
-        output.scalar([b, h, i], statistic(e, kind, `${maxima[quad]}.${lane}`, `${sums[quad]}.${lane}`))
-      })
-    })
-    return
+  for (const { kind, job } of frame.problem.outputs) {
+    const output = Output.make(frame.e, frame.problem, job)
+    if (kind === "result") storeValues(frame, sums, output)
+    else storeStatistic(frame, sums, output, kind)
   }
+}
+
+/** Stores the log-sum-exp or the maximum. A row without keys gives -inf. */
+const storeStatistic = (
+  frame: Frame,
+  sums: ReadonlyArray<string>,
+  output: Output.Output,
+  kind: "lse" | "max"
+): void => {
+  const { e, b, rows, column, maxima } = frame
+  e.branch(`${column} == 0`, () => {
+    existing(frame, (a) => {
+      const [quad, lane] = laneOf(a)
+      const { h, i } = rows[a] as Frame["rows"][number]
+      output.scalar([b, h, i], statistic(e, kind, `${maxima[quad]}.${lane}`, `${sums[quad]}.${lane}`))
+    })
+  })
+}
+
+/** Divides by the sums once and stores the result. A row without keys gives 0. */
+const storeValues = (frame: Frame, sums: ReadonlyArray<string>, output: Output.Output): void => {
+  const { e, problem, b, rows, slice } = frame
   const store = (): void => {
     if (output.isShort) {
       existing(frame, (a) => {
         const [quad, lane] = laneOf(a)
         const { h, i } = rows[a] as Frame["rows"][number]
+        const sum = problem.normalised ? `${sums[quad]}.${lane}` : undefined
         eachChunk(frame, (n, chunk) => {
-          const sum = problem.normalised ? `${sums[quad]}.${lane}` : undefined
           output.chunk([b, h, i], chunk, normalised(e, `${frame.values[a]?.[n]}`, sum))
         })
       })
@@ -126,8 +140,8 @@ const inTurn = (
 }
 
 /** Vectors that a split leaves for each row: its values, then, of a softmax, maximum and sum. */
-export const partWidth = ({ E, output, normalised }: Problem): number =>
-  (output === "result" ? Math.ceil(E / 4) : 0) + (normalised ? 1 : 0)
+export const partWidth = ({ E, hasResult, normalised }: Problem): number =>
+  (hasResult ? Math.ceil(E / 4) : 0) + (normalised ? 1 : 0)
 
 /** The vectors of each row that exists. */
 export const storePartial = (
@@ -140,7 +154,7 @@ export const storePartial = (
   const width = partWidth(problem)
   const place = (a: number): string =>
     e.mul(e.add(firstRow, (rows[a] as { number: string }).number), String(width))
-  if (problem.output === "result") {
+  if (problem.hasResult) {
     e.branch(`${slice} == 0`, () => {
       existing(frame, (a) => {
         const at = place(a)

@@ -44,7 +44,7 @@ const weights = (frame: Frame, own: OwnKeys, tile: KeyTile): void => {
   }
   const tops = score(frame, own, tile)
   const highest = reduce(frame, tops, (x, y) => `max(${x}, ${y})`)
-  if (problem.output === "max") {
+  if (problem.onlyMaxima) {
     frame.maxima.forEach((m, quad) => {
       e.line(`${m} = max(${m}, ${highest[quad]});`)
     })
@@ -263,7 +263,7 @@ const score = (frame: Frame, own: OwnKeys, tile: KeyTile): ReadonlyArray<string>
   eachScore(frame, own, tile, ({ own: key, quad, value, hidden, past }) => {
     const none = e.constant(`(bitcast<vec4<u32>>(${value}) == vec4<u32>(0xff800000u)) | ${hidden}`)
     const absent = e.constant(`${none} | vec4<bool>(${past})`)
-    if (problem.output === "max") {
+    if (problem.onlyMaxima) {
       const nan = `(bitcast<vec4<u32>>(${value}) & vec4<u32>(0x7fffffffu)) > vec4<u32>(0x7f800000u)`
       e.line(`${sums[quad]} += select(select(vec4<f32>(1.0), ${value}, ${nan}), vec4<f32>(), ${absent});`)
     } else {

@@ -1,7 +1,7 @@
 import * as Dim from "../../../ir/Dim.ts"
 import type { Node } from "../../../ir/Node.ts"
 import type * as Shape from "../../../ir/Shape.ts"
-import { type Job, result } from "../Job.ts"
+import type { Job } from "../Job.ts"
 import * as Body from "./body.ts"
 import type { Emitter } from "./Emitter.ts"
 import { isScalarOp } from "./scalar.ts"
@@ -12,14 +12,16 @@ import { store, storesPairs } from "./storage.ts"
  * elementwise ops of one shape, transposes and reshapes follow.
  */
 
+type Anchored = Pick<Job, "body" | "anchor">
+
 /** Nodes of the body that depend on the anchor, in order; the anchor leads. */
-const dependents = (job: Job): ReadonlyArray<Node> => {
+const dependents = (job: Anchored): ReadonlyArray<Node> => {
   const found = new Set<Node>(job.anchor === undefined ? [] : [job.anchor])
   for (const node of job.body.nodes) if (node.operands.some((o) => found.has(o))) found.add(node)
   return [...found]
 }
 
-const root = (job: Job): Node => (job.body.outputs[0] as { readonly node: Node }).node
+const root = (job: Anchored): Node => (job.body.outputs[0] as { readonly node: Node }).node
 
 /** One step of the anchor's element through the axes of the body. */
 type Move = (emitter: Emitter, indices: ReadonlyArray<string>) => ReadonlyArray<string>
@@ -32,7 +34,7 @@ interface Path {
   readonly inner: boolean
 }
 
-const pathsOf = (job: Job): ReadonlyMap<Node, Path> | undefined => {
+const pathsOf = (job: Anchored): ReadonlyMap<Node, Path> | undefined => {
   const paths = new Map<Node, Path>()
   const rank = (n: Node): number => n.type.shape.length
   for (const node of dependents(job)) {
@@ -85,7 +87,7 @@ const sameShape = (a: Shape.Shape, b: Shape.Shape): boolean =>
   a.length === b.length && a.every((d, i) => d.key === (b[i] as typeof d).key)
 
 /** Whether each element of the anchor gives exactly one element of the result, at an index that follows from its own. */
-export const isDirect = (job: Job): boolean => job.anchor === undefined || pathsOf(job) !== undefined
+export const isDirect = (job: Anchored): boolean => job.anchor === undefined || pathsOf(job) !== undefined
 
 export interface Epilogue {
   /** Computes the result's element that the anchor's element at `indices` gives, and stores it. */
@@ -118,7 +120,7 @@ export const make = (emitter: Emitter, job: Job, make: () => Body.Body): Epilogu
     value: finish,
     store: (indices, value) => {
       const stored = finish(indices, value)
-      store(emitter, result, dtype, emitter.linearize(path.move(emitter, indices), shape), stored)
+      store(emitter, job.result, dtype, emitter.linearize(path.move(emitter, indices), shape), stored)
     }
   }
 }

@@ -1,10 +1,9 @@
-import * as Graph from "../ir/Graph.ts"
-import type { Node } from "../ir/Node.ts"
-import { anchorOf } from "./traits.ts"
+import * as Graph from "./Graph.ts"
+import type { Node } from "./Node.ts"
 
 /**
- * Kernels of one attention that differ in their output only (result, log-sum-exp): each but the first, with the first. A
- * backend may compute them together.
+ * Kernels of one attention that differ in their output only (result, log-sum-exp, maximum): each but the first, with the first. A
+ * backend may compute them together in place of the first: what they read is there by then.
  */
 export const flashPartners = (graph: Graph.Graph): ReadonlyMap<Node, Node> => {
   const firsts = new Map<string, Node>()
@@ -12,12 +11,13 @@ export const flashPartners = (graph: Graph.Graph): ReadonlyMap<Node, Node> => {
   const numbers = new Map(graph.nodes.map((n, i) => [n, i] as const))
   for (const node of graph.nodes) {
     if (node.op !== "fused") continue
-    const flash = anchorOf(node.attrs.body)
+    const flash = node.attrs.body.nodes.find((n) => n.op === "flash_attention")
     if (flash?.op !== "flash_attention") continue
     const key = attentionKey(node.operands, node.attrs.body.inputs, flash, numbers)
     const first = firsts.get(key)
     if (first === undefined) firsts.set(key, node)
-    else partners.set(node, first)
+    else if (node.operands.every((o) => (numbers.get(o) as number) < (numbers.get(first) as number)))
+      partners.set(node, first)
   }
   return partners
 }

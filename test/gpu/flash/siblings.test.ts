@@ -1,0 +1,150 @@
+import { Result } from "effect"
+import { expect, test } from "vitest"
+import * as Reference from "../../../backends/reference/Reference.ts"
+import { lower } from "../../../backends/webgpu/lower.ts"
+import * as Program from "../../../backends/webgpu/Program.ts"
+import { statsOf } from "../../../backends/webgpu/stats.ts"
+import * as Limits from "../../../ir/Limits.ts"
+import type { Flash } from "../../../ir/Schedule.ts"
+import * as Shape from "../../../ir/Shape.ts"
+import * as Pipeline from "../../../passes/Pipeline.ts"
+import * as arrays from "../../support/arrays.ts"
+import { graphOf } from "../../support/evaluate.ts"
+import {
+  type Attention,
+  causal,
+  flashText,
+  small,
+  smallDecode,
+  smallStaged,
+  window
+} from "../../support/flashText.ts"
+import { limitsOf, runProgram, validate, variants } from "../../support/runProgram.ts"
+import { expectOutputs } from "../../support/tolerance.ts"
+
+/** Several outputs of one attention, computed by one kernel. */
+
+const pipeline = Result.getOrThrow(
+  Pipeline.parse("fuse-elementwise,analyse-mask,choose-schedule,plan-memory")
+)
+
+const planned = (text: string, limits: Limits.Limits, schedule?: Flash) => {
+  const { graph, schedules, memory } = Result.getOrThrow(Pipeline.run(pipeline, graphOf(text), { limits }))
+  if (memory === undefined || schedules === undefined) throw new Error("nothing was planned")
+  const own =
+    schedule === undefined ? schedules : new Map([...schedules.keys()].map((n) => [n, schedule] as const))
+  return { graph, schedules: own, memory }
+}
+
+const schedules = { prefill: small, staged: smallStaged, decode: smallDecode }
+
+/** Half of the keys, none for row 0. */
+const sparse: ReadonlyArray<string> = [
+  "%two: i32[] = constant {values = [2]}",
+  "%half: i32[] = floor_div %i, %two",
+  "%seen: bool[] = lt %j, %half"
+]
+
+const programs: { readonly [name: string]: Attention } = {
+  "result and log-sum-exp": { ...causal, outputs: ["result", "lse"] },
+  "all three, rows without keys, a sink": {
+    mask: sparse,
+    sink: ["%z: f32[] = constant {values = [0.5]}"],
+    outputs: ["max", "result", "lse"],
+    head: [6, 10]
+  },
+  "maximum and log-sum-exp, a finite fill, in 16 bits": {
+    ...window(3),
+    fill: "-3",
+    dtype: "bf16",
+    outputs: ["lse", "max"]
+  },
+  "result and maximum of several logits": {
+    mask: sparse,
+    more: [[2, 1, 3]],
+    score: ["%sum: f32[] = add %logit, %logit1"],
+    outputs: ["result", "max"]
+  }
+}
+
+const text = (attention: Attention): string =>
+  flashText({ heads: [4, 2], sizes: [2, "T", "S"], ...attention })
+
+test.each(
+  Object.keys(programs).flatMap((name) => Object.keys(schedules).map((kind) => [name, kind] as const))
+)("%s: %s", async (name, kind) => {
+  const schedule = schedules[kind as keyof typeof schedules]
+  const graph = graphOf(text(programs[name] as Attention))
+  const limits = await limitsOf("cpu")
+  const plan = planned(text(programs[name] as Attention), limits, schedule)
+  const program = lower(plan, limits)
+  const T = kind === "decode" ? 3 : 5
+  for (const sizes of [
+    { T, S: 11 },
+    { T: 1, S: 1 },
+    { T, S: 0 },
+    { T: 0, S: 3 }
+  ]) {
+    const from = arrays.random(3)
+    const inputs = graph.inputs.map((i) =>
+      arrays.array(from, i.type.dtype, Shape.evaluate(i.type.shape, sizes))
+    )
+    const expected = Reference.evaluate(graph, inputs, sizes, { precision: "f64" })
+    const dispatches = sizes.T === 0 ? 0 : kind === "decode" && sizes.S > 4 ? 2 : 1
+    expect(Program.steps(program, sizes)).toHaveLength(dispatches)
+    expectOutputs(graph, sizes, await runProgram(program, inputs, sizes), expected, { exponent: 8 })
+  }
+})
+
+test("one dispatch reads K and V once", () => {
+  const bytesOf = (outputs: Attention["outputs"]) => {
+    const plan = planned(text({ ...causal, outputs }), Limits.portable, small)
+    return statsOf(plan, lower(plan, Limits.portable), Limits.portable, { T: 8, S: 8 })
+  }
+  const [result, lse, both] = [bytesOf(["result"]), bytesOf(["lse"]), bytesOf(["lse", "result"])]
+  expect(both.dispatches).toBe(1)
+  expect(both.keyValueBytesRead).toBe(result.keyValueBytesRead)
+  expect(lse.keyValueBytesRead).toBeLessThan(result.keyValueBytesRead)
+})
+
+const following = (line: string): string =>
+  text({ outputs: ["result", "lse"], captures: { gate: "f32[2, 4, T]" } }).replace(
+    /return "result".*/,
+    `%after: f32[2, 4, T] = ${line}\nreturn "result": %result, "after": %after`
+  )
+
+test("what follows an output joins the kernel, unless it needs what comes later", () => {
+  const dispatches = (line: string): number => {
+    const plan = planned(following(line), Limits.portable, small)
+    return statsOf(plan, lower(plan, Limits.portable), Limits.portable, { T: 8, S: 8 }).dispatches
+  }
+  expect(dispatches("mul %lse, %gate")).toBe(1)
+  // A sum over the result is made after it.
+  const late = `reduce_sum %result {axes = [3]}
+%later: f32[2, 4, T] = mul %lse, %after`
+  const plan = planned(
+    following(late).replace(`"after": %after`, `"after": %after, "later": %later`),
+    Limits.portable,
+    small
+  )
+  const program = lower(plan, Limits.portable)
+  expect(program.steps.filter((s) => program.kernels[s.kernel]?.name.startsWith("flash"))).toHaveLength(2)
+})
+
+test("attention over other operands stays apart", () => {
+  const two = text({ outputs: ["result", "lse"] }).replace(
+    /%lse: (.*) flash_attention %q, %k, %v/,
+    "%lse: $1 flash_attention %q, %v, %v"
+  )
+  const plan = planned(two, Limits.portable, small)
+  expect(statsOf(plan, lower(plan, Limits.portable), Limits.portable, { T: 8, S: 8 }).dispatches).toBe(2)
+})
+
+test.each(variants)("a compiler front end accepts them for %s", async (_, limits) => {
+  for (const attention of Object.values(programs)) {
+    for (const dtype of ["f32", "f16", "bf16"]) {
+      const program = lower(planned(text({ ...attention, dtype }), limits), limits)
+      await validate(program)
+    }
+  }
+})
