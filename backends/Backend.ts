@@ -68,7 +68,7 @@ export interface Executable {
 }
 
 /** The backends there are; the command line has a total table of them. */
-export type BackendName = "webgpu" | "reference"
+export type BackendName = "webgpu" | "wasm" | "reference"
 
 /** Where graphs run. A layer provides it: `WebGpu.layer`, `Reference.layer`. */
 export interface BackendShape {

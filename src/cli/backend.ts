@@ -3,6 +3,7 @@ import { Backend, type BackendName } from "../../backends/Backend.ts"
 import type { UnsupportedByDevice } from "../../backends/errors.ts"
 import * as Limits from "../../ir/Limits.ts"
 import * as Reference from "../Reference.ts"
+import * as Wasm from "../Wasm.ts"
 import * as WebGpu from "../WebGpu.ts"
 import type { CliFailure } from "./CliFailure.ts"
 import { orFail } from "./fromError.ts"
@@ -11,6 +12,7 @@ import { Io } from "./Io.ts"
 /** How each backend is opened. */
 const layers: { readonly [Name in BackendName]: Layer.Layer<Backend, UnsupportedByDevice> } = {
   webgpu: WebGpu.layer,
+  wasm: Wasm.layer,
   reference: Reference.layer
 }
 

@@ -1,0 +1,44 @@
+import type { Callee, Expr, Local, Statement } from "./Instruction.ts"
+import type { ValueType } from "./instructions.ts"
+
+/** A WebAssembly module: functions over one imported memory. */
+export interface Module {
+  /** Functions that the host gives, under `env`. */
+  readonly imports: ReadonlyArray<Callee>
+  readonly functions: ReadonlyArray<Func>
+}
+
+export interface Func {
+  readonly name: string
+  readonly exported: boolean
+  readonly params: ReadonlyArray<Local>
+  /** The value it leaves, after the statements. */
+  readonly result?: Expr
+  readonly body: ReadonlyArray<Statement>
+}
+
+export const calleeOf = (f: Func): Callee => ({
+  name: f.name,
+  params: f.params.map((p) => p.type),
+  result: f.result?.type
+})
+
+/** Local variables of a function that are no parameters, in order of appearance. */
+export const localsOf = (f: Func): ReadonlyArray<Local> => {
+  const params = new Set(f.params)
+  const found = new Set<Local>()
+  const visit = (statements: ReadonlyArray<Statement>): void => {
+    for (const s of statements) {
+      if (s._tag === "set" && !params.has(s.local)) found.add(s.local)
+      else if (s._tag === "block" || s._tag === "loop") visit(s.body)
+      else if (s._tag === "if") {
+        visit(s.body)
+        visit(s.otherwise)
+      }
+    }
+  }
+  visit(f.body)
+  // Grouped by type, as the binary format declares them.
+  const order: ReadonlyArray<ValueType> = ["i32", "f32", "f64", "v128"]
+  return order.flatMap((type) => [...found].filter((l) => l.type === type))
+}

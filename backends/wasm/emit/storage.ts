@@ -1,0 +1,107 @@
+import * as DType from "../../../ir/DType.ts"
+import type * as Shape from "../../../ir/Shape.ts"
+import {
+  call,
+  type Expr,
+  i32,
+  loadLane,
+  op,
+  load as read,
+  splat,
+  splatF32,
+  storeLane,
+  store as write
+} from "../assembler/Instruction.ts"
+import type { Emitter } from "./Emitter.ts"
+import * as Value from "./Value.ts"
+
+type V = Expr<"v128">
+
+/** 16-bit floats in the low halves of the lanes, as f32. */
+export const widen = (e: Emitter, dtype: "f16" | "bf16", half: V): V => {
+  if (dtype === "bf16") return e.bind(op("i32x4.shl", half, i32(16)))
+  const sign = op("i32x4.shl", op("v128.and", half, splat(0x8000)), i32(16))
+  // The exponent is moved by a multiplication, which also makes subnormals right.
+  const magnitude = e.bind(op("i32x4.shl", op("v128.and", half, splat(0x7fff)), i32(13)))
+  const value = op("f32x4.mul", magnitude, splatF32(2 ** 112))
+  const special = op("i32x4.gt_u", magnitude, splat(0x0f7fffff))
+  return e.bind(op("v128.or", op("v128.or", value, sign), op("v128.and", special, splat(0x7f800000))))
+}
+
+/** Words (or 16-bit halves of words) as vectors of the type that is computed in. */
+const decode = (e: Emitter, dtype: DType.DType, raw: V): V => {
+  if (dtype === "f16" || dtype === "bf16") return widen(e, dtype, raw)
+  return dtype === "bool" ? e.bind(op("i32x4.ne", raw, splat(0))) : raw
+}
+
+/** What is stored for a value: words, or 16-bit halves of words. */
+const encode = (e: Emitter, dtype: DType.DType, value: V): V => {
+  if (dtype === "f16" || dtype === "bf16") return e.bind(call(e.unit.helper(`${dtype}_bits`), value))
+  return dtype === "bool" ? e.bind(op("v128.and", value, splat(1))) : value
+}
+
+/** Bytes of an element in memory. */
+export const bytesOf = (dtype: DType.DType): number => DType.deviceBytes[dtype]
+
+/** The elements of a tensor at an index tuple, in the type they are computed in. */
+export const load = (
+  e: Emitter,
+  pointer: Expr<"i32">,
+  dtype: DType.DType,
+  indices: ReadonlyArray<Value.Value>,
+  shape: Shape.Shape
+): Value.Value => {
+  const bytes = bytesOf(dtype)
+  const at = Value.linearize(e, indices, shape, bytes, pointer)
+  return Value.vector(decode(e, dtype, loadRaw(e, at, bytes)))
+}
+
+const loadRaw = (e: Emitter, at: Value.Value, bytes: number): V => {
+  if (Value.isUniform(at) || e.width === 1) {
+    const address = Value.first(e, at)
+    return bytes === 2
+      ? e.bindLoad(op("i32x4.splat", read("i32.load16_u", address)))
+      : e.bindLoad(read("v128.load32_splat", address))
+  }
+  if (at._tag === "affine" && at.step === bytes)
+    return e.bindLoad(read(bytes === 2 ? "v128.load16x4_u" : "v128.load", at.base))
+  const addresses = Value.toLanes(e, at)
+  return e.bindLoad(
+    addresses.reduce<V>(
+      (all, address, n) =>
+        bytes === 2
+          ? loadLane("v128.load16_lane", address, all, 2 * n)
+          : loadLane("v128.load32_lane", address, all, n),
+      splat(0)
+    )
+  )
+}
+
+/** Stores the elements of a result. */
+export const store = (
+  e: Emitter,
+  pointer: Expr<"i32">,
+  dtype: DType.DType,
+  indices: ReadonlyArray<Value.Value>,
+  shape: Shape.Shape,
+  value: Value.Value
+): void => {
+  const bytes = bytesOf(dtype)
+  const at = Value.linearize(e, indices, shape, bytes, pointer)
+  const raw = encode(e, dtype, Value.toVector(e, value))
+  if (e.width === 4 && at._tag === "affine" && at.step === bytes) {
+    e.line(
+      bytes === 2
+        ? storeLane("v128.store64_lane", at.base, op("i16x8.narrow_i32x4_u", raw, raw), 0)
+        : write("v128.store", at.base, raw)
+    )
+    return
+  }
+  Value.toLanes(e, at).forEach((address, n) => {
+    e.line(
+      bytes === 2
+        ? storeLane("v128.store16_lane", address, raw, 2 * n)
+        : storeLane("v128.store32_lane", address, raw, n)
+    )
+  })
+}

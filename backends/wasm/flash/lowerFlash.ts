@@ -1,0 +1,21 @@
+import type { Job, Lowered } from "../Job.ts"
+import { pack } from "../kernels/pack.ts"
+import { tileColumns, tileRows } from "../kernels/tile.ts"
+import * as Problem from "./Problem.ts"
+import { prefill } from "./prefill.ts"
+
+/** The kernels of a body around `flash_attention`: its operands are packed, then blocks of queries pass over the keys they see. */
+export const flash = (job: Job): ReadonlyArray<Lowered> => {
+  const problem = Problem.of(job)
+  const terms = problem.terms.map(({ q, k }) => ({ q: pack(job, q, tileRows), k: pack(job, k, tileColumns) }))
+  const v = problem.output === "result" ? pack(job, problem.v, tileColumns) : undefined
+  return [
+    ...terms.flatMap(({ q, k }) => [q.lowered, k.lowered]),
+    ...(v === undefined ? [] : [v.lowered]),
+    prefill(
+      problem,
+      terms.map(({ q, k }) => ({ q: q.ref, k: k.ref })),
+      v?.ref
+    )
+  ]
+}

@@ -1,0 +1,215 @@
+import * as Dim from "../../../ir/Dim.ts"
+import { type Expr, i32, load, op, splat, splatF32, store } from "../assembler/Instruction.ts"
+import type { Emitter } from "../emit/Emitter.ts"
+import * as Epilogue from "../emit/epilogue.ts"
+import * as Frame from "../emit/Frame.ts"
+import * as Value from "../emit/Value.ts"
+import type { Lowered, Ref } from "../Job.ts"
+import { panelBytes, panels } from "../kernels/pack.ts"
+import { accumulate, tileColumns, tileRows } from "../kernels/tile.ts"
+import type { Problem } from "./Problem.ts"
+import * as Regions from "./regions.ts"
+import * as Softmax from "./softmax.ts"
+
+/** Queries of an item, and keys of a tile: scores, values and the tile of keys lie in the first two caches. */
+const blockRows = 32
+const blockKeys = 64
+
+const scoreBytes = 4 * blockKeys
+
+type I = Expr<"i32">
+
+/**
+ * A block of queries of one head passes once over the keys that it sees: logits of a tile by matrix products, the score and mask
+ * regions on vectors of keys, online softmax in float32, and the product with the values. One division at the end.
+ */
+export const prefill = (
+  problem: Problem,
+  packed: ReadonlyArray<{ readonly q: Ref; readonly k: Ref }>,
+  values: Ref | undefined
+): Lowered => {
+  const { node, Hq, T, S, E, B } = problem
+  const frame = Frame.open(problem.job)
+  const { e } = frame
+  const epilogue = Epilogue.make(frame)
+  const [queries, keys] = [e.dim(T), e.dim(S)]
+  const blocks = e.div(e.add(queries, i32(blockRows - 1)), i32(blockRows))
+  const scores = problem.terms.map(() => frame.local(Dim.constant((blockRows * blockKeys) / 4)))
+  const statistics = Softmax.memory(frame, blockRows)
+  const valuePanels = panels(e, problem.v.free, tileColumns)
+  const valueStride = e.mul(valuePanels, i32(4 * tileColumns))
+  const sums = frame.local(Dim.mul(Dim.constant(blockRows / 4), Dim.add(E, Dim.constant(tileColumns - 1))))
+  const region = Regions.optional(frame, problem, node.attrs.range)
+
+  e.loop(frame.begin, frame.end, 1, (item) => {
+    const pair = e.div(item, blocks)
+    const first = e.mul(e.sub(item, e.mul(pair, blocks)), i32(blockRows))
+    const [b, h] = Value.delinearize(e, Value.uniform(pair), [B, Hq]) as [Value.Affine, Value.Affine]
+    const keyHead = e.div(h.base, e.dim(problem.group))
+    const rowCount = e.min(i32(blockRows), e.sub(queries, first))
+    const rowQuads = e.div(e.add(rowCount, i32(tileRows - 1)), i32(tileRows))
+    const place: Softmax.Place = { b, h, first, rowCount }
+
+    statistics.reset()
+    if (values !== undefined) {
+      e.loop(i32(0), e.mul(valueStride, i32(blockRows)), 16, (at) =>
+        e.line(store("v128.store", e.add(sums, at), splat(0)))
+      )
+    }
+    const bounds = boundsOf(e, problem, region, place, keys)
+    e.loop(bounds.lo, bounds.hi, blockKeys, (start) => {
+      const count = e.min(i32(blockKeys), e.sub(bounds.hi, start))
+      problem.terms.forEach((term, n) => {
+        const { q, k } = packed[n] as { readonly q: Ref; readonly k: Ref }
+        const [qBytes, kBytes] = [
+          panelBytes(e, term.q.depth, tileRows),
+          panelBytes(e, term.k.depth, tileColumns)
+        ]
+        const rows = e.add(e.mul(pair, panels(e, term.q.free, tileRows)), e.div(first, i32(tileRows)))
+        const qStart = e.add(frame.pointer(q), e.mul(rows, qBytes))
+        const head = Value.linearize(e, [b, Value.uniform(keyHead)], term.k.batch)
+        const columns = e.add(
+          e.mul(Value.first(e, head), panels(e, term.k.free, tileColumns)),
+          e.div(start, i32(tileColumns))
+        )
+        const kStart = e.add(frame.pointer(k), e.mul(columns, kBytes))
+        const depth = e.dim(term.D)
+        e.loop(i32(0), e.div(e.add(count, i32(tileColumns - 1)), i32(tileColumns)), 1, (panel) => {
+          e.loop(i32(0), rowQuads, 1, (quad) => {
+            const tile = zeros(e)
+            accumulate(
+              e,
+              tile,
+              { start: e.add(qStart, e.mul(quad, qBytes)), step: 4 * tileRows, row: (r) => 4 * r },
+              { start: e.add(kStart, e.mul(panel, kBytes)), step: 4 * tileColumns },
+              depth
+            )
+            const to = e.add(
+              e.add(scores[n] as I, e.mul(panel, i32(4 * tileColumns))),
+              e.mul(quad, i32(tileRows * scoreBytes))
+            )
+            tile.forEach((row, r) => {
+              row.forEach((sum, half) => {
+                e.line(store("v128.store", to, sum.value, r * scoreBytes + 16 * half))
+              })
+            })
+          })
+        })
+      })
+      const visible = bounds.full(start, count, blockKeys)
+      const pass = (certain: boolean) => (): void =>
+        Softmax.weigh(frame, problem, {
+          place,
+          scores,
+          scoreBytes,
+          statistics,
+          start,
+          count: certain ? i32(blockKeys) : count,
+          end: bounds.hi,
+          certain
+        })
+      e.branch(visible, pass(true), pass(false))
+      if (values === undefined) return
+      const head = Value.linearize(e, [b, Value.uniform(keyHead)], problem.v.batch)
+      const vBytes = panelBytes(e, problem.v.depth, tileColumns)
+      const vStart = e.add(
+        e.add(frame.pointer(values), e.mul(Value.first(e, head), e.mul(valuePanels, vBytes))),
+        e.mul(start, i32(4 * tileColumns))
+      )
+      e.loop(i32(0), valuePanels, 1, (panel) => {
+        e.loop(i32(0), rowQuads, 1, (quad) => {
+          const to = e.add(
+            e.add(sums, e.mul(panel, i32(4 * tileColumns))),
+            e.mul(e.mul(quad, i32(tileRows)), valueStride)
+          )
+          const rows = Array.from({ length: tileRows }, (_, r) => e.add(to, e.mul(valueStride, i32(r))))
+          const tile = rows.map((row, r) => {
+            const factor = e.now(statistics.factor(e.add(e.mul(quad, i32(tileRows)), i32(r))))
+            return [0, 16].map((half) =>
+              e.variable(op("f32x4.mul", load("v128.load", row, half), factor))
+            ) as unknown as ReturnType<typeof zeros>[number]
+          })
+          accumulate(
+            e,
+            tile,
+            {
+              start: e.add(scores[0] as I, e.mul(quad, i32(tileRows * scoreBytes))),
+              step: 4,
+              row: (r) => scoreBytes * r
+            },
+            { start: e.add(vStart, e.mul(panel, vBytes)), step: 4 * tileColumns },
+            count
+          )
+          tile.forEach((row, r) => {
+            row.forEach((sum, half) => {
+              e.line(store("v128.store", rows[r] as I, sum.value, 16 * half))
+            })
+          })
+        })
+      })
+    })
+
+    e.loop(i32(0), rowCount, 1, (r) => {
+      const i = Value.uniform(e.add(first, r))
+      const { factor, statistic } = Softmax.finish(frame, problem, statistics, place, r)
+      if (values === undefined) {
+        e.at(1, () => epilogue([b, h, i], Value.vector(statistic())))
+        return
+      }
+      const row = e.add(sums, e.mul(r, valueStride))
+      Frame.vectors(e, E, Dim.value(E), (c) => {
+        const sum = load("v128.load", e.add(row, e.mul(c, i32(4))))
+        const value = e.now(factor === undefined ? sum : op("f32x4.mul", sum, factor))
+        epilogue([b, h, i, Value.along(e, c, E)], Value.vector(value))
+      })
+    })
+  })
+  return frame.finish(problem.output === "result" ? "flash" : `flash_${problem.output}`, {
+    times: Dim.mul(B, Hq),
+    of: T,
+    per: blockRows
+  })
+}
+
+const zeros = (e: Emitter) =>
+  Array.from({ length: tileRows }, () => [e.variable(splatF32(0)), e.variable(splatF32(0))] as const)
+
+interface Bounds {
+  /** A multiple of the columns of a panel. */
+  readonly lo: I
+  readonly hi: I
+  /** Whether all queries certainly see all keys of a tile, which is not cut short. */
+  readonly full: (start: I, count: I, whole: number) => I
+}
+
+/** What the range region says of the block: all keys where there is none, or where masked ones take part too. */
+const boundsOf = (
+  e: Emitter,
+  problem: Problem,
+  region: Regions.Region | undefined,
+  { b, h, first, rowCount }: Softmax.Place,
+  keys: I
+): Bounds => {
+  const whole = (count: I, n: number): I => e.bind(op("i32.eq", count, i32(n)))
+  if (problem.node.attrs.mask === undefined)
+    return { lo: i32(0), hi: keys, full: (_, count, n) => whole(count, n) }
+  if (region === undefined) return { lo: i32(0), hi: keys, full: () => i32(0) }
+  const last = e.sub(e.add(first, rowCount), i32(1))
+  const [lo, hi, fullLo, fullHi] = region(b, h, Value.uniform(first), Value.uniform(last)).map((x) =>
+    Value.first(e, x)
+  ) as [I, I, I, I]
+  const all = problem.fill !== undefined
+  const from = e.min(e.max(lo, i32(0)), keys)
+  return {
+    lo: all ? i32(0) : e.bind(op("i32.and", from, i32(-tileColumns))),
+    hi: all ? keys : e.min(hi, keys),
+    full: (start, count, n) => {
+      const inside = op(
+        "i32.and",
+        op("i32.ge_s", start, fullLo),
+        op("i32.le_s", e.add(start, i32(n)), fullHi)
+      )
+      return e.bind(op("i32.and", inside, op("i32.eq", count, i32(n))))
+    }
+  }
+}

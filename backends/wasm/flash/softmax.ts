@@ -1,0 +1,180 @@
+import * as Dim from "../../../ir/Dim.ts"
+import { call, type Expr, i32, load, op, splat, splatF32, store } from "../assembler/Instruction.ts"
+import type { Emitter } from "../emit/Emitter.ts"
+import type { Frame } from "../emit/Frame.ts"
+import { exp2Below } from "../emit/math.ts"
+import * as Value from "../emit/Value.ts"
+import { across } from "../kernels/rowOps.ts"
+import type { Problem } from "./Problem.ts"
+import * as Regions from "./regions.ts"
+
+type I = Expr<"i32">
+type V = Expr<"v128">
+
+/** The queries of a block: all of one head. */
+export interface Place {
+  readonly b: Value.Affine
+  readonly h: Value.Affine
+  readonly first: I
+  readonly rowCount: I
+}
+
+/** What is carried from tile to tile for each row, the same in all lanes: the greatest score, the sum of weights, the last rescaling. */
+export interface Statistics {
+  readonly reset: () => void
+  readonly max: (row: I) => V
+  readonly sum: (row: I) => V
+  readonly factor: (row: I) => V
+  readonly set: (row: I, what: "max" | "sum" | "factor", value: V) => void
+}
+
+export const memory = (frame: Frame, rows: number): Statistics => {
+  const { e } = frame
+  const start = frame.local(Dim.constant(3 * rows))
+  const offset = { max: 0, sum: 16 * rows, factor: 32 * rows }
+  const place = (row: I): I => e.add(start, e.mul(row, i32(16)))
+  return {
+    reset: () =>
+      e.loop(i32(0), i32(rows), 1, (row) => {
+        e.line(store("v128.store", place(row), splatF32(-Infinity), offset.max))
+        e.line(store("v128.store", place(row), splat(0), offset.sum))
+        e.line(store("v128.store", place(row), splatF32(1), offset.factor))
+      }),
+    max: (row) => load("v128.load", place(row), offset.max),
+    sum: (row) => load("v128.load", place(row), offset.sum),
+    factor: (row) => load("v128.load", place(row), offset.factor),
+    set: (row, what, value) => e.line(store("v128.store", place(row), value, offset[what]))
+  }
+}
+
+/** Distances are taken from a finite number, so that those of -inf are -inf. */
+const finite = (e: Emitter, max: V): V => e.now(op("f32x4.pmax", max, splatF32(-3.4028234663852886e38)))
+
+/** The greater of two scores. NaN shows in the sum of weights; where the maximum is the result it shows there too, for which engines need more instructions. */
+const greater = ({ output }: Problem, a: V, b: V): V =>
+  op(output === "max" ? "f32x4.max" : "f32x4.pmax", a, b)
+
+/** exp(x - max) for x of at most max. */
+const weight = (e: Emitter, x: V, max: V): V =>
+  exp2Below(e, e.bind(op("f32x4.mul", op("f32x4.sub", x, max), splatF32(Math.LOG2E))))
+
+export interface Tile {
+  readonly place: Place
+  /** Logits, one block for each term; weights take the place of the first. */
+  readonly scores: ReadonlyArray<I>
+  /** From one row to the next. */
+  readonly scoreBytes: number
+  readonly statistics: Statistics
+  /** The first key, how many, and the end of what takes part at all. */
+  readonly start: I
+  readonly count: I
+  readonly end: I
+  /** Whether all keys are visible to all rows. */
+  readonly certain: boolean
+}
+
+/** Logits become scores, and scores weights, relative to the greatest score so far. */
+export const weigh = (frame: Frame, problem: Problem, tile: Tile): void => {
+  const { e } = frame
+  const { attrs } = problem.node
+  const { place, start, count, statistics } = tile
+  const region = (graph: typeof attrs.mask) => Regions.optional(frame, problem, graph)
+  const score = Regions.inline(frame, problem, attrs.score)
+  const [mask, probability] = [region(attrs.mask), region(attrs.probability)]
+  const hidden = splatF32(problem.normalised ? -Infinity : 0)
+
+  e.loop(i32(0), place.rowCount, 1, (r) => {
+    const position = [place.b, place.h, Value.uniform(e.add(place.first, r))]
+    const rows = tile.scores.map((block) => e.add(block, e.mul(r, i32(tile.scoreBytes))))
+    const own = rows[0] as I
+    const keyAt = (c: I): Value.Affine => ({
+      _tag: "affine",
+      base: e.add(start, c),
+      step: 1,
+      align: 4,
+      // Past the last key captures are read at the last one.
+      ...(tile.certain ? { below: problem.S } : {})
+    })
+    const scoreAt = (c: I): V => {
+      const key = keyAt(c)
+      const logits = rows.map((row) => Value.vector(e.now(load("v128.load", e.add(row, e.mul(c, i32(4)))))))
+      const s = Value.toVector(e, score(...logits, ...position, key)[0] as Value.Value)
+      if (tile.certain) return s
+      const masked =
+        mask === undefined
+          ? s
+          : op(
+              "v128.bitselect",
+              s,
+              problem.normalised ? splatF32(problem.fill ?? -Infinity) : hidden,
+              Value.toVector(e, mask(...position, key)[0] as Value.Value)
+            )
+      const inside = op("i32x4.lt_s", Value.toVector(e, key), e.bind(op("i32x4.splat", tile.end)))
+      return e.bind(op("v128.bitselect", masked, hidden, inside))
+    }
+    const put = (c: I, value: V): void => e.line(store("v128.store", e.add(own, e.mul(c, i32(4))), value))
+    const weighted = (c: I, value: V): V =>
+      probability === undefined
+        ? value
+        : e.bind(
+            op("f32x4.mul", value, Value.toVector(e, probability(...position, keyAt(c))[0] as Value.Value))
+          )
+
+    if (!problem.normalised) {
+      e.loop(i32(0), count, 4, (c) => put(c, scoreAt(c)))
+      return
+    }
+    const before = e.now(statistics.max(r))
+    const greatest = e.variable(before)
+    e.loop(i32(0), count, 4, (c) => {
+      const s = e.now(scoreAt(c))
+      put(c, s)
+      greatest.set(greater(problem, greatest.value, s))
+    })
+    const max = across(e, greatest.value, (a, b) => greater(problem, a, b))
+    const [from, to] = [finite(e, before), finite(e, max)]
+    const factor = e.now(weight(e, from, to))
+    const total = e.variable(splatF32(0))
+    e.loop(i32(0), count, 4, (c) => {
+      const w = weight(e, e.now(load("v128.load", e.add(own, e.mul(c, i32(4))))), to)
+      total.set(op("f32x4.add", total.value, w))
+      put(c, weighted(c, w))
+    })
+    const sum = across(e, total.value, (a, b) => op("f32x4.add", a, b))
+    statistics.set(r, "max", max)
+    statistics.set(r, "factor", factor)
+    statistics.set(r, "sum", e.now(op("f32x4.add", op("f32x4.mul", statistics.sum(r), factor), sum)))
+  })
+}
+
+/** What a row is multiplied with at the end, and its statistic where that is the output. */
+export const finish = (
+  frame: Frame,
+  problem: Problem,
+  statistics: Statistics,
+  { b, h, first }: Place,
+  row: I
+): { readonly factor: V | undefined; readonly statistic: () => V } => {
+  const { e } = frame
+  if (!problem.normalised) return { factor: undefined, statistic: () => splat(0) }
+  const sink = Regions.optional(frame, problem, problem.node.attrs.sink)
+  const [own, sum] = [e.now(statistics.max(row)), e.now(statistics.sum(row))]
+  const extra = sink && Value.toVector(e, sink(b, h, Value.uniform(e.add(first, row)))[0] as Value.Value)
+  const max = extra === undefined ? own : e.now(greater(problem, own, extra))
+  const base = finite(e, max)
+  const rescale = extra === undefined ? undefined : e.now(weight(e, finite(e, own), base))
+  const total =
+    extra === undefined || rescale === undefined
+      ? sum
+      : e.now(op("f32x4.add", op("f32x4.mul", sum, rescale), weight(e, extra, base)))
+  const some = e.now(op("f32x4.ne", total, splatF32(0)))
+  const inverse = op("f32x4.div", rescale ?? splatF32(1), total)
+  return {
+    factor: e.now(op("v128.and", inverse, some)),
+    statistic: () => {
+      if (problem.output === "max") return max
+      const value = op("f32x4.add", base, call(e.unit.helper("log"), total))
+      return e.now(op("v128.bitselect", value, splatF32(-Infinity), some))
+    }
+  }
+}

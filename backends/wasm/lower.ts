@@ -1,0 +1,228 @@
+import type * as Dim from "../../ir/Dim.ts"
+import * as Graph from "../../ir/Graph.ts"
+import * as Node from "../../ir/Node.ts"
+import type * as TensorType from "../../ir/TensorType.ts"
+import type { Plan } from "../Backend.ts"
+import { UnsupportedByDevice } from "../errors.ts"
+import * as Wat from "./assembler/print.ts"
+import { constantOf } from "./constants.ts"
+import * as Epilogue from "./emit/epilogue.ts"
+import * as Unit from "./emit/Unit.ts"
+import type { Features } from "./features.ts"
+import { flash } from "./flash/lowerFlash.ts"
+import type { Job, Lowered, Ref } from "./Job.ts"
+import { map } from "./kernels/map.ts"
+import { matmul } from "./kernels/matmul.ts"
+import { rowOps } from "./kernels/rowOps.ts"
+import { rows } from "./kernels/rows.ts"
+import { update } from "./kernels/update.ts"
+import * as Program from "./Program.ts"
+
+/**
+ * Turns a plan into a program. Every node of the graph is an input, a constant, or becomes one or more kernels: a fused node by its
+ * body, any other op as a body of its own. Throws `UnsupportedByDevice` for what this backend cannot do.
+ */
+export const lower = (plan: Plan, features: Features): Program.Program => {
+  const { graph, memory } = plan
+  refuse(graph, features)
+  const unit = Unit.make(features)
+  const symbols = Graph.symbols(graph)
+  const kernels: Array<Program.Kernel> = []
+  const kernelNumbers = new Map<string, number>()
+  const steps: Array<Program.Step> = []
+  const constants: Array<Program.Constant> = []
+  const constantNumbers = new Map<Node.Node, number>()
+  const slots: Array<Program.Slot> = memory.slots.map((s) => ({ bytes: s.bytes }))
+  const places = new Map<Node.Node, Program.BufferRef>()
+
+  const constant = (node: Node.NodeOf<"constant">): Program.BufferRef => {
+    const known = constantNumbers.get(node)
+    const index = known ?? constants.push(constantOf(node)) - 1
+    constantNumbers.set(node, index)
+    return { _tag: "constant", index }
+  }
+
+  /** Slots for memory that only the kernels of one node need; the next node takes the same. */
+  const shared: Array<number> = []
+  let taken = 0
+  const temporary = (bytes: Dim.Dim): Program.BufferRef => {
+    const index = shared[taken] ?? slots.push({ bytes: [] }) - 1
+    shared[taken++] = index
+    slots[index] = { bytes: [...(slots[index] as Program.Slot).bytes, bytes] }
+    return { _tag: "slot", index }
+  }
+
+  /** Kernels with equal code are one. */
+  const kernelNumber = ({ name, func, items, local }: Program.Kernel): number => {
+    const key = `${Wat.print({ imports: [], functions: [{ ...func, name: "" }] })}${Program.printItems(items)}${local.key}`
+    const known = kernelNumbers.get(key)
+    if (known !== undefined) return known
+    const number = kernels.length
+    kernels.push({ name, items, local, func: { ...func, name: `${name}_${number}` } })
+    kernelNumbers.set(key, number)
+    return number
+  }
+
+  /** Appends the kernels of one body, whose result goes to `to`. */
+  const run = (
+    body: Graph.Graph,
+    node: Node.Node,
+    operands: ReadonlyArray<Program.BufferRef>,
+    to: Program.BufferRef
+  ): void => {
+    const scratch: Array<Program.BufferRef> = []
+    const job: Job = {
+      body,
+      anchor: body.nodes.find(isAnchor),
+      symbols,
+      unit,
+      scratch: (bytes) => ({ _tag: "scratch", index: scratch.push(temporary(bytes)) - 1 })
+    }
+    const place = (ref: Ref): Program.BufferRef => {
+      switch (ref._tag) {
+        case "operand":
+          return operands[ref.index] as Program.BufferRef
+        case "constant":
+          return constant(ref.node)
+        case "scratch":
+          return scratch[ref.index] as Program.BufferRef
+        case "result":
+          return to
+      }
+    }
+    if (!Epilogue.isDirect(job)) {
+      const { anchor, rest, type } = splitAtAnchor(job)
+      const between = temporary(Program.storageBytes(type))
+      run(anchor, node, operands, between)
+      run(rest, node, [...operands, between], to)
+      return
+    }
+    const append = (lowered: ReadonlyArray<Lowered>, conditions: ReadonlyArray<Program.Condition>): void => {
+      for (const { kernel, buffers, when = [] } of lowered) {
+        const all = [...when, ...conditions]
+        steps.push({
+          kernel: kernelNumber(kernel),
+          buffers: buffers.map(place),
+          ...(all.length === 0 ? {} : { when: all })
+        })
+      }
+    }
+    const donor = donorOf(plan, node)
+    append(lowerJob(job), donor === undefined ? [] : [{ _tag: "donated", input: donor, is: false }])
+    if (donor !== undefined) append([update(job)], [{ _tag: "donated", input: donor, is: true }])
+  }
+
+  graph.inputs.forEach((input, index) => {
+    places.set(input, { _tag: "input", index })
+  })
+  const outputOf = new Map<Node.Node, number>()
+  graph.outputs.forEach(({ node }, index) => {
+    if (!outputOf.has(node)) outputOf.set(node, index)
+  })
+  for (const node of graph.nodes) {
+    if (node.op === "input") continue
+    if (node.op === "constant") {
+      places.set(node, constant(node))
+      continue
+    }
+    const output = outputOf.get(node)
+    const known = memory.slotOf.get(node)
+    const to: Program.BufferRef =
+      output !== undefined
+        ? { _tag: "output", index: output }
+        : { _tag: "slot", index: known ?? slots.push({ bytes: [Program.storageBytes(node.type)] }) - 1 }
+    places.set(node, to)
+    taken = 0
+    const operands = node.operands.map((o) => places.get(o) as Program.BufferRef)
+    if (node.op === "fused") run(node.attrs.body, node, operands, to)
+    else run(bodyOf(node), node, operands, to)
+  }
+  graph.outputs.forEach(({ node }, index) => {
+    const from = places.get(node) as Program.BufferRef
+    if (from._tag === "output" && from.index === index) return
+    run(copyOf(node), node, [from], { _tag: "output", index })
+  })
+
+  return {
+    symbols,
+    module: unit.module(kernels.map((k) => k.func)),
+    kernels,
+    steps,
+    inputs: graph.inputs.map((n) => ({ name: n.attrs.name, type: n.type })),
+    constants,
+    slots,
+    outputs: graph.outputs.map((o, i) => {
+      const donor = outputOf.get(o.node) === i ? donorOf(plan, o.node) : undefined
+      return { name: o.name, type: o.node.type, ...(donor === undefined ? {} : { donor }) }
+    })
+  }
+}
+
+/** The input whose memory a node's result takes where the call donates it; the node reads it for nothing else. */
+const donorOf = ({ graph, memory }: Plan, node: Node.Node): number | undefined => {
+  const input = memory.inPlace.get(node)
+  if (input === undefined || node.op !== "fused") return undefined
+  return node.operands.filter((o) => o === graph.inputs[input]).length === 1 ? input : undefined
+}
+
+/** Whether a kernel has a loop of its own for the node. */
+const isAnchor = (node: Node.Node): boolean =>
+  node.op === "dot" || node.op === "flash_attention" || Object.hasOwn(rowOps, node.op)
+
+const lowerJob = (job: Job): ReadonlyArray<Lowered> => {
+  switch (job.anchor?.op) {
+    case undefined:
+      return [map(job)]
+    case "dot":
+      return matmul(job)
+    case "flash_attention":
+      return flash(job)
+    default:
+      return [rows(job)]
+  }
+}
+
+/** A body of one node over inputs of its operands' types. An operand that occurs twice is two inputs. */
+const bodyOf = (node: Node.Node): Graph.Graph => {
+  const inputs = node.operands.map((o, i) => Node.make("input", [], { name: `x${i}`, type: o.type }))
+  const copy = Node.make(node.op, inputs as ReadonlyArray<Node.Node>, node.attrs as never)
+  return Graph.make([{ name: "out", node: copy as Node.Node }], inputs as ReadonlyArray<Node.Node>)
+}
+
+const copyOf = (node: Node.Node): Graph.Graph => {
+  const input = Node.make("input", [], { name: "x0", type: node.type }) as Node.Node
+  return Graph.make([{ name: "out", node: input }], [input])
+}
+
+/** The body up to its anchor, and the rest as a body with one more input, for results that do not follow the anchor element by element. */
+const splitAtAnchor = (
+  job: Job
+): { readonly anchor: Graph.Graph; readonly rest: Graph.Graph; readonly type: TensorType.TensorType } => {
+  const anchor = job.anchor as Node.Node
+  const taken = new Set(job.body.inputs.map((i) => i.attrs.name))
+  let name = "anchor"
+  while (taken.has(name)) name += "_"
+  const input = Node.make("input", [], { name, type: anchor.type }) as Node.Node
+  const rest = Graph.transform(
+    { inputs: [...job.body.inputs, input], outputs: job.body.outputs },
+    (node, _, original) => (original === anchor ? input : node)
+  )
+  return { anchor: Graph.make([{ name: "out", node: anchor }], job.body.inputs), rest, type: anchor.type }
+}
+
+const refuse = (graph: Graph.Graph, features: Features): void => {
+  if (!features.simd) {
+    throw new UnsupportedByDevice({
+      message: "this engine has no WebAssembly SIMD",
+      hint: "use Node 16.4 or a browser of 2021 or newer, or run on the reference"
+    })
+  }
+  for (const node of Graph.everyNode(graph)) {
+    if (node.type.dtype !== "f64") continue
+    const what = node.op === "input" ? `the input ${JSON.stringify(node.attrs.name)}` : node.op
+    throw new UnsupportedByDevice({
+      message: `${what} has dtype f64, which the WebAssembly backend does not compute`,
+      hint: "cast to f32, or run on the reference"
+    })
+  }
+}

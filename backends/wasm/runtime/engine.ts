@@ -1,0 +1,29 @@
+/** `WebAssembly` as far as this backend uses it; no library types declare it for every host. */
+export interface Engine {
+  readonly validate: (bytes: Uint8Array<ArrayBuffer>) => boolean
+  readonly compile: (bytes: Uint8Array<ArrayBuffer>) => Promise<CompiledModule>
+  readonly instantiate: (
+    module: CompiledModule,
+    imports: { readonly env: { readonly [name: string]: unknown } }
+  ) => Promise<Instance>
+  readonly Memory: new (size: { readonly initial: number; readonly maximum: number }) => Memory
+}
+
+export interface CompiledModule {
+  readonly [Symbol.toStringTag]: string
+}
+
+export interface Memory {
+  readonly buffer: ArrayBuffer
+  readonly grow: (pages: number) => number
+}
+
+/** A kernel, as `Program` calls it. */
+export type Run = (args: number, begin: number, end: number) => void
+
+export interface Instance {
+  readonly exports: { readonly [name: string]: Run }
+}
+
+/** The host's WebAssembly; undefined where there is none. */
+export const engine = (): Engine | undefined => (globalThis as { readonly WebAssembly?: Engine }).WebAssembly

@@ -1,0 +1,40 @@
+import * as Dim from "../../ir/Dim.ts"
+import * as DType from "../../ir/DType.ts"
+import type { Graph } from "../../ir/Graph.ts"
+import type { Node, NodeOf } from "../../ir/Node.ts"
+import * as Shape from "../../ir/Shape.ts"
+import type { Plan, Stats } from "../Backend.ts"
+import * as Program from "./Program.ts"
+
+/** What one call costs, counted from the steps that its lengths select. */
+export const statsOf = (plan: Plan, program: Program.Program, sizes: Dim.Bindings): Stats => {
+  const steps = Program.steps(program, sizes)
+  const used = Program.slotsOf(steps)
+  return {
+    dispatches: steps.length,
+    scratchBytes: program.slots.reduce(
+      (sum, slot, i) => (used.has(i) ? sum + Program.slotBytes(slot, sizes) : sum),
+      0
+    ),
+    keyValueBytesRead: keyValueBytes(plan.graph, sizes),
+    pipelines: program.kernels.length
+  }
+}
+
+/** Keys and values are read from the caller's memory once, to be packed; a contraction packs its right operand once. */
+const keyValueBytes = (graph: Graph, sizes: Dim.Bindings): number =>
+  graph.nodes.reduce((sum, node) => {
+    switch (node.op) {
+      case "fused":
+        return sum + keyValueBytes(node.attrs.body, sizes)
+      case "flash_attention":
+        return sum + node.operands.slice(1, 3).reduce((n, x) => n + bytesOf(x, sizes), 0)
+      case "dot":
+        return sum + bytesOf((node as NodeOf<"dot">).operands[1] as Node, sizes)
+      default:
+        return sum
+    }
+  }, 0)
+
+const bytesOf = ({ type }: Node, sizes: Dim.Bindings): number =>
+  Dim.evaluate(Shape.size(type.shape), sizes) * DType.deviceBytes[type.dtype]

@@ -1,0 +1,55 @@
+import { Effect } from "effect"
+import type { Executable, Plan } from "../../backends/Backend.ts"
+import * as Reference from "../../backends/reference/Reference.ts"
+import * as Wasm from "../../backends/wasm/Backend.ts"
+import type * as Dim from "../../ir/Dim.ts"
+import type { Graph } from "../../ir/Graph.ts"
+import type { HostArray } from "../../ir/HostArray.ts"
+import * as Shape from "../../ir/Shape.ts"
+import * as arrays from "./arrays.ts"
+import { graphOf } from "./evaluate.ts"
+import { expectOutputs } from "./tolerance.ts"
+
+/** The plan of a graph as it stands: no pass has run, every node becomes kernels of its own. */
+export const planOf = (graph: Graph): Plan => ({
+  graph,
+  schedules: new Map(),
+  memory: { slots: [], slotOf: new Map(), inPlace: new Map() }
+})
+
+export interface Compiled {
+  readonly graph: Graph
+  readonly run: (inputs: ReadonlyArray<HostArray>, sizes: Dim.Bindings) => Promise<ReadonlyArray<HostArray>>
+  readonly executable: Executable
+}
+
+/** A text, or a graph, on a WebAssembly backend of its own. */
+export const compiled = async (program: string | Graph): Promise<Compiled> => {
+  const graph = typeof program === "string" ? graphOf(program) : program
+  const backend = await Effect.runPromise(Wasm.make())
+  const executable = await Effect.runPromise(backend.compile(planOf(graph)))
+  return {
+    graph,
+    executable,
+    run: (inputs, sizes) => Effect.runPromise(executable.call(inputs, sizes, { donated: new Set<number>() }))
+  }
+}
+
+/** Compiled once and run at several lengths: each time what the float64 oracle makes of the graph, within its tolerance. */
+export const agree = async (
+  program: string | Graph,
+  lengths: ReadonlyArray<Dim.Bindings>,
+  options: { readonly data?: arrays.Kind; readonly inputs?: ReadonlyArray<HostArray> } = {}
+): Promise<void> => {
+  const { graph, run } = await compiled(program)
+  for (const [n, sizes] of lengths.entries()) {
+    const from = arrays.random(7 + n)
+    const inputs =
+      options.inputs ??
+      graph.inputs.map((i) =>
+        arrays.array(from, i.type.dtype, Shape.evaluate(i.type.shape, sizes), options.data)
+      )
+    const expected = Reference.evaluate(graph, inputs, sizes, { precision: "f64" })
+    expectOutputs(graph, sizes, await run(inputs, sizes), expected, { exponent: 8 })
+  }
+}
