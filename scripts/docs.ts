@@ -1,9 +1,10 @@
-/** Writes the generated parts of README.md and ARCHITECTURE.md: `node scripts/docs.ts`. A test checks that they are fresh. */
+/** Writes the generated parts of README.md, ARCHITECTURE.md and the gallery: `node scripts/docs.ts`. A test checks that they are fresh. */
 import { readFileSync, writeFileSync } from "node:fs"
 import { fileURLToPath } from "node:url"
 import { Result } from "effect"
 import { lower } from "../backends/webgpu/lower.ts"
 import { statsOf } from "../backends/webgpu/stats.ts"
+import * as gallery from "../examples/gallery/show.ts"
 import { fn, signature } from "../examples/slidingWindow.ts"
 import * as DType from "../ir/DType.ts"
 import * as Limits from "../ir/Limits.ts"
@@ -88,6 +89,45 @@ const pipeline = (): string => {
   ])
 }
 
+const pieces = await gallery.load()
+
+const drawn = (name: string): string => {
+  const piece = pieces.get(name)
+  if (piece === undefined) throw new Error(`there is no ${name} in the gallery`)
+  return gallery.draw(piece)
+}
+
+/** What of a file is the mask or the score: all up to its last export before the piece, or what the piece says of itself. */
+const written = (name: string): string => {
+  const text = readFileSync(pathOf(`examples/gallery/${name}.ts`), "utf8")
+  const [own = "", exhibit = ""] = text.split(/^export const attention = /m)
+  const parts = own.replaceAll(/^import .*\n/gm, "").split(/\n\n(?=\S)/)
+  const last = parts.findLastIndex((part) => /^export /m.test(part))
+  const inline = exhibit.match(/^ {2}mask: \(.*?\) => (.*),$/m)?.[1] ?? ""
+  return last < 0
+    ? inline
+    : parts
+        .slice(0, last + 1)
+        .join("\n\n")
+        .trim()
+}
+
+const walk = (): string =>
+  Object.entries(gallery.rooms)
+    .flatMap(([room, names]) => [
+      `## ${room}`,
+      ...names.flatMap((name) => {
+        const [about = "", , ...picture] = drawn(name).split("\n")
+        return [
+          `### [${name}](${name}.ts)`,
+          about,
+          fenced("ts", written(name)),
+          fenced("text", picture.join("\n"))
+        ]
+      })
+    ])
+    .join("\n\n")
+
 const sections: {
   readonly [file: string]: { readonly [name: string]: () => string }
 } = {
@@ -96,9 +136,11 @@ const sections: {
     after,
     cost,
     promotion,
-    knobs: knobTable
+    knobs: knobTable,
+    gallery: () => fenced("text", drawn("draftTree"))
   },
-  "ARCHITECTURE.md": { pipeline }
+  "ARCHITECTURE.md": { pipeline },
+  "examples/gallery/README.md": { walk }
 }
 
 const pathOf = (file: string): string => fileURLToPath(new URL(`../${file}`, import.meta.url))

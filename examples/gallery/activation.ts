@@ -1,8 +1,10 @@
 import { define, spec, Tensor } from "../../src/index.ts"
 import type { Exhibit } from "./exhibit.ts"
 
-/** Weights that are an activation of the logits and add up to nothing in particular, by way of softmax: it divides by a sum that the
- * log-sum-exp knows. `offset` keeps the logarithm's argument above 0. */
+/**
+ * Weights f(logit), which need not add up to 1, by way of softmax: it divides by a sum, and the log-sum-exp knows which. `offset` keeps
+ * what the logarithm sees above 0.
+ */
 export const activated = (
   logits: Tensor.Tensor<"f32">,
   v: Tensor.Tensor<"f32">,

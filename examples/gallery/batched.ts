@@ -6,7 +6,7 @@ import { exhibit } from "./exhibit.ts"
 export const batched = (base: Mask.Keep, length: number) =>
   Mask.and(
     Mask.chunked(length),
-    Mask.reindex(base, (p) => Tensor.mod(p, length) as Tensor.Tensor<"i32">)
+    Mask.reindex(base, (p) => Tensor.mod(p, Tensor.dim(length)))
   )
 
 export const attention = exhibit({

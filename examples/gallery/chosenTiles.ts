@@ -4,7 +4,7 @@ import { exhibit } from "./exhibit.ts"
 /** Each tile of `size` queries sees the tiles of keys that were chosen for it: `chosen` [B, H, tiles, n] holds their numbers. */
 export const chosenTiles = (chosen: Tensor.Tensor<"i32">, size: number) =>
   Mask.keepWhere(({ query, key }) => {
-    const own = Tensor.take(chosen, Tensor.floorDiv(query, size) as typeof query, 2)
+    const own = Tensor.take(chosen, Tensor.floorDiv(query, Tensor.dim(size)), 2)
     const among = Tensor.split(own, own.shape.at(-1) as number, -1).map((one) =>
       Tensor.eq(Tensor.squeeze(one, -1), Tensor.floorDiv(key, size))
     )

@@ -5,10 +5,9 @@ import { exhibit } from "./exhibit.ts"
 /** Any mask within each of the documents that start at `starts` [N]; positions count from the start of their document. */
 export const documents = (base: Mask.Keep, starts: Tensor.Tensor<"i32">, length: string) => {
   const begun = Tensor.le(Tensor.expandDims(starts, 0), Tensor.expandDims(Tensor.iota(length), 1))
-  const documentOf = Tensor.sub(Tensor.sum(begun, -1), 1) as Tensor.Tensor<"i32">
-  const within = Mask.reindex(
-    base,
-    (p) => Tensor.sub(p, Tensor.take(starts, Tensor.take(documentOf, p, 0), 0)) as Tensor.Tensor<"i32">
+  const documentOf = Tensor.sub(Tensor.sum(begun, -1), 1)
+  const within = Mask.reindex(base, (p) =>
+    Tensor.sub(p, Tensor.take(starts, Tensor.take(documentOf, p, 0), 0))
   )
   return Mask.and(Mask.document(documentOf), within)
 }

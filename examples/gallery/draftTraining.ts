@@ -3,7 +3,7 @@ import { exhibit } from "./exhibit.ts"
 
 /** After the prefix, blocks of `size` that see the prefix and, causally, themselves. */
 export const draftTraining = (prefix: Tensor.Tensor<"i32">, size: number) => {
-  const block = Mask.reindex(Mask.chunked(size), (p) => Tensor.sub(p, prefix) as Tensor.Tensor<"i32">)
+  const block = Mask.reindex(Mask.chunked(size), (p) => Tensor.sub(p, prefix))
   return Mask.or(Mask.prefix(prefix), Mask.and(block, Mask.causal))
 }
 

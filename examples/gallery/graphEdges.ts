@@ -11,13 +11,8 @@ export const graphEdges = (
   const edges = Array.from({ length: steps }, (_, n) =>
     Tensor.take(Tensor.take(tables, n, 0), Tensor.take(path, n, 2) as typeof path, 1)
   )
-  return Tensor.add(
-    logits,
-    Tensor.div(
-      edges.reduce((a, b) => Tensor.add(a, b) as typeof a),
-      steps
-    )
-  )
+  const sum = edges.reduce((a, b) => Tensor.add(a, b) as typeof a)
+  return Tensor.add(logits, Tensor.div(sum, steps))
 }
 
 export const attention = exhibit({

@@ -1,5 +1,5 @@
 import { Mask, Tensor } from "../../src/index.ts"
-import { coordinates } from "./canvas.ts"
+import { coordinate } from "./canvas.ts"
 import { exhibit } from "./exhibit.ts"
 
 /** On a canvas of any number of axes: a window of odd size around the query, moved inside where it would reach over an edge. */
@@ -8,9 +8,9 @@ export const neighborhood = (canvas: ReadonlyArray<number>, window: ReadonlyArra
     .map((size, axis) => {
       const reach = Math.floor((window[axis] as number) / 2)
       return Mask.keepWhere(({ query, key }) => {
-        const [own, other] = [coordinates(query, canvas)[axis], coordinates(key, canvas)[axis]]
-        const center = Tensor.clip(own as typeof query, { low: reach, high: size - 1 - reach })
-        return Tensor.le(Tensor.abs(Tensor.sub(center, other as typeof key)), reach)
+        const [own, other] = [coordinate(query, canvas, axis), coordinate(key, canvas, axis)]
+        const center = Tensor.clip(own, { low: reach, high: size - 1 - reach })
+        return Tensor.le(Tensor.abs(Tensor.sub(center, other)), reach)
       })
     })
     .reduce((a, b) => Mask.and(a, b))

@@ -14,7 +14,7 @@ export const sandwich = (logits: Tensor.Tensor<"f32">, heads: number, length: st
     Tensor.positions(logits, -1),
     Tensor.expandDims(Tensor.positions(logits, -2), 1)
   )
-  const bias = Tensor.take(table(length, 32), Tensor.abs(distance) as Tensor.Tensor<"i32">, 0)
+  const bias = Tensor.take(table(length, 32), Tensor.abs(distance), 0)
   const ratio = Tensor.mul(Tensor.add(Tensor.iota(heads), 1), 8 / heads)
   return Tensor.add(logits, Tensor.div(bias, Tensor.reshape(ratio, [heads, 1, 1])))
 }

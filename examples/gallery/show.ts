@@ -1,19 +1,47 @@
 /** Draws the gallery: `node examples/gallery/show.ts` lists it, `node examples/gallery/show.ts causal alibi` draws two of it. */
-import { readdirSync } from "node:fs"
 import { fileURLToPath } from "node:url"
 import { Effect } from "effect"
 import { compile, Dim, type HostArray, Reference } from "../../src/index.ts"
 import type { Exhibit } from "./exhibit.ts"
 
-const folder = fileURLToPath(new URL(".", import.meta.url))
-const tools = ["canvas", "exhibit", "show"]
+/** The files, in the order of a walk. */
+export const rooms = {
+  "By distance": [
+    "causal",
+    "slidingWindow",
+    "dilatedWindow",
+    "globalTokens",
+    "prefixLanguageModel",
+    "batched"
+  ],
+  "Documents in one sequence": ["documents", "packedDocuments", "sharedPrefix"],
+  "Drafts and diffusion": ["draftTree", "draftTraining", "blockDiffusion"],
+  "Pictures and video": [
+    "visionCross",
+    "neighborhood",
+    "neighborhoodTiled",
+    "neighborhoodMorton",
+    "slidingTile",
+    "slidingTileVideo",
+    "videoSpatial",
+    "videoTemporal",
+    "chosenTiles"
+  ],
+  "Scores that are no longer plain products": [
+    "alibi",
+    "sandwich",
+    "softcap",
+    "graphDistance",
+    "graphEdges",
+    "ropeTerm",
+    "activation"
+  ]
+} as const
 
 /** All pieces by name. */
 export const load = async (): Promise<ReadonlyMap<string, Exhibit>> => {
-  const names = readdirSync(folder).flatMap((file) => (file.endsWith(".ts") ? [file.slice(0, -3)] : []))
-  const pieces = names
-    .filter((name) => !tools.includes(name))
-    .sort()
+  const pieces = Object.values(rooms)
+    .flat()
     .map(async (name) => {
       const file = new URL(`${name}.ts`, import.meta.url).href
       const { attention } = (await import(file)) as { readonly attention: Exhibit }
@@ -65,15 +93,27 @@ export const picture = (rows: ReadonlyArray<ReadonlyArray<number>>): string =>
     })
     .join("\n")
 
+/** The piece as `show.ts` prints it. */
+export const draw = (exhibit: Exhibit): string =>
+  `${exhibit.about}\n\n${picture(Effect.runSync(weights(exhibit)))}`
+
+const list = (pieces: ReadonlyMap<string, Exhibit>): string =>
+  Object.entries(rooms)
+    .map(([room, names]) => {
+      const lines = names.map((name) => `  ${name.padEnd(20)} ${pieces.get(name)?.about}`)
+      return [room, ...lines, ""].join("\n")
+    })
+    .join("\n")
+
 if (process.argv[1] === fileURLToPath(import.meta.url)) {
   const pieces = await load()
   const asked = process.argv.slice(2)
-  for (const [name, { about }] of asked.length === 0 ? pieces : []) console.log(`${name.padEnd(20)} ${about}`)
+  if (asked.length === 0) console.log(`${list(pieces)}\nnode examples/gallery/show.ts causal draftTree`)
   for (const name of asked) {
     const piece = pieces.get(name)
     if (piece === undefined) {
-      console.error(`there is no ${name}; without a name all are listed`)
+      console.error(`there is no ${name} in the gallery; without a name all are listed`)
       process.exitCode = 2
-    } else console.log(`${piece.about}\n\n${picture(await Effect.runPromise(weights(piece)))}\n`)
+    } else console.log(`${draw(piece)}\n`)
   }
 }

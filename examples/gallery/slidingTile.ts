@@ -14,10 +14,7 @@ export const slidingTile = (
 ) => {
   const volume = tile.reduce((a, b) => a * b)
   const canvas = tiles.reduce((a, b) => a * b, volume)
-  const near = Mask.reindex(
-    neighborhood(tiles, window),
-    (p) => Tensor.floorDiv(p, volume) as Tensor.Tensor<"i32">
-  )
+  const near = Mask.reindex(neighborhood(tiles, window), (p) => Tensor.floorDiv(p, Tensor.dim(volume)))
   const pictured = Mask.keepWhere(({ query, key }) => Tensor.lt(Tensor.maximum(query, key), canvas))
   const written = Mask.keepWhere(({ query, key }) => Tensor.ge(Tensor.maximum(query, key), canvas))
   const present = Mask.keepWhere(({ key }) => Tensor.lt(key, Tensor.add(text, canvas)))

@@ -4,7 +4,7 @@ import { exhibit } from "./exhibit.ts"
 /** Text sees an image of `tokens` keys from `starts` of the image up to its `ends`. */
 export const visionCross = (starts: Tensor.Tensor<"i32">, ends: Tensor.Tensor<"i32">, tokens: number) =>
   Mask.keepWhere(({ query, key }) => {
-    const image = Tensor.floorDiv(key, tokens) as typeof key
+    const image = Tensor.floorDiv(key, Tensor.dim(tokens))
     return Tensor.and(
       Tensor.ge(query, Tensor.take(starts, image, 0)),
       Tensor.lt(query, Tensor.take(ends, image, 0))

@@ -91,9 +91,6 @@ export const drop = (p: Any, { dropout }: Setting): Any => {
   }
 }
 
-/** Query position ≥ key position, [T, S]. */
-export const causal = (): Any => Tensor.ge(Tensor.reshape(Tensor.iota("T"), ["T", 1]), Tensor.iota("S"))
-
 /** The graph of a spelling in a setting. */
 export const graphOf = ({ write }: Spelling, setting: Setting): Graph.Graph => {
   const written = write(setting)

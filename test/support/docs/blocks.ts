@@ -19,7 +19,8 @@ export const documents = [
   "docs/adding-an-op.md",
   "docs/adding-a-rule.md",
   "docs/adding-a-kernel.md",
-  "docs/adding-a-backend.md"
+  "docs/adding-a-backend.md",
+  "examples/gallery/README.md"
 ] as const
 
 export const textOf = (file: string): string => readFileSync(root + file, "utf8")
