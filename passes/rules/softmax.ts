@@ -88,12 +88,13 @@ export const unshifted = (
     return isWidening(inner.type.dtype, y.type.dtype) ? converted(build, inner, y.type.dtype) : inner
   }
   if (y.op === "sub" || y.op === "add") {
-    // What is added may be a mask, where a row is one key long: it is no shift unless somebody took it away.
+    // What is added may be a mask, and so may all that rows of one key hold: no shifts unless somebody took them away.
+    const isShift = (by: Node.Node, x: Node.Node): boolean =>
+      by.op === "neg" ||
+      Number.isFinite(uniform(by)) ||
+      (y.op === "sub" && (isRowMax(by, x, axis) || !Dim.isOne(y.type.shape[axis] as Dim.Dim)))
     const shifts = (by: Node.Node, x: Node.Node): boolean =>
-      same(x) &&
-      (y.op === "sub" || by.op === "neg" || Number.isFinite(uniform(by))) &&
-      rows.isConstantAlong(by, y, axis) &&
-      mayDrop(by, x)
+      same(x) && isShift(by, x) && rows.isConstantAlong(by, y, axis) && mayDrop(by, x)
     if (shifts(b, a)) return a
     return y.op === "add" && shifts(a, b) ? b : y
   }
