@@ -25,7 +25,7 @@ export const resolve = (node: Node.Node, at: At): views.Position => {
     const { node: n, at: p } = current
     const x = n.operands[0]
     const converts = n.op === "cast" && DType.isFloat(n.type.dtype) && x !== undefined
-    const next = converts && DType.isFloat(x.type.dtype) ? { node: x, at: p } : views.source(n, p)
+    const next = converts ? { node: x, at: p } : views.source(n, p)
     if (next === undefined) return current
     current = next
   }

@@ -65,13 +65,9 @@ const normaliseFirst = (m: Rule.Match): Node.Node | undefined => {
     const [leaf] = leaves
     if (leaf?._tag !== "load" || leaves.length > 1) continue
     if (Result.isFailure(coefficient(walk.table, weights, leaf))) continue
-    const column = leaf.at[axis] as IndexExpr.IndexExpr
-    // The values may be of some of the columns: sinks have none.
-    const keys = Dim.product(v.all.filter((d) => v.key.includes(d.name)).map((d) => d.size))
-    const counted = IndexExpr.digits(IndexExpr.sub(column, IndexExpr.dim(column.constant)), keys)
-    const sumsOverKeys = counted?.every((d) => v.key.includes(d.name)) === true
+    // Exponentials of a row may be read in any order, and some of them not at all: sinks have no values.
     const rest = rows.withoutAxis(leaf.at, axis).map((e) => IndexExpr.substitute(e, read))
-    if (!sumsOverKeys || !rows.sameAt(rest, found.at)) continue
+    if (!rows.sameAt(rest, found.at)) continue
     const softmax = m.build("softmax", [unshifted(m.build, y, axis)], { axis })
     const normalised = replace(m, v.weights, summed, converted(m.build, softmax, summed.type.dtype))
     const operands = side === 0 ? [normalised, v.values] : [v.values, normalised]

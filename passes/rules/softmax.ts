@@ -184,12 +184,7 @@ const isRowMax = (value: Node.Node, scores: Node.Node, axis: number): boolean =>
     const [x, limit] = a.operands
     const infinite =
       a.op === "is_inf" || (a.op === "eq" && limit !== undefined && uniform(limit) === -Infinity)
-    return (
-      infinite &&
-      x === c &&
-      Number.isFinite(uniform(b)) &&
-      isMax(rows.resolve(c, views.broadcasted(p, c.type.shape)))
-    )
+    return infinite && x === c && isMax(rows.resolve(c, views.broadcasted(p, c.type.shape)))
   }
   return isMax(rows.resolve(value, views.broadcasted(at, value.type.shape)))
 }

@@ -60,6 +60,7 @@ const asColumn = (v: s.N): s.N => s.reshape(v, ["N", 1])
 const bare = (op: "reduce_sum" | "reduce_max", v: s.N, ...axes: ReadonlyArray<number>): s.N =>
   node(op, [v], { axes })
 const e = s.exp(x)
+const shifted = s.exp(s.sub(x, max(x)))
 
 describe("sums and their guards", () => {
   const cases: { readonly [name: string]: readonly [s.N, Values?] } = {
@@ -68,6 +69,19 @@ describe("sums and their guards", () => {
       over(s.matmul(s.exp(n), s.input("v", ["N", "N"])), bare("reduce_sum", s.exp(n)))
     ],
     "the logarithm of a sum over no axis": [s.op("log", bare("reduce_sum", e))],
+    "one more, beside the sum of others": [over(e, s.add(sum(s.exp(y)), one))],
+    "one more, beside the sum of a column": [
+      over(s.exp(n), s.add(asColumn(bare("reduce_sum", s.exp(n), 0)), one))
+    ],
+    "one more, of another shift": [over(shifted, s.add(sum(shifted), s.exp(s.op("neg", perRow))))],
+    "one more, shifted by others": [
+      over(shifted, s.add(sum(shifted), s.exp(s.sub(perRow, s.add(perRow, one)))))
+    ],
+    "one more of each key": [over(e, s.add(sum(e), s.exp(y)))],
+    "values of exponentials and their transpose": [
+      over(s.matmul(s.mul(s.exp(n), s.swap(s.exp(n))), s.input("v", ["N", 4])), sum(s.exp(n)))
+    ],
+    "values of roots of exponentials": [over(s.matmul(s.op("sqrt", e), s.input("v", ["S", 4])), sum(e))],
     "two guards, the outer of which matters": [over(e, s.op("max", nonzero(sum(e)), one)), { x: [-5, -6] }],
     "at least ten, shifted": [atLeast(s.exp(s.sub(x, max(x))), 10)],
     "another sum tested for 0": [over(e, nonzero(sum(e), perRow)), { r: [0, 1, 2] }],
@@ -127,6 +141,23 @@ describe("exponentials that are not", () => {
     const p = over(w, sum(w))
     same(s.select(s.op("is_nan", p), zero, p), { r: [0, -Infinity, 1] })
   })
+})
+
+/** Only truth values are 0 or 1, and only one fill can stand for two. */
+describe("masks that are not", () => {
+  const count = s.cast(s.input("count", ["T", "S"], "i32"), "f32")
+  const [drop, keep] = [s.input("drop", ["T", "S"], "bool"), s.input("keep", ["T", "S"], "bool")]
+  const fill = s.constant(-2)
+  const cases: { readonly [name: string]: s.N } = {
+    "one less a count, times a number": s.add(x, s.mul(s.sub(one, count), fill)),
+    "a count, times a number": s.add(x, s.mul(count, fill)),
+    "a count less one, times a number": s.add(x, s.mul(s.sub(count, one), fill)),
+    "a number in front of -inf": s.select(drop, fill, s.select(keep, x, minusInfinity)),
+    "-inf in front of a number": s.select(drop, minusInfinity, s.select(keep, x, fill)),
+    "a number behind -inf": s.select(keep, s.select(drop, x, fill), minusInfinity),
+    "one number in front of another": s.select(drop, fill, s.select(keep, x, s.constant(-3)))
+  }
+  for (const [name, out] of Object.entries(cases)) test(name, () => same(out, { count: [0, 1, 2, 3] }))
 })
 
 describe("rows that are put to 0", () => {

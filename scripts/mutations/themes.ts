@@ -1,0 +1,4 @@
+import type { Theme } from "./Mutation.ts"
+import { rules } from "./rules.ts"
+
+export const themes: ReadonlyArray<Theme> = [rules]
