@@ -2,39 +2,18 @@ import { Result } from "effect"
 import * as Graph from "../ir/Graph.ts"
 import type * as Node from "../ir/Node.ts"
 import type * as Diagnostic from "./Diagnostic.ts"
-import { describeFusion } from "./describeFusion.ts"
 import type { Refusal } from "./fusion/Attention.ts"
-import { axisOf } from "./fusion/contraction.ts"
+import * as alone from "./fusion/alone.ts"
+import { alongside } from "./fusion/alongside.ts"
+import { functions } from "./fusion/functions.ts"
 import { type Fused, fuseWeights } from "./fusion/fuse.ts"
+import * as Log from "./fusion/Log.ts"
 import { isTransparent, nearDivision, nearSoftmax, nearWeights } from "./fusion/nearSoftmax.ts"
-import * as rearrange from "./fusion/rearrange.ts"
-import { refused, report } from "./fusion/report.ts"
+import { refused } from "./fusion/report.ts"
 import type { Pass } from "./Pass.ts"
 import * as Rule from "./Rule.ts"
 import { movement } from "./rules/movement.ts"
 import { attempt } from "./Statistics.ts"
-
-/** Takes statistics of scores from the attention that computes them anyway. */
-const shareSums = (
-  graph: Graph.Graph,
-  fused: ReadonlyArray<Fused>,
-  count: (rule: string) => void
-): Graph.Graph =>
-  !graph.nodes.some((n) => n.op === "logsumexp" || n.op === "reduce_max")
-    ? graph
-    : Graph.transform(graph, (node, _, original) => {
-        if (node.op !== "logsumexp" && (node.op !== "reduce_max" || node.attrs.axes.length !== 1)) return node
-        const of = fused.find(
-          ({ found: { softmax } }) =>
-            softmax !== undefined &&
-            softmax.node.operands[0] === original.operands[0] &&
-            axisOf(softmax.node) === axisOf(node)
-        )
-        const found = of?.statistic(node.op === "logsumexp" ? "lse" : "max")
-        if (found === undefined) return node
-        count(node.op === "logsumexp" ? "sum-is-shared" : "maximum-is-shared")
-        return rearrange.cast(found, node.type.dtype)
-      })
 
 /**
  * Replaces softmax(f(Q Kᵀ)) V by `flash_attention`. Recognition is by meaning: the element of the scores is written as a scalar
@@ -52,6 +31,7 @@ export const fuseAttention: Pass = {
     /** The same of what is nearly a softmax. */
     const near = new Map<Node.Node, Refusal>()
     const numbers = new Map<Node.Node, number>()
+    const log = Log.make(count, (said) => void diagnostics.push(said))
     const sums: Array<Fused> = []
     const step = (node: Node.Node, _: Graph.Builder, original: Node.Node): Node.Node => {
       numbers.set(node, numbers.size)
@@ -62,7 +42,10 @@ export const fuseAttention: Pass = {
         : nearWeights(node)
       if (miss !== undefined) near.set(node, miss)
       const divided = nearDivision(node)
-      if (divided !== undefined) diagnostics.push(refused(original, divided))
+      if (divided !== undefined) {
+        log.refused.add(divided.product)
+        diagnostics.push(refused(original, divided))
+      }
       if (node.op !== "dot") return node
       const sides = ([0, 1] as const).filter((side) => carriers.has(node.operands[side] as Node.Node))
       const tried = sides.map((side) =>
@@ -72,23 +55,25 @@ export const fuseAttention: Pass = {
       if (fused !== undefined) {
         count("attention")
         for (const one of fused.success.fused) {
-          const said = describeFusion(report(one), one.flash, [original, node], count)
-          for (const rule of said.rules ?? []) count(rule)
-          diagnostics.push(said)
+          Log.fused(log, one, [original, node])
           sums.push(one)
         }
         return fused.success.result
       }
       const [failure] = tried
       const missed = node.operands.map((o) => near.get(o)).find((r) => r !== undefined)
-      if (failure !== undefined && Result.isFailure(failure))
-        diagnostics.push(refused(original, failure.failure))
-      else if (missed !== undefined) diagnostics.push(refused(original, missed))
+      const why = failure !== undefined && Result.isFailure(failure) ? failure.failure : missed
+      if (why !== undefined) {
+        log.refused.add(node)
+        diagnostics.push(refused(original, why))
+      }
       return node
     }
-    const result = Graph.transform(graph, step, count.trail?.follow)
+    const attended = Graph.transform(graph, step, log.follow)
+    const shared = alongside(alone.columns(attended, log), sums, log)
+    const result = alone.rows(functions(shared, log), log)
     // Views that led to the weights now meet those that lead away from the node: one does for both.
-    const tidy = Rule.rewrite(shareSums(result, sums, count), movement, count)
+    const tidy = Rule.rewrite(result, movement, count)
     return { graph: tidy, diagnostics }
   }
 }

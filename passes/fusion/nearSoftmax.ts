@@ -131,7 +131,7 @@ export const nearSoftmax = (node: Node.Node): Refusal | undefined => {
 }
 
 /** The same of exponentials that are contracted with values before they are divided. */
-export const nearDivision = (node: Node.Node): Refusal | undefined => {
+export const nearDivision = (node: Node.Node): (Refusal & { readonly product: Node.Node }) | undefined => {
   const [over, under] = node.operands
   if (node.op !== "div" || over === undefined || under === undefined) return undefined
   for (const product of behind(over, "dot")) {
@@ -143,6 +143,7 @@ export const nearDivision = (node: Node.Node): Refusal | undefined => {
     const [above, below] = parting(own, of)
     return {
       node,
+      product,
       nearest: "exp of scores contracted with values, over its sum",
       failed:
         sum.op !== "reduce_sum"

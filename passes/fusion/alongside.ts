@@ -1,0 +1,66 @@
+import * as DType from "../../ir/DType.ts"
+import * as Graph from "../../ir/Graph.ts"
+import type * as Node from "../../ir/Node.ts"
+import { axisOf } from "./contraction.ts"
+import type { Fused } from "./fuse.ts"
+import type { Log } from "./Log.ts"
+import { isStatistic, weights } from "./outputs.ts"
+import * as rearrange from "./rearrange.ts"
+
+/** Scores before they were widened to read them, which have the same statistics. */
+const beforeWidening = (x: Node.Node): Node.Node | undefined => {
+  const from = x.op === "cast" ? x.operands[0] : undefined
+  return from !== undefined && DType.promote(from.type.dtype, x.type.dtype) === x.type.dtype
+    ? from
+    : undefined
+}
+
+/**
+ * What is asked of scores beside the result of attention: their log-sum-exp and maximum come from the same attention; weights that somebody
+ * else reads are exponentials less the log-sum-exp, which the contraction that makes the scores writes, and no second softmax runs.
+ */
+export const alongside = (
+  graph: Graph.Graph,
+  all: ReadonlyArray<Fused>,
+  { count, follow }: Log
+): Graph.Graph => {
+  const known = new Map<string, Fused>()
+  const numbers = new Map(graph.nodes.map((n, i) => [n, i] as const))
+  const keyOf = (scores: Node.Node | undefined, axis: number): string =>
+    `${scores && numbers.get(scores)}:${axis}`
+  for (const fused of all) {
+    const node = fused.found.softmax?.node
+    if (node !== undefined) known.set(keyOf(node.operands[0], axisOf(node)), fused)
+  }
+  const of = (node: Node.Node): Fused | undefined => {
+    if (node.op !== "softmax" && !isStatistic(node)) return undefined
+    const x = node.operands[0] as Node.Node
+    const axis = axisOf(node)
+    return known.get(keyOf(x, axis)) ?? known.get(keyOf(beforeWidening(x), axis))
+  }
+  if (!graph.nodes.some((n) => of(n) !== undefined)) return graph
+  /** Softmaxes with operands already rebuilt. */
+  const rebuilt = new Map<Node.Node, Node.NodeOf<"softmax">>()
+  return Graph.transform(
+    graph,
+    (node, _, original) => {
+      if (node.op === "softmax") rebuilt.set(original, node)
+      const behind = original.op === "slice" ? (original.operands[0] as Node.Node) : original
+      const softmax = rebuilt.get(behind)
+      const fused = of(behind)
+      if (fused === undefined) return node
+      if (softmax !== undefined) {
+        const lse = fused.statistic("lse")
+        const made = lse && weights(original, softmax, lse)
+        if (made !== undefined) count("weights-from-sum")
+        return made ?? node
+      }
+      if (behind !== original) return node
+      const found = fused.statistic(node.op === "logsumexp" ? "lse" : "max")
+      if (found === undefined) return node
+      count(node.op === "logsumexp" ? "sum-is-shared" : "maximum-is-shared")
+      return rearrange.cast(found, node.type.dtype)
+    },
+    follow
+  )
+}
