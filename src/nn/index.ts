@@ -21,6 +21,14 @@ export * as Key from "./Key.ts"
 export type { Layer } from "./Layer.ts"
 export { type LinearConfig, type LinearParams, linear } from "./linear.ts"
 export { type Activation, activations, gatedMlp, type MlpConfig, mlp } from "./mlp.ts"
+export {
+  type Decoder,
+  type DecoderInputs,
+  type DecoderOutput,
+  type DecoderParams,
+  decoder
+} from "./models/decoder.ts"
+export { type DecoderConfig, decoderConfig } from "./models/decoderConfig.ts"
 export { layerNorm, type NormConfig, rmsNorm } from "./norm.ts"
 export * as Params from "./Params.ts"
 export { frequencies, type Positions, type RopeConfig, type RopeScaling, rope } from "./rope.ts"
