@@ -10,6 +10,7 @@ import { accumulate, tileColumns, tileRows } from "../kernels/tile.ts"
 import type { Problem } from "./Problem.ts"
 import * as Regions from "./regions.ts"
 import * as Softmax from "./softmax.ts"
+import * as Values from "./values.ts"
 
 /** Queries of an item, and keys of a tile: scores, values and the tile of keys lie in the first two caches. */
 const blockRows = 32
@@ -96,6 +97,7 @@ export const prefill = (
           })
         })
       })
+      const hidden = e.variable(splat(0))
       const visible = bounds.full(start, count, blockKeys)
       const pass = (certain: boolean) => (): void =>
         Softmax.weigh(frame, problem, {
@@ -106,7 +108,8 @@ export const prefill = (
           start,
           count: certain ? i32(blockKeys) : count,
           end: bounds.hi,
-          certain
+          certain,
+          hidden
         })
       e.branch(visible, pass(true), pass(false))
       if (values === undefined) return
@@ -116,36 +119,18 @@ export const prefill = (
         e.add(frame.pointer(values), e.mul(Value.first(e, head), e.mul(valuePanels, vBytes))),
         e.mul(start, i32(4 * tileColumns))
       )
-      e.loop(i32(0), valuePanels, 1, (panel) => {
-        e.loop(i32(0), rowQuads, 1, (quad) => {
-          const to = e.add(
-            e.add(sums, e.mul(panel, i32(4 * tileColumns))),
-            e.mul(e.mul(quad, i32(tileRows)), valueStride)
-          )
-          const rows = Array.from({ length: tileRows }, (_, r) => e.add(to, e.mul(valueStride, i32(r))))
-          const tile = rows.map((row, r) => {
-            const factor = e.now(statistics.factor(e.add(e.mul(quad, i32(tileRows)), i32(r))))
-            return [0, 16].map((half) =>
-              e.variable(op("f32x4.mul", load("v128.load", row, half), factor))
-            ) as unknown as ReturnType<typeof zeros>[number]
-          })
-          accumulate(
-            e,
-            tile,
-            {
-              start: e.add(scores[0] as I, e.mul(quad, i32(tileRows * scoreBytes))),
-              step: 4,
-              row: (r) => scoreBytes * r
-            },
-            { start: e.add(vStart, e.mul(panel, vBytes)), step: 4 * tileColumns },
-            count
-          )
-          tile.forEach((row, r) => {
-            row.forEach((sum, half) => {
-              e.line(store("v128.store", rows[r] as I, sum.value, 16 * half))
-            })
-          })
-        })
+      Values.add(frame, {
+        weights: scores[0] as I,
+        weightStride: scoreBytes,
+        hidden,
+        rowCount,
+        factor: statistics.factor,
+        values: vStart,
+        panels: valuePanels,
+        panelBytes: vBytes,
+        sums,
+        sumStride: valueStride,
+        count
       })
     })
 

@@ -1,6 +1,6 @@
 import * as Dim from "../../../ir/Dim.ts"
 import { call, type Expr, i32, load, op, splat, splatF32, store } from "../assembler/Instruction.ts"
-import type { Emitter } from "../emit/Emitter.ts"
+import type { Emitter, Variable } from "../emit/Emitter.ts"
 import type { Frame } from "../emit/Frame.ts"
 import { exp2Below } from "../emit/math.ts"
 import * as Value from "../emit/Value.ts"
@@ -71,7 +71,12 @@ export interface Tile {
   readonly end: I
   /** Whether all keys are visible to all rows. */
   readonly certain: boolean
+  /** Gets ones where a pair takes no part. */
+  readonly hidden: Variable<"v128">
 }
+
+/** The weight of a pair that takes no part: a zero with a sign, which no weight has. Its value must not reach the row, not even as 0 * NaN. */
+export const noPart = 0x80000000
 
 /** Logits become scores, and scores weights, relative to the greatest score so far. */
 export const weigh = (frame: Frame, problem: Problem, tile: Tile): void => {
@@ -81,7 +86,7 @@ export const weigh = (frame: Frame, problem: Problem, tile: Tile): void => {
   const region = (graph: typeof attrs.mask) => Regions.optional(frame, problem, graph)
   const score = Regions.inline(frame, problem, attrs.score)
   const [mask, probability] = [region(attrs.mask), region(attrs.probability)]
-  const hidden = splatF32(problem.normalised ? -Infinity : 0)
+  const hidden = problem.normalised ? splatF32(-Infinity) : splat(noPart)
 
   e.loop(i32(0), place.rowCount, 1, (r) => {
     const position = [place.b, place.h, Value.uniform(e.add(place.first, r))]
@@ -98,7 +103,9 @@ export const weigh = (frame: Frame, problem: Problem, tile: Tile): void => {
     const scoreAt = (c: I): V => {
       const key = keyAt(c)
       const logits = rows.map((row) => Value.vector(e.now(load("v128.load", e.add(row, e.mul(c, i32(4)))))))
-      const s = Value.toVector(e, score(...logits, ...position, key)[0] as Value.Value)
+      const scored = Value.toVector(e, score(...logits, ...position, key)[0] as Value.Value)
+      // A score of -0 is a weight as well.
+      const s = problem.normalised ? scored : e.bind(op("f32x4.add", scored, splat(0)))
       if (tile.certain) return s
       const masked =
         mask === undefined
@@ -116,12 +123,15 @@ export const weigh = (frame: Frame, problem: Problem, tile: Tile): void => {
     const weighted = (c: I, value: V): V =>
       probability === undefined
         ? value
-        : e.bind(
-            op("f32x4.mul", value, Value.toVector(e, probability(...position, keyAt(c))[0] as Value.Value))
-          )
+        : op("f32x4.mul", value, Value.toVector(e, probability(...position, keyAt(c))[0] as Value.Value))
+    const note = (absent: V): void => tile.hidden.set(op("v128.or", tile.hidden.value, absent))
 
     if (!problem.normalised) {
-      e.loop(i32(0), count, 4, (c) => put(c, scoreAt(c)))
+      e.loop(i32(0), count, 4, (c) => {
+        const s = e.now(scoreAt(c))
+        put(c, s)
+        if (!tile.certain) note(op("i32x4.eq", s, hidden))
+      })
       return
     }
     const before = e.now(statistics.max(r))
@@ -136,9 +146,12 @@ export const weigh = (frame: Frame, problem: Problem, tile: Tile): void => {
     const factor = e.now(weight(e, from, to))
     const total = e.variable(splatF32(0))
     e.loop(i32(0), count, 4, (c) => {
-      const w = weight(e, e.now(load("v128.load", e.add(own, e.mul(c, i32(4))))), to)
+      const s = e.now(load("v128.load", e.add(own, e.mul(c, i32(4)))))
+      const w = weight(e, s, to)
       total.set(op("f32x4.add", total.value, w))
-      put(c, weighted(c, w))
+      const absent = e.now(op("f32x4.eq", s, hidden))
+      note(absent)
+      put(c, op("v128.bitselect", splat(noPart), weighted(c, w), absent))
     })
     const sum = across(e, total.value, (a, b) => op("f32x4.add", a, b))
     statistics.set(r, "max", max)

@@ -1,4 +1,6 @@
 import { describe, test } from "vitest"
+import type * as HostArray from "../../../ir/HostArray.ts"
+import * as arrays from "../../support/arrays.ts"
 import { type Attention, causal, flashText, window } from "../../support/flashText.ts"
 import { agree } from "../../support/onWasm.ts"
 
@@ -88,4 +90,54 @@ describe("attention, at any lengths by the same kernels", () => {
 
   test("logits that are infinite", () =>
     agree(flashText(both({ score: ["%x: f32[] = add %logit, %logit"] })), lengths, { data: "holes" }))
+})
+
+/** q, k, v of one head: random, but for one key and its value, which are filled. */
+const marked = (key: number, value: number): ReadonlyArray<HostArray.HostArray> => {
+  const from = arrays.random(5)
+  const [q, k, v] = [0, 1, 2].map(() => arrays.array(from, "f32", [1, 1, 6, 8])) as [
+    HostArray.HostArray<"f32">,
+    HostArray.HostArray<"f32">,
+    HostArray.HostArray<"f32">
+  ]
+  k.data.fill(key, 8 * 2, 8 * 3)
+  v.data.fill(value, 8 * 2, 8 * 3)
+  return [q, k, v]
+}
+
+describe("what is not a number stays with the pairs that see it", () => {
+  const run = (attention: Attention, inputs: ReadonlyArray<HostArray.HostArray>) =>
+    agree(flashText({ heads: [1, 1], sizes: [1, 6, 6], ...attention }), [{}], { inputs })
+
+  test.each([Number.NaN, Infinity, -Infinity])("a value of %s", async (value) => {
+    for (const attention of [causal, window(2), { ...causal, fill: "-3" }] satisfies ReadonlyArray<Attention>)
+      await run(attention, marked(1, value))
+    await run({ ...causal, normaliser: "none" }, marked(1, value))
+    // A mask that is a score.
+    await run(
+      {
+        captures: {},
+        score: [
+          "%out: f32[] = constant {values = [-inf]}",
+          "%seen: bool[] = le %j, %i",
+          "%masked: f32[] = select %seen, %logit, %out"
+        ]
+      },
+      marked(1, value)
+    )
+  })
+  test.each([Number.NaN, Infinity, -Infinity])("a key of %s", async (key) => {
+    await run({ ...causal, outputs: ["result", "lse"] }, marked(key, 1))
+    await run({ ...causal, normaliser: "none" }, marked(key, 1))
+  })
+  // A weight of 0 is a weight.
+  test("weights of 0", () =>
+    run(
+      {
+        ...causal,
+        normaliser: "none",
+        score: ["%zero: f32[] = constant {values = [0]}", "%x: f32[] = max %logit, %zero"]
+      },
+      marked(-1, Number.NaN)
+    ))
 })

@@ -1,0 +1,113 @@
+import { type Expr, i32, load, op, splatF32, store } from "../assembler/Instruction.ts"
+import type { Variable } from "../emit/Emitter.ts"
+import type { Frame } from "../emit/Frame.ts"
+import { madd } from "../emit/math.ts"
+import { accumulate, tileColumns, tileRows } from "../kernels/tile.ts"
+import { noPart } from "./softmax.ts"
+
+type I = Expr<"i32">
+type V = Expr<"v128">
+
+/** The weights of a tile of keys, their values, and the sums they are added to. Addresses, and bytes from one row to the next. */
+export interface Product {
+  readonly weights: I
+  readonly weightStride: number
+  /** Ones where a pair takes no part. */
+  readonly hidden: Variable<"v128">
+  readonly rowCount: I
+  /** What the sums of a row are multiplied with before. */
+  readonly factor: (row: I) => V
+  readonly values: I
+  readonly panels: I
+  readonly panelBytes: I
+  readonly sums: I
+  readonly sumStride: I
+  readonly count: I
+}
+
+const halves = [0, 16] as const
+
+/**
+ * Adds weighted values. Where a pair takes no part and a value is not finite, pairs are added one by one, so that it stays with those
+ * that see it; else as a matrix product.
+ */
+export const add = (frame: Frame, product: Product): void => {
+  const { e } = frame
+  const careful = e.variable(i32(0))
+  e.branch(op("v128.any_true", product.hidden.value), () => careful.set(isOpen(frame, product)))
+  e.branch(
+    careful.value,
+    () => oneByOne(frame, product),
+    () => multiply(frame, product)
+  )
+}
+
+/** Whether a value of the tile is infinite or NaN: its product with 0 is no 0. */
+const isOpen = ({ e }: Frame, { values, panels, panelBytes, count }: Product): I => {
+  const zeros = e.variable(splatF32(0))
+  e.loop(i32(0), panels, 1, (panel) => {
+    const start = e.add(values, e.mul(panel, panelBytes))
+    e.loop(i32(0), e.mul(count, i32(4 * tileColumns)), 16, (at) =>
+      zeros.set(
+        op("f32x4.add", zeros.value, op("f32x4.mul", load("v128.load", e.add(start, at)), splatF32(0)))
+      )
+    )
+  })
+  return op("v128.any_true", op("f32x4.ne", zeros.value, zeros.value))
+}
+
+const oneByOne = ({ e }: Frame, p: Product): void =>
+  e.loop(i32(0), p.rowCount, 1, (r) => {
+    const row = e.add(p.weights, e.mul(r, i32(p.weightStride)))
+    const factor = e.now(p.factor(r))
+    e.loop(i32(0), p.panels, 1, (panel) => {
+      const to = e.add(e.add(p.sums, e.mul(panel, i32(4 * tileColumns))), e.mul(r, p.sumStride))
+      const from = e.add(p.values, e.mul(panel, p.panelBytes))
+      const sums = halves.map((half) => e.variable(op("f32x4.mul", load("v128.load", to, half), factor)))
+      e.loop(i32(0), p.count, 1, (key) => {
+        const at = e.add(row, e.mul(key, i32(4)))
+        e.branch(op("i32.ne", load("i32.load", at), i32(noPart)), () => {
+          const weight = e.now(load("v128.load32_splat", at))
+          const value = e.add(from, e.mul(key, i32(4 * tileColumns)))
+          sums.forEach((sum, n) => {
+            sum.set(madd(e, weight, load("v128.load", value, 16 * n), sum.value))
+          })
+        })
+      })
+      sums.forEach((sum, n) => {
+        e.line(store("v128.store", to, sum.value, 16 * n))
+      })
+    })
+  })
+
+const multiply = ({ e }: Frame, p: Product): void => {
+  const quads = e.div(e.add(p.rowCount, i32(tileRows - 1)), i32(tileRows))
+  e.loop(i32(0), p.panels, 1, (panel) => {
+    e.loop(i32(0), quads, 1, (quad) => {
+      const firstRow = e.mul(quad, i32(tileRows))
+      const to = e.add(e.add(p.sums, e.mul(panel, i32(4 * tileColumns))), e.mul(firstRow, p.sumStride))
+      const rows = Array.from({ length: tileRows }, (_, r) => e.add(to, e.mul(p.sumStride, i32(r))))
+      const tile = rows.map((row, r) => {
+        const factor = e.now(p.factor(e.add(firstRow, i32(r))))
+        const sum = (half: number) => e.variable(op("f32x4.mul", load("v128.load", row, half), factor))
+        return [sum(0), sum(16)] as const
+      })
+      accumulate(
+        e,
+        tile,
+        {
+          start: e.add(p.weights, e.mul(firstRow, i32(p.weightStride))),
+          step: 4,
+          row: (r) => p.weightStride * r
+        },
+        { start: e.add(p.values, e.mul(panel, p.panelBytes)), step: 4 * tileColumns },
+        p.count
+      )
+      tile.forEach((row, r) => {
+        row.forEach((sum, half) => {
+          e.line(store("v128.store", rows[r] as I, sum.value, 16 * half))
+        })
+      })
+    })
+  })
+}

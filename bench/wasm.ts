@@ -1,0 +1,155 @@
+/**
+ * Times the WebAssembly kernels on this machine, one thread: attention of B 1, D 64, f32, and a matrix product.
+ *
+ *     node bench/wasm.ts [words of a case's name]
+ *
+ * Arguments and results stay in memory. The best of several runs counts, beside the ceiling: multiply-adds in registers, timed in turns.
+ */
+import { Effect } from "effect"
+import { Backend, type DeviceArray } from "../backends/Backend.ts"
+import { encode } from "../backends/wasm/assembler/encode.ts"
+import { type Expr, get, i32, type Local, splatF32, store } from "../backends/wasm/assembler/Instruction.ts"
+import * as Emitter from "../backends/wasm/emit/Emitter.ts"
+import { madd } from "../backends/wasm/emit/math.ts"
+import * as Unit from "../backends/wasm/emit/Unit.ts"
+import { detect } from "../backends/wasm/features.ts"
+import { type Engine, engine } from "../backends/wasm/runtime/engine.ts"
+import * as Attention from "../src/Attention.ts"
+import { compile } from "../src/compile.ts"
+import { spec } from "../src/spec.ts"
+import * as Tensor from "../src/Tensor.ts"
+import * as Wasm from "../src/Wasm.ts"
+import * as arrays from "../test/support/arrays.ts"
+
+type Signature = { readonly [name: string]: ReturnType<typeof spec> }
+
+interface Case {
+  readonly signature: Signature
+  readonly build: (inputs: never) => Tensor.Tensor
+  /** Multiplications and additions that the definition needs. */
+  readonly flops: number
+  readonly shapes: { readonly [name: string]: ReadonlyArray<number> }
+  readonly dtype: "f32" | "f16"
+}
+
+type Options = {
+  readonly causal?: boolean
+  readonly heads?: readonly [number, number]
+  readonly window?: number
+  readonly D?: number
+  readonly dtype?: "f32" | "f16"
+}
+
+const attention = (T: number, S: number, options: Options = {}): Case => {
+  const [Hq, Hkv] = options.heads ?? [8, 8]
+  const { causal = false, window, D = 64, dtype = "f32" } = options
+  const pairs = window !== undefined ? T * Math.min(window, S) : causal ? (T * (T + 1)) / 2 : T * S
+  return {
+    dtype,
+    signature: {
+      q: spec(dtype, [1, Hq, "T", D]),
+      k: spec(dtype, [1, Hkv, "S", D]),
+      v: spec(dtype, [1, Hkv, "S", D])
+    },
+    build: ({
+      q,
+      k,
+      v
+    }: {
+      readonly q: Tensor.Tensor
+      readonly k: Tensor.Tensor
+      readonly v: Tensor.Tensor
+    }) =>
+      Attention.scaledDotProductAttention(
+        q as never,
+        k as never,
+        v as never,
+        {
+          ...(causal ? { mask: "causal" as const } : {}),
+          ...(window === undefined ? {} : { window: window - 1 })
+        } as never
+      ) as never,
+    flops: 4 * Hq * D * pairs,
+    shapes: { q: [1, Hq, T, D], k: [1, Hkv, S, D], v: [1, Hkv, S, D] }
+  }
+}
+
+const product = (M: number, N: number, K: number): Case => ({
+  dtype: "f32",
+  signature: { a: spec("f32", ["M", K]), b: spec("f32", [K, N]) },
+  build: ({ a, b }: { readonly a: Tensor.Tensor; readonly b: Tensor.Tensor }) => Tensor.matmul(a, b) as never,
+  flops: 2 * M * N * K,
+  shapes: { a: [M, K], b: [K, N] }
+})
+
+const cases: { readonly [name: string]: Case } = {
+  "prefill 512 causal": attention(512, 512, { causal: true }),
+  "prefill 512 full": attention(512, 512),
+  "prefill 2048 causal": attention(2048, 2048, { causal: true }),
+  "prefill 2048 full": attention(2048, 2048),
+  "prefill 512 causal 8:2": attention(512, 512, { causal: true, heads: [8, 2] }),
+  "prefill 512 causal D128": attention(512, 512, { causal: true, D: 128 }),
+  "prefill 512 causal f16": attention(512, 512, { causal: true, dtype: "f16" }),
+  "window 256 at 8192": attention(8192, 8192, { causal: true, window: 256 }),
+  "decode 1x4096 8:2": attention(1, 4096, { heads: [8, 2] }),
+  "decode 1x16384 8:2": attention(1, 16384, { heads: [8, 2] }),
+  "matmul 1024": product(1024, 1024, 1024),
+  "matmul 1x1024": product(1, 1024, 1024)
+}
+
+/** Multiply-adds in eight registers: how many billions a second there are to be had. */
+const ceiling = async (): Promise<() => number> => {
+  const host = engine() as Engine
+  const unit = Unit.make(detect(host))
+  const params = (["args", "begin", "end"] as const).map((name): Local<"i32"> => ({ type: "i32", name }))
+  const end = get(params[2] as Local<"i32">) as Expr<"i32">
+  const e = Emitter.make(unit, params, () => i32(0))
+  const sums = Array.from({ length: 8 }, (_, n) => e.variable(splatF32(n)))
+  const [a, b] = [e.variable(splatF32(0.999)), e.variable(splatF32(0.001))]
+  e.loop(i32(0), end, 1, () => {
+    for (let n = 0; n < 4; n++) for (const s of sums) s.set(madd(e, s.value, a.value, b.value))
+  })
+  for (const [n, s] of sums.entries()) e.line(store("v128.store", i32(16 * n), s.value))
+  const module = unit.module([{ name: "f", exported: true, params, body: e.statements() }])
+  const memory = new host.Memory({ initial: 1, maximum: 1 })
+  const { exports } = await host.instantiate(await host.compile(encode(module)), { env: { memory } })
+  const rounds = 1_000_000
+  return () => {
+    const start = performance.now()
+    exports["f"]?.(0, 0, rounds)
+    return (rounds * 4 * 8 * 8) / (performance.now() - start) / 1e6
+  }
+}
+
+const chosen = Object.entries(cases).filter(([name]) => process.argv.slice(2).every((w) => name.includes(w)))
+
+const program = Effect.gen(function* () {
+  const backend = yield* Backend
+  const top = yield* Effect.promise(ceiling)
+  console.log(backend.description)
+  for (const [name, c] of chosen) {
+    const started = performance.now()
+    const f = yield* compile(c.build as never, c.signature)
+    const compiled = performance.now() - started
+    const from = arrays.random(1)
+    const inputs: { [name: string]: DeviceArray } = {}
+    for (const [input, shape] of Object.entries(c.shapes))
+      inputs[input] = yield* backend.upload(arrays.array(from, c.dtype, shape, "uniform"))
+    let [best, most, first] = [Infinity, 0, 0]
+    const until = performance.now() + 1500
+    for (let n = 0; n < 200 && (n < 5 || performance.now() < until); n++) {
+      most = Math.max(most, n % 4 === 0 ? top() : 0)
+      const start = performance.now()
+      yield* Effect.scoped(f.onDevice(inputs as never))
+      const took = performance.now() - start
+      if (n === 0) first = took
+      best = Math.min(best, took)
+    }
+    const speed = c.flops / best / 1e6
+    console.log(
+      `${name.padEnd(24)} ${best.toFixed(2).padStart(8)} ms  ${speed.toFixed(1).padStart(6)} GFLOP/s, ${((100 * speed) / most).toFixed(0)} % of ${most.toFixed(0)};  compiled in ${compiled.toFixed(0)} ms, first call ${first.toFixed(0)} ms`
+    )
+  }
+})
+
+await Effect.runPromise(Effect.scoped(Effect.provide(program, Wasm.layer)))
