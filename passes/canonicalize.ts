@@ -4,9 +4,10 @@ import * as Rule from "./Rule.ts"
 import { arithmetic } from "./rules/arithmetic.ts"
 import { casts } from "./rules/casts.ts"
 import { movement } from "./rules/movement.ts"
+import { repeats } from "./rules/repeats.ts"
 
 /** The rules of this pass, for those who list or test them. */
-export const rules: ReadonlyArray<Rule.Rule> = [...arithmetic, ...casts, ...movement]
+export const rules: ReadonlyArray<Rule.Rule> = [...arithmetic, ...casts, ...movement, ...repeats]
 
 /** Fewer spellings of one meaning: constants computed, identities gone, chains of views and casts as short as they get. */
 export const canonicalize: Pass = {

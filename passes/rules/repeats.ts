@@ -1,12 +1,12 @@
 import * as Dim from "../../ir/Dim.ts"
 import type { Shape } from "../../ir/Shape.ts"
-import { named, ops } from "../Pattern.ts"
+import { named, ops, type Pattern } from "../Pattern.ts"
 import * as Rule from "../Rule.ts"
 
 const { broadcast, concat, reshape, slice } = ops
 
 /** A repeat: a new axis, stretched, and folded into the axis before it. */
-const repeat = (name: string, x: Parameters<typeof broadcast>[0]) =>
+const repeat = (name: string, x: Pattern) =>
   named(`${name} flat`, reshape(named(`${name} wide`, broadcast(x))))
 
 /** The axis that a reshape folds the next one into, where it does nothing else; and how long the next one is. */
@@ -43,7 +43,8 @@ export const repeats: ReadonlyArray<Rule.Rule> = [
       const { starts, stops, steps } = outer.attrs
       const { axis, times } = fold
       const whole = flat.type.shape.every(
-        (d, i) => i === axis || (starts[i] === Dim.zero && Dim.equals(stops[i] as Dim.Dim, d))
+        (d, i) =>
+          i === axis || (Dim.equals(starts[i] as Dim.Dim, Dim.zero) && Dim.equals(stops[i] as Dim.Dim, d))
       )
       const [start, stop] = [starts[axis], stops[axis]].map((d) => {
         const value = Dim.value(d as Dim.Dim)

@@ -23,8 +23,8 @@ export interface Spelling {
   readonly dtypes?: ReadonlyArray<Setting["dtype"]>
   /** How many flash_attention nodes compute results; one unless told. */
   readonly nodes?: number
-  /** Whether keys or values reach the node expanded: otherwise they are views of inputs, with their own heads. */
-  readonly expanded?: boolean
+  /** Whether the program makes its own values, or gives several heads the same: otherwise they are a view of an input, as keys always are. */
+  readonly ownValues?: boolean
   /** Whether the program returns the weights, which are as large as the scores. */
   readonly returnsWeights?: boolean
   /** Numbers of inputs that are not drawn at random: the largest of an integer that starts at 0. */

@@ -119,7 +119,7 @@ export const huggingFace: ReadonlyArray<Spelling> = [
   {
     name: "DiffLlama, eager: both halves of the values side by side",
     dtypes: both,
-    expanded: true,
+    ownValues: true,
     write: (c) => {
       const { weights, halves } = diffLlama(c)
       const values = Tensor.tile(Tensor.concat(halves, -1), [1, 2, 1, 1])
@@ -129,7 +129,7 @@ export const huggingFace: ReadonlyArray<Spelling> = [
   {
     name: "DiffLlama, two calls",
     dtypes: both,
-    expanded: true,
+    ownValues: true,
     nodes: 2,
     write: (c) => {
       const { weights, halves } = diffLlama(c)
