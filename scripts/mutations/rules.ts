@@ -4,6 +4,7 @@ import { inFile, type Theme } from "./Mutation.ts"
 export const rules: Theme = {
   name: "rules",
   tests: [
+    "test/unit/passes/nearMisses/rows.test.ts",
     "test/unit/passes/nearMisses/sums.test.ts",
     "test/unit/passes/nearMisses/masks.test.ts",
     "test/unit/passes/meaning.test.ts",
@@ -53,11 +54,20 @@ export const rules: Theme = {
         'guard === "none" ? undefined : (by: Node.Node, x: Node.Node) => isRowMax(by, x, axis)',
         "undefined"
       ],
-      ["a shift is constant along the row", "rows.isConstantAlong(by, y, axis) &&\n      mayDrop", "mayDrop"],
+      [
+        "a shift is constant along the row",
+        "isShift(by, x) && rows.isConstantAlong(by, y, axis) && mayDrop(by, x)",
+        "isShift(by, x) && mayDrop(by, x)"
+      ],
       [
         "what is added is a shift where it was taken away",
-        '(y.op === "sub" || by.op === "neg" || Number.isFinite(uniform(by))) &&',
-        ""
+        '(y.op === "sub" && (isRowMax(by, x, axis) ||',
+        "((isRowMax(by, x, axis) ||"
+      ],
+      [
+        "what is taken from rows of one key is a shift where it is their maximum",
+        "!Dim.isOne(y.type.shape[axis] as Dim.Dim)",
+        "true"
       ],
       [
         "a shift behind a fill needs a fill of -inf",

@@ -1,4 +1,6 @@
+import { fusion, indices } from "./fusion.ts"
 import type { Theme } from "./Mutation.ts"
+import { masks } from "./masks.ts"
 import { rules } from "./rules.ts"
 
-export const themes: ReadonlyArray<Theme> = [rules]
+export const themes: ReadonlyArray<Theme> = [rules, fusion, indices, masks]

@@ -136,11 +136,20 @@ describe("exponentials that are not", () => {
   }
   for (const [name, [out, values]] of Object.entries(cases)) test(name, () => same(out, values))
 
-  test("a mask that is added to one key is no shift", () => {
-    const w = s.exp(s.add(s.input("x", ["T", 1]), perRow))
-    const p = over(w, sum(w))
-    same(s.select(s.op("is_nan", p), zero, p), { r: [0, -Infinity, 1] })
-  })
+  const alone = s.input("x", ["T", 1])
+  const masks = {
+    "added to rows": s.add(x, perRow),
+    "added to one key": s.add(alone, perRow),
+    "taken from one key": s.sub(alone, perRow)
+  }
+  for (const [name, y] of Object.entries(masks)) {
+    test(`a mask that is ${name} is no shift`, () => {
+      const w = s.exp(y)
+      const p = over(w, sum(w))
+      const none = name.startsWith("added") ? -Infinity : Infinity
+      same(s.select(s.op("is_nan", p), zero, p), { r: [0, none, 1] })
+    })
+  }
 })
 
 /** Only truth values are 0 or 1, and only one fill can stand for two. */
