@@ -1,6 +1,7 @@
 import * as Dim from "../../ir/Dim.ts"
 import type * as Node from "../../ir/Node.ts"
 import * as IndexExpr from "./IndexExpr.ts"
+import * as rearrange from "./rearrange.ts"
 import type { Walk } from "./Walk.ts"
 
 /**
@@ -51,17 +52,25 @@ export interface Arranged {
   readonly axes: ReadonlyArray<ReadonlyArray<IndexExpr.Digit>>
 }
 
-/** The digits that each axis counts, where they do so fully and no digit is used twice. */
+/** The digits that each axis counts, no digit twice; of a slice, where an axis is counted in one piece of it. */
 const arranged = (node: Node.Node, at: At): Arranged | undefined => {
+  const { shape } = node.type
   const axes: Array<ReadonlyArray<IndexExpr.Digit>> = []
   const used = new Set<string>()
+  const [starts, stops] = [shape.map(() => Dim.zero), [...shape]]
   for (const [axis, e] of at.entries()) {
-    const found = IndexExpr.digits(e, node.type.shape[axis] as Dim.Dim)
+    const size = shape[axis] as Dim.Dim
+    const found = IndexExpr.digits(e, size) ?? IndexExpr.piece(e, size)
     if (found === undefined || found.some((d) => used.has(d.name))) return undefined
     for (const d of found) used.add(d.name)
+    const length = Dim.product(found.map((d) => d.size))
+    if (!Dim.equals(length, size)) {
+      starts[axis] = e.constant
+      stops[axis] = Dim.add(e.constant, length)
+    }
     axes.push(found)
   }
-  return { node, axes }
+  return { node: rearrange.slice(node, starts, stops), axes }
 }
 
 /** A variable whose quotient or remainder is read: the split that would make both plain. */

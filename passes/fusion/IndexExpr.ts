@@ -294,6 +294,15 @@ export const digits = (e: IndexExpr, size: Dim.Dim): ReadonlyArray<Digit> | unde
   return Dim.equals(stride, size) ? inner : undefined
 }
 
+/** The digits of an expression that counts one piece of 0 .. size-1, which begins at its constant. */
+export const piece = (e: IndexExpr, size: Dim.Dim): ReadonlyArray<Digit> | undefined => {
+  const length = Dim.product(e.terms.map(({ atom }) => (atom._tag === "variable" ? atom.size : Dim.zero)))
+  const rest = Dim.sub(Dim.sub(size, e.constant), length)
+  return isNonNegative(e.constant) && isNonNegative(rest)
+    ? digits(assemble(e.terms, Dim.zero), length)
+    : undefined
+}
+
 /** The expression that counts through digits, outermost first. */
 export const count = (digits: ReadonlyArray<Digit>): IndexExpr =>
   digits.reduce((sum, d) => add(scale(sum, d.size), variable(d.name, d.size)), zero)

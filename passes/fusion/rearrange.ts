@@ -16,6 +16,12 @@ const transpose = (x: Node.Node, perm: ReadonlyArray<number>): Node.Node =>
 const broadcast = (x: Node.Node, shape: Shape.Shape): Node.Node =>
   Shape.equals(x.type.shape, shape) ? x : (Node.make("broadcast", [x], { shape }) as Node.Node)
 
+/** One piece of each axis. */
+export const slice = (x: Node.Node, starts: Shape.Shape, stops: Shape.Shape): Node.Node =>
+  Shape.equals(x.type.shape, stops) && starts.every((d) => Dim.equals(d, Dim.zero))
+    ? x
+    : (Node.make("slice", [x], { starts, stops, steps: starts.map(() => 1) }) as Node.Node)
+
 export const cast = (x: Node.Node, dtype: Node.Node["type"]["dtype"]): Node.Node =>
   x.type.dtype === dtype ? x : (Node.make("cast", [x], { dtype }) as Node.Node)
 
