@@ -4,10 +4,16 @@ import { Backend } from "../../backends/Backend.ts"
 import * as ReferenceBackend from "../../backends/reference/Reference.ts"
 import type { HostArray } from "../../ir/HostArray.ts"
 import * as Shape from "../../ir/Shape.ts"
-import { compile } from "../../src/compile.ts"
+import { type CompileOptions, compile } from "../../src/compile.ts"
 import * as Wasm from "../../src/Wasm.ts"
 import * as arrays from "../support/arrays.ts"
+import { planOf } from "../support/onWasm.ts"
 import { blocks, movement, type OpProgram } from "../support/opPrograms.ts"
+import { signature } from "../support/programs/arguments.ts"
+import { build } from "../support/programs/build.ts"
+import { call, difference, runs } from "../support/programs/judge.ts"
+import { draw, type Program, describe as print } from "../support/programs/Program.ts"
+import { randomGraph } from "../support/randomGraph.ts"
 import { expectOutputs } from "../support/tolerance.ts"
 
 /** Compiled once and run at several lengths: each time what the float64 oracle makes of the traced graph, and nothing compiled anew. */
@@ -62,4 +68,63 @@ describe("elements that only move", () => {
         { B: 9, T: 12 }
       ])
   )
+})
+
+describe("random programs, one kernel for each node", () => {
+  const lengths = [
+    { T: 5, S: 3 },
+    { T: 1, S: 7 },
+    { T: 0, S: 4 },
+    { T: 3, S: 0 },
+    { T: 18, S: 37 }
+  ]
+  test.each(Array.from({ length: 60 }, (_, i) => i + 1))("seed %i", async (seed) => {
+    const graph = randomGraph(seed)
+    const run = Effect.gen(function* () {
+      const backend = yield* Backend
+      const executable = yield* backend.compile(planOf(graph))
+      for (const sizes of lengths) {
+        const from = arrays.random(seed)
+        const inputs = graph.inputs.map((i) =>
+          arrays.array(from, i.type.dtype, Shape.evaluate(i.type.shape, sizes))
+        )
+        const expected = ReferenceBackend.evaluate(graph, inputs, sizes, { precision: "f64" })
+        const actual = yield* executable.call(inputs, sizes, { donated: new Set() })
+        expectOutputs(graph, sizes, actual, expected, { exponent: 8, reassociated: true })
+      }
+    })
+    await Effect.runPromise(Effect.provide(run, Wasm.layer))
+  })
+})
+
+/** What is wrong with a program at some of its lengths; undefined if nothing is. */
+const wrong = (p: Program, options: CompileOptions) =>
+  Effect.gen(function* () {
+    const f = yield* compile(build(p), signature(p), options)
+    const graph = f.graph("traced")
+    for (const lengths of runs(p)) {
+      const c = call(p, graph, lengths)
+      const named: { readonly [name: string]: HostArray } = yield* f(c.inputs)
+      const why = difference(
+        graph,
+        c,
+        graph.outputs.map(({ name }) => named[name] as HostArray)
+      )
+      if (why !== undefined) return `${print(p)}\n${why}`
+    }
+    return undefined
+  })
+
+describe("attention drawn along the axes of spelling, fused and as it was written", () => {
+  const [blocks, inBlock] = [16, 25]
+  test.each(Array.from({ length: blocks }, (_, n) => n))("block %i", async (n) => {
+    const all = Effect.gen(function* () {
+      for (let i = n * inBlock + 1; i <= (n + 1) * inBlock; i++) {
+        const p = draw(i)
+        expect(yield* wrong(p, {})).toBe(undefined)
+        if (i % 5 === 0) expect(yield* wrong(p, { pipeline: "canonicalize" })).toBe(undefined)
+      }
+    })
+    await Effect.runPromise(Effect.provide(all, Wasm.layer))
+  })
 })

@@ -26,8 +26,10 @@ export const map = (job: Job): Lowered => {
   if (shape.length === 0 || isFlat(job.body, root)) {
     const size = Shape.size(shape)
     const length = e.dim(size)
+    // An axis of 1 has no part in an address.
+    const last = shape.findLastIndex((d) => !Dim.isOne(d))
     const at = (index: Expr<"i32">): ReadonlyArray<Value.Value> =>
-      shape.map((_, axis) => (axis === shape.length - 1 ? Value.along(e, index, size) : Value.integer(0)))
+      shape.map((_, axis) => (axis === last ? Value.along(e, index, size) : Value.integer(0)))
     const first = e.mul(frame.begin, i32(block))
     const stop = e.min(e.mul(frame.end, i32(block)), length)
     // Only the last block has elements left over.
