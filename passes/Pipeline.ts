@@ -56,8 +56,8 @@ export const defaultText = [
   "normalize-mask",
   "unexpand-heads",
   "fuse-attention",
-  "analyse-mask",
   "fuse-elementwise",
+  "analyse-mask",
   "choose-schedule",
   "plan-memory"
 ].join(",")

@@ -17,8 +17,8 @@ const all: ReadonlyArray<Pass> = [
   normalizeMask,
   unexpandHeads,
   fuseAttention,
-  analyseMask,
   fuseElementwise,
+  analyseMask,
   chooseSchedule,
   planMemory,
   // Not in the default pipeline.

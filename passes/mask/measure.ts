@@ -1,10 +1,8 @@
 import * as Dim from "../../ir/Dim.ts"
 import * as Graph from "../../ir/Graph.ts"
-import type { Limits } from "../../ir/Limits.ts"
 import * as Node from "../../ir/Node.ts"
 import { parts } from "../../ir/ops/flashAttention.ts"
 import type * as Shape from "../../ir/Shape.ts"
-import { group } from "../Grouping.ts"
 import { type Add, inline } from "../inline.ts"
 import * as A from "./arithmetic.ts"
 import type * as Keys from "./Keys.ts"
@@ -34,6 +32,12 @@ const dependents = (mask: Graph.Graph, parameter: number): ReadonlySet<Node.Node
   const found = new Set<Node.Node>([mask.inputs[parameter] as Node.Node])
   for (const node of mask.nodes) if (node.operands.some((o) => found.has(o))) found.add(node)
   return found
+}
+
+/** Whether a region reads data at positions that depend on one of its parameters. */
+export const readsAt = (region: Graph.Graph, parameter: number): boolean => {
+  const found = dependents(region, parameter)
+  return region.nodes.some((n) => n.op === "load" && found.has(n))
 }
 
 export const dataOf = (mask: Graph.Graph): Data => {
@@ -66,19 +70,11 @@ const pays = ({ operands, attrs }: Flash, condition: Graph.Graph, perHead: boole
   return share * values * evaluations * work <= 2 * width * heads
 }
 
-/** Masks of more nodes than this make more than one kernel. */
+/** Masks of more nodes than this make a kernel that takes long to compile. */
 const mostNodes = 64
 
-/** Buffers that the kernels of attention bind besides operands: the result, and parts of it. */
-const ownBuffers = 2
-
-/** Measures a mask that reads data at keys; undefined where that does not pay, or does not fit into one kernel. */
-export const measure = (
-  node: Flash,
-  mask: Graph.Graph,
-  add: Add,
-  limits: Limits
-): Measurement | undefined => {
+/** Measures a mask that reads data at keys; undefined where that does not pay. */
+export const measure = (node: Flash, mask: Graph.Graph): Measurement | undefined => {
   if (mask.nodes.length > mostNodes) return undefined
   const root = (mask.outputs[0] as Graph.Output).node
   const [atB, atH, atI, atJ] = [0, 1, 2, 3].map((p) => dependents(mask, p)) as [
@@ -89,7 +85,6 @@ export const measure = (
   ]
   const readsKeys = (n: Node.Node): boolean => Node.postOrder([n]).some((x) => x.op === "load" && atJ.has(x))
   const reading = conjuncts(root).filter(readsKeys)
-  if (new Set(node.operands).size + 1 + ownBuffers > limits.maxStorageBuffersPerShaderStage) return undefined
   // What depends on keys alone, as padding does, is measured once for all rows; the rest of the mask is arithmetic.
   const rows = reading.some((c) => atI.has(c))
   const conditions = rows ? [root] : reading
@@ -106,20 +101,20 @@ export const measure = (
   const [B, H, T] = q.type.shape as readonly [Dim.Dim, Dim.Dim, Dim.Dim]
   const S = k.type.shape[2] as Dim.Dim
   const kept = [conditions.some((c) => atB.has(c)) ? B : Dim.one, perHead ? H : Dim.one, rows ? T : Dim.one]
-  const bounds = reduction(add, condition, [Dim.constant(values), ...kept, S], captures)
-  return isOneKernel(bounds, captures, limits) ? { bounds, conditions } : undefined
+  return { bounds: reduction(condition, [Dim.constant(values), ...kept, S], captures), conditions }
 }
+
+const add: Add = (op, operands, attrs) => Node.make(op, operands, attrs) as unknown as Node.Node
 
 /** For each row, over the keys j: the greatest j + 1 and S - j of those it sees, and j + 1 of those that begin a run. */
 const reduction = (
-  add: Add,
   condition: Graph.Graph,
   shape: Shape.Shape,
   captures: ReadonlyArray<Node.Node>
 ): Node.Node => {
   const integer = (value: number): Node.Node =>
     add("constant", [], { values: [value], type: { dtype: "i32", shape: [] } })
-  // All at full size, so that the reduction computes every step element by element.
+  // All at full size: the kernel computes every step element by element, and stores none.
   const position = (axis: number): Node.Node => {
     const size = shape[axis] as Dim.Dim
     const alone = add("iota", [], { type: { dtype: "i32", shape: [size] } })
@@ -143,36 +138,6 @@ const reduction = (
   const value = add("select", [add("eq", [which, integer(1)], {}), fromEnd, next], {})
   const element = add("select", [add("and", [seen(j), counts], {}), value, integer(0)], {})
   return add("reduce_max", [add("broadcast", [element], { shape })], { axes: [4] })
-}
-
-/** Whether it becomes one kernel over the captures, which keeps nothing between. */
-const isOneKernel = (bounds: Node.Node, captures: ReadonlyArray<Node.Node>, limits: Limits): boolean => {
-  const given = new Map(
-    [...new Set(captures)].map((c, n) => [
-      c,
-      Node.make("input", [], { name: `c${n}`, type: c.type }) as Node.Node
-    ])
-  )
-  const alone = Graph.transform(
-    { inputs: [], outputs: [{ name: "bounds", node: over(bounds, given) }] },
-    (n) => n
-  )
-  return group(alone, limits).length === 1
-}
-
-/** An expression with other nodes in the place of some. */
-const over = (root: Node.Node, replaced: ReadonlyMap<Node.Node, Node.Node>): Node.Node => {
-  const made = new Map(replaced)
-  for (const node of Node.postOrder([root], made)) {
-    made.set(
-      node,
-      Node.withOperands(
-        node,
-        node.operands.map((o) => made.get(o) as Node.Node)
-      )
-    )
-  }
-  return made.get(root) as Node.Node
 }
 
 /** What was measured of the conditions, in a region whose last capture is the bounds. */

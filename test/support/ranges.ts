@@ -2,7 +2,7 @@ import * as Reference from "../../backends/reference/Reference.ts"
 import type * as Dim from "../../ir/Dim.ts"
 import * as Graph from "../../ir/Graph.ts"
 import type { HostArray } from "../../ir/HostArray.ts"
-import type { NodeOf } from "../../ir/Node.ts"
+import type { Node, NodeOf } from "../../ir/Node.ts"
 import * as Shape from "../../ir/Shape.ts"
 
 /** What mask analysis found out about one attention node, measured against the mask itself. */
@@ -20,8 +20,17 @@ export const checkRanges = (
   inputs: ReadonlyArray<HostArray>,
   sizes: Dim.Bindings
 ): Findings => {
-  const nodes = graph.nodes.filter((node): node is NodeOf<"flash_attention"> => node.op === "flash_attention")
-  const found = nodes.map((node) => check(node, graph, inputs, sizes))
+  const isFlash = (node: Node): node is NodeOf<"flash_attention"> => node.op === "flash_attention"
+  const found = [
+    ...graph.nodes.filter(isFlash).map((node) => check(node, graph, inputs, sizes)),
+    ...graph.nodes
+      .filter((node) => node.op === "fused")
+      .flatMap(({ operands, attrs: { body } }) => {
+        const given = operands.map((o, n) => ({ name: `o${n}`, node: o }))
+        const values = Reference.evaluate(Graph.make(given, graph.inputs), inputs, sizes)
+        return body.nodes.filter(isFlash).map((node) => check(node, body, values, sizes))
+      })
+  ]
   return {
     wrong: found.flatMap((f) => f.wrong),
     visited: found.reduce((sum, f) => sum + f.visited, 0),

@@ -68,8 +68,8 @@ export const compiledCase = async (c: MaskCase, setting: Setting, more: Partial<
     })
   )
   const context = { limits, donated: new Set<string>(), count: () => {} }
-  const analysed = analyseMask.run(graph, context).graph
-  return { graph, analysed, kernels: fuseElementwise.run(analysed, context).graph, limits }
+  const fused = fuseElementwise.run(graph, context).graph
+  return { graph, kernels: analyseMask.run(fused, context).graph, limits }
 }
 
 /** Runs a case on the device with kernels that count. */
