@@ -57,8 +57,17 @@ export interface DecoderOutput {
   readonly caches: ReadonlyArray<Cache> | undefined
 }
 
-export type Decoder = Layer.Layer<DecoderParams, DecoderInputs, DecoderOutput> & {
+export interface Decoder extends Layer.Layer<DecoderParams, DecoderInputs, DecoderOutput> {
   readonly config: DecoderConfig
+  /** All but the prediction of words: [B, T, F], normalised. */
+  readonly hidden: (params: Params.Tensors<DecoderParams>, inputs: DecoderInputs) => Hidden
+  /** Logits of words, [..., F] to [..., V]. */
+  readonly predict: (params: Params.Tensors<DecoderParams>, hidden: Tensor.Tensor) => Tensor.Tensor
+}
+
+interface Hidden {
+  readonly hidden: Tensor.Tensor
+  readonly caches: ReadonlyArray<Cache> | undefined
 }
 
 interface Block {
@@ -162,25 +171,28 @@ export const decoder = (config: DecoderConfig): Decoder => {
     model: { embed_tokens: embed.params, layers: blocks.map((b) => b.params), norm: norm.params },
     lm_head: config.tied === true ? undefined : { weight: head.params.weight }
   }
+  const hidden: Decoder["hidden"] = (p, { tokens, keyMask, caches }) => {
+    const embedded = embed.apply(p.model.embed_tokens, tokens)
+    let x = gemma ? (Tensor.mul(embedded, Math.sqrt(features)) as Tensor.Tensor) : embedded
+    const next: Array<Cache> = []
+    blocks.forEach((b, n) => {
+      const own = p.model.layers[n] as Params.Tensors<DecoderLayerParams>
+      const { out, cache } = b.apply(own, x, { keyMask, cache: caches?.[n] })
+      x = out
+      if (cache !== undefined) next.push(cache)
+    })
+    return { hidden: norm.apply(p.model.norm, x), caches: caches === undefined ? undefined : next }
+  }
+  const predict: Decoder["predict"] = (p, x) => {
+    const table = (p.lm_head?.weight ?? p.model.embed_tokens.weight) as Tensor.Tensor
+    return capped(unembed(table, x), config.wordSoftcap)
+  }
   const layer = Layer.make(
     params,
-    (p: Params.Tensors<DecoderParams>, { tokens, keyMask, caches }: DecoderInputs) => {
-      const embedded = embed.apply(p.model.embed_tokens, tokens)
-      let x = gemma ? (Tensor.mul(embedded, Math.sqrt(features)) as Tensor.Tensor) : embedded
-      const next: Array<Cache> = []
-      blocks.forEach((b, n) => {
-        const own = p.model.layers[n] as Params.Tensors<DecoderLayerParams>
-        const { out, cache } = b.apply(own, x, { keyMask, cache: caches?.[n] })
-        x = out
-        if (cache !== undefined) next.push(cache)
-      })
-      const last = norm.apply(p.model.norm, x)
-      const table = (p.lm_head?.weight ?? p.model.embed_tokens.weight) as Tensor.Tensor
-      return {
-        logits: capped(unembed(table, last), config.wordSoftcap),
-        caches: caches === undefined ? undefined : next
-      }
+    (p: Params.Tensors<DecoderParams>, inputs: DecoderInputs): DecoderOutput => {
+      const { hidden: last, caches } = hidden(p, inputs)
+      return { logits: predict(p, last), caches }
     }
   )
-  return { ...layer, config }
+  return { ...layer, config, hidden, predict }
 }

@@ -1,0 +1,125 @@
+import { Effect, Fiber, Stream } from "effect"
+import { describe, expect, it } from "vitest"
+import { Backend } from "../../../backends/Backend.ts"
+import * as HostArray from "../../../ir/HostArray.ts"
+import { compile } from "../../../src/compile.ts"
+import * as nn from "../../../src/nn/index.ts"
+import * as Reference from "../../../src/Reference.ts"
+import { spec } from "../../../src/spec.ts"
+import type { Tensor } from "../../../src/Tensor.ts"
+import { tiny } from "../../support/nn/models.ts"
+
+const prompts = [[3, 1, 4, 1, 5], [9, 2], [6]]
+
+/** Every word by computing the whole sequence again, one sequence at a time. */
+const recomputed = (made: ReturnType<typeof tiny>, prompt: ReadonlyArray<number>, count: number) =>
+  Effect.gen(function* () {
+    const { model, params } = made
+    const whole = yield* compile(
+      ({ tokens, ...p }) => model.apply(nn.Params.nest(model.params, p), { tokens: tokens as Tensor }).logits,
+      { ...nn.Params.signature(model.params), tokens: spec("i32", [1, "T"]) }
+    )
+    const text = [...prompt]
+    for (let n = 0; n < count; n++) {
+      const tokens = HostArray.fromNumbers("i32", [1, text.length], text)
+      const logits = HostArray.toNumbers(yield* whole({ ...params, tokens } as never))
+      const last = [...logits.slice(-model.config.words)]
+      text.push(last.indexOf(Math.max(...last)))
+    }
+    return text.slice(prompt.length)
+  })
+
+const columns = (steps: ReadonlyArray<nn.Generated>): ReadonlyArray<ReadonlyArray<number>> =>
+  prompts.map((_, b) => steps.flatMap((s) => (s.tokens[b] === undefined ? [] : [s.tokens[b]])))
+
+const collect = (made: ReturnType<typeof tiny>, options: nn.GenerateOptions) =>
+  Effect.map(Stream.runCollect(nn.generate(made.model, made.params, prompts, options)), (c) => [...c])
+
+const onReference = <A, E>(effect: Effect.Effect<A, E, Backend>) =>
+  Effect.runPromise(effect.pipe(Effect.provide(Reference.layer)))
+
+describe("generate", () => {
+  it.each([
+    ["as they are", {}, {}],
+    ["caches that grow twice", {}, { capacity: 5 }],
+    ["windows and norms of heads", { windows: [2, undefined], qkNorm: true, tied: true }, {}],
+    ["softcaps, gains from 1", { gemma: true, softcap: 20, wordSoftcap: 10 }, {}]
+  ] as const)("equals full recomputation of each prompt by itself: %s", async (_, config, options) => {
+    const made = tiny(config)
+    const { steps, expected } = await onReference(
+      Effect.all({
+        steps: collect(made, { maxTokens: 7, ...options }),
+        expected: Effect.all(prompts.map((p) => recomputed(made, p, 7)))
+      })
+    )
+    expect(columns(steps)).toEqual(expected)
+    expect(new Set(expected.flat()).size).toBeGreaterThan(4)
+  })
+
+  it("ends a sequence at a stop word and goes on with the others", async () => {
+    const made = tiny()
+    const all = columns(await onReference(collect(made, { maxTokens: 7 })))
+    const stop = all[0]?.[2] as number
+    const cut = (text: ReadonlyArray<number>) =>
+      text.includes(stop) ? text.slice(0, text.indexOf(stop) + 1) : text
+    const stopped = columns(await onReference(collect(made, { maxTokens: 7, stop: [stop] })))
+    expect(stopped).toEqual(all.map(cut))
+    expect(stopped[0]?.length).toBeLessThan(7)
+  })
+
+  it("draws by its seed", async () => {
+    const made = tiny()
+    const draw = (seed: number) =>
+      onReference(collect(made, { maxTokens: 6, temperature: 1, topP: 0.9, seed }))
+    const [one, again, other] = [await draw(1), await draw(1), await draw(2)]
+    expect(columns(one)).toEqual(columns(again))
+    expect(columns(one)).not.toEqual(columns(other))
+  })
+
+  it("penalises words that were there", async () => {
+    const made = tiny()
+    const texts = columns(await onReference(collect(made, { maxTokens: 8, repetitionPenalty: 1e6 })))
+    texts.forEach((text, b) => {
+      const whole = [...new Set(prompts[b]), ...text]
+      expect(new Set(whole).size).toBe(whole.length)
+    })
+  })
+
+  it("moves a few numbers a step, and none that grow", async () => {
+    const made = tiny()
+    const steps = await onReference(collect(made, { maxTokens: 4 }))
+    // Words, lengths and places of three sequences, a seed; three words back.
+    expect(steps.map((s) => s.bytesMoved)).toEqual([3 * 5 * 4 + 24 + 4 + 12, 52, 52, 52])
+  })
+
+  it("gives all memory back, also when it is interrupted", async () => {
+    const made = tiny()
+    const alive = await onReference(
+      Effect.gen(function* () {
+        const backend = yield* Backend
+        const before = backend.buffersAlive()
+        yield* collect(made, { maxTokens: 3, capacity: 5 })
+        const fiber = yield* Effect.forkChild(collect(made, { maxTokens: 10000 }))
+        yield* Effect.sleep("5 millis")
+        yield* Fiber.interrupt(fiber)
+        return backend.buffersAlive() - before
+      })
+    )
+    expect(alive).toBe(0)
+  })
+
+  it.each([
+    [[], { maxTokens: 1 }, /there is no prompt/],
+    [[[]], { maxTokens: 1 }, /prompt 0 is empty/],
+    [[[1], [2, 23]], { maxTokens: 1 }, /prompt 1 holds 23, which is no word of 23/],
+    [[[1]], { maxTokens: 0 }, /maxTokens is 0/],
+    [[[1]], { maxTokens: 1, topP: 2 }, /topP is 2/]
+  ])("refuses %o with %o", async (texts, options, message) => {
+    const { model, params } = tiny()
+    const failed = await onReference(
+      Effect.flip(Stream.runCollect(nn.generate(model, params, texts, options)))
+    )
+    expect(failed._tag).toBe("AttrError")
+    expect(failed.message).toMatch(message)
+  })
+})
