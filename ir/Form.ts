@@ -1,4 +1,5 @@
 import type { Result } from "effect"
+import * as ContractionSum from "./ContractionSum.ts"
 import type { VerifyError } from "./errors.ts"
 import * as Graph from "./Graph.ts"
 import type * as Node from "./Node.ts"
@@ -62,9 +63,10 @@ const whole: ReadonlySet<OpName> = new Set(["input", "constant", "random_bits"] 
 
 type Report = (what: string, node: Node.Node) => void
 
-/** One kernel computes it: at most one anchor, and nothing that is a kernel of its own. */
+/** One kernel computes it: at most one anchor, or a contraction and a sum of it, and nothing that is a kernel of its own. */
 const body = (graph: Graph.Graph, report: Report): void => {
-  const [, second] = graph.nodes.filter((node) => anchors.has(node.op))
+  const found = graph.nodes.filter((node) => anchors.has(node.op))
+  const second = found.length === 2 && ContractionSum.find(graph) !== undefined ? undefined : found[1]
   if (second !== undefined) report("a kernel holds at most one anchor", second)
   for (const node of graph.nodes) {
     if (!anchors.has(node.op) && !foldable.has(node.op))

@@ -1,3 +1,4 @@
+import * as ContractionSum from "../ir/ContractionSum.ts"
 import * as DType from "../ir/DType.ts"
 import * as Graph from "../ir/Graph.ts"
 import type { Limits } from "../ir/Limits.ts"
@@ -25,6 +26,8 @@ interface Place {
   readonly tiled: boolean
   /** The value's elements are the result's elements, one to one: an anchor may stand here, with what follows as epilogue. */
   readonly onto: boolean
+  /** The value's elements are those that the sum of the kernel adds up, one to one: a contraction may stand here. */
+  readonly under: boolean
   /** The views passed on the way from the root; a value reached by two ways is computed twice. */
   readonly paths: ReadonlySet<string>
 }
@@ -47,7 +50,7 @@ const mostMembers = 96
 const mostOperands = (limits: Limits, anchor: Node | undefined): number =>
   limits.maxStorageBuffersPerShaderStage - (anchor?.op === "flash_attention" ? 2 : 1)
 
-const origin: Place = { spread: false, tiled: false, onto: true, paths: new Set([""]) }
+const origin: Place = { spread: false, tiled: false, onto: true, under: false, paths: new Set([""]) }
 
 /** How `user`, which stands at `place`, reads its operand. `id` tells nodes apart. */
 const through = (user: Node, operand: Node, place: Place, id: number): Place => {
@@ -56,36 +59,39 @@ const through = (user: Node, operand: Node, place: Place, id: number): Place => 
     ...change,
     paths: new Set([...place.paths].map((p) => `${p}/${id}`))
   })
+  const aside = { onto: false, under: false }
   if (traits.isElementwise(user)) {
     if (Shape.equals(user.type.shape, operand.type.shape)) return place
-    return traits.sameSize(user, operand) ? step({ onto: false }) : step({ onto: false, spread: true })
+    return traits.sameSize(user, operand) ? step(aside) : step({ ...aside, spread: true })
   }
   switch (user.op) {
     case "reshape":
     case "transpose":
       return step({})
     case "broadcast":
-      return traits.sameSize(user, operand) ? step({}) : step({ onto: false, spread: true })
+      return traits.sameSize(user, operand) ? step({ under: false }) : step({ ...aside, spread: true })
+    case "reduce_sum":
+      return step({ onto: false, under: place.onto })
     case "slice":
     case "pad":
     case "concat":
-      return step({ onto: false })
+      return step(aside)
     case "update_slice":
-      return step({ onto: false, spread: operand === user.operands[2] })
+      return step({ ...aside, spread: operand === user.operands[2] })
     case "dot":
     case "flash_attention":
-      return step({ onto: false, spread: true, tiled: true })
+      return step({ ...aside, spread: true, tiled: true })
     case "softmax":
     case "layer_norm":
     case "rms_norm":
     case "cumsum":
-      return { ...place, onto: false }
+      return { ...place, ...aside }
     case "gather":
     case "load":
     case "random_bits":
-      return step({ onto: false, spread: true })
+      return step({ ...aside, spread: true })
     default:
-      return step({ onto: false })
+      return step(aside)
   }
 }
 
@@ -96,6 +102,7 @@ const merge = (a: Place | undefined, b: Place): Place =>
         spread: a.spread || b.spread,
         tiled: a.tiled || b.tiled,
         onto: a.onto && b.onto,
+        under: a.under && b.under,
         paths: new Set([...a.paths, ...b.paths])
       }
 
@@ -115,10 +122,10 @@ const factsOf = (graph: Graph.Graph): Facts => ({
 })
 
 /**
- * Whether a kernel that ends with this elementwise value could begin with an anchor: one is reached by steps that keep
+ * The anchor that a kernel which ends with this elementwise value could begin with: one is reached by steps that keep
  * elements one to one, and nothing else uses what lies between.
  */
-const endsAnchor = (end: Node, facts: Facts): boolean => {
+const anchorBehind = (end: Node, facts: Facts): Node | undefined => {
   const reached = new Set<Node>([end])
   const waiting = new Set<Node>(end.operands)
   while (waiting.size > 0 && reached.size < mostMembers) {
@@ -131,13 +138,17 @@ const endsAnchor = (end: Node, facts: Facts): boolean => {
     const onto = (user: Node): boolean =>
       reached.has(user) && (!traits.isElementwise(user) || Shape.equals(user.type.shape, node.type.shape))
     if (facts.outputs.has(node) || !users.every(onto)) continue
-    if (traits.isAnchor(node)) return true
+    if (traits.isAnchor(node)) return node
     if (!traits.isElementwise(node) && node.op !== "reshape" && node.op !== "transpose") continue
     reached.add(node)
     for (const o of node.operands) waiting.add(o)
   }
-  return false
+  return undefined
 }
+
+/** Whether the kernel is a sum, and this the contraction whose elements it adds up, each passed through a function. */
+const sums = (draft: Draft, place: Place, dot: Node): boolean =>
+  place.under && draft.anchor !== undefined && ContractionSum.of(draft.anchor, dot) !== undefined
 
 /** A cast that makes a value smaller belongs to the kernel that computes the value: less is written and read. */
 const narrows = (node: Node, facts: Facts): boolean => {
@@ -229,12 +240,15 @@ export const group = (graph: Graph.Graph, limits: Limits): ReadonlyArray<Kernel>
     const [draft, place] = entries[0] as [Draft, Place]
     // The target of an in-place update is a buffer.
     if (entries.length > 1 || place.tiled || node.op === "update_slice") return false
-    if (traits.isAnchor(node)) return draft.anchor === undefined && place.onto && place.paths.size === 1
+    if (traits.isAnchor(node))
+      return place.paths.size === 1 && (draft.anchor === undefined ? place.onto : sums(draft, place, node))
     const repeated = place.spread || place.paths.size > 1
     if (repeated && !(traits.isElementwise(node) && traits.isCheap(node))) return false
     if (place.paths.size > mostWays) return false
     // Where its anchor cannot follow into this kernel, it stays with its anchor instead of being computed per pass here.
-    return (place.onto && draft.anchor === undefined) || !endsAnchor(node, facts)
+    if (place.onto && draft.anchor === undefined) return true
+    const behind = anchorBehind(node, facts)
+    return behind === undefined || sums(draft, place, behind)
   }
 
   for (const node of [...graph.nodes].reverse()) {

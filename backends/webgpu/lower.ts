@@ -1,3 +1,4 @@
+import * as ContractionSum from "../../ir/ContractionSum.ts"
 import * as Dim from "../../ir/Dim.ts"
 import * as Graph from "../../ir/Graph.ts"
 import type { Limits } from "../../ir/Limits.ts"
@@ -9,6 +10,7 @@ import { constantOf } from "./constants.ts"
 import { lowerFlash } from "./flash/lowerFlash.ts"
 import { overOneList, siblings } from "./flash/siblings.ts"
 import type { Job, Lowered, Ref } from "./Job.ts"
+import { contractionSum, isOneKernel } from "./kernels/contractionSum.ts"
 import { map } from "./kernels/map.ts"
 import { matmul } from "./kernels/matmul.ts"
 import { rowOps } from "./kernels/rowOps.ts"
@@ -206,10 +208,11 @@ const donorOf = ({ graph, memory }: Plan, node: Node.Node): number | undefined =
 
 /** Whether the result follows the anchor element by element, and the device binds all buffers at once. */
 const fitsOneKernel = (job: Job): boolean => {
+  const sum = ContractionSum.find(job.body)
   const alone = job.anchor === undefined || job.body.outputs[0]?.node === job.anchor
   const tensors = job.body.nodes.filter((n) => n.op === "constant" && n.attrs.values.length > 1).length
   const fits = job.body.inputs.length + tensors < job.limits.maxStorageBuffersPerShaderStage
-  return Epilogue.isDirect(job) && (fits || alone)
+  return (sum === undefined ? Epilogue.isDirect(job) : isOneKernel(job, sum)) && (fits || alone)
 }
 
 /** Whether a kernel has a loop of its own for the node. */
@@ -220,8 +223,10 @@ const lowerJob = (job: Job): ReadonlyArray<Lowered> => {
   switch (job.anchor?.op) {
     case undefined:
       return [map(job)]
-    case "dot":
-      return [matmul(job)]
+    case "dot": {
+      const sum = ContractionSum.find(job.body)
+      return [sum === undefined ? matmul(job) : contractionSum(job, sum)]
+    }
     case "flash_attention":
       return lowerFlash(job)
     default:

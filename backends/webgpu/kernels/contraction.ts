@@ -164,7 +164,7 @@ export interface Span {
  * the text once and not once for each of them: compilers take long over repeated text.
  */
 export const storeBlock = (
-  place: Place,
+  place: Pick<Place, "emitter" | "store" | "storePair">,
   type: string,
   sums: ReadonlyArray<ReadonlyArray<string>>,
   spans: { readonly rows: Span; readonly columns: Span }

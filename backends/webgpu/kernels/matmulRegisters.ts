@@ -47,8 +47,6 @@ export const matmulRegisters = (job: Job, c: Contraction): Lowered => {
   const place = placeOf(job, c, emitter, batch)
 
   const [left, right] = [vectorsOf(emitter, job, c.lhs), vectorsOf(emitter, job, c.rhs)]
-  const usable = (v: Vectors | undefined, per: number) =>
-    v?.along === "free" && per % 4 !== 0 ? undefined : v
   const lhs = reader(emitter, usable(left, threadRows), place.entry, firstRow, rows, threadRows, place.lhs)
   const rhs = reader(
     emitter,
@@ -84,6 +82,10 @@ export const matmulRegisters = (job: Job, c: Contraction): Lowered => {
   })
 }
 
+/** Vectors along a free axis serve threads that take it in fours. */
+export const usable = (v: Vectors | undefined, per: number): Vectors | undefined =>
+  v?.along === "free" && per % 4 !== 0 ? undefined : v
+
 /** Reads what a thread needs of one operand at `step` positions of the depth from `k` on: element `i` at position `at`. */
 interface Reader {
   readonly along: "depth" | "free" | "none"
@@ -91,7 +93,7 @@ interface Reader {
 }
 
 /** Lines past the end repeat the last: what comes of them is not stored. */
-const reader = (
+export const reader = (
   emitter: Emitter.Emitter,
   vectors: Vectors | undefined,
   entry: ReadonlyArray<string>,

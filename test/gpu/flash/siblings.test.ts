@@ -97,7 +97,7 @@ test.each(
 })
 
 test("one dispatch reads K and V once", () => {
-  const bytesOf = (outputs: Attention["outputs"]) => {
+  const bytesOf = (outputs: NonNullable<Attention["outputs"]>) => {
     const plan = planned(text({ ...causal, outputs }), Limits.portable, small)
     return statsOf(plan, lower(plan, Limits.portable), Limits.portable, { T: 8, S: 8 })
   }
