@@ -1,11 +1,11 @@
 import { Effect, type Scope } from "effect"
 import type { HostArray } from "../../ir/HostArray.ts"
-import * as Limits from "../../ir/Limits.ts"
 import * as Print from "../../ir/Print.ts"
 import type { BackendShape, Executable, Plan } from "../Backend.ts"
 import { type BackendError, InvalidArray, KernelError, OutOfMemory, UnsupportedByDevice } from "../errors.ts"
 import { encode } from "./assembler/encode.ts"
 import * as Wat from "./assembler/print.ts"
+import { limits } from "./limits.ts"
 import { lower } from "./lower.ts"
 import * as Program from "./Program.ts"
 import * as DeviceTensor from "./runtime/DeviceTensor.ts"
@@ -87,14 +87,7 @@ const of = (session: Session.Session): BackendShape => {
 
   return {
     name: "wasm",
-    // Tiles are the kernels' own: of the limits only those of memory and of bindings mean something here.
-    limits: {
-      ...Limits.portable,
-      kind: "cpu",
-      maxStorageBufferBindingSize: Session.mostBytes,
-      maxBufferSize: Session.mostBytes,
-      maxStorageBuffersPerShaderStage: 32
-    },
+    limits,
     description: `WebAssembly, ${features.relaxed ? "relaxed SIMD" : features.simd ? "SIMD" : "no SIMD"}, one thread`,
     compile: (plan) => Effect.tryPromise({ try: () => load(plan), catch: known }),
     upload,

@@ -1,5 +1,6 @@
 import { UnsupportedByDevice } from "../../errors.ts"
 import { detect, type Features } from "../features.ts"
+import { mostBytes, page } from "../limits.ts"
 import { type Engine, engine, type Memory } from "./engine.ts"
 import * as Heap from "./Heap.ts"
 
@@ -10,11 +11,6 @@ export interface Session {
   readonly memory: Memory
   readonly heap: Heap.Heap
 }
-
-const page = 65536
-
-/** Sizes and addresses are 32-bit words; kernels compare them as numbers with a sign. */
-export const mostBytes = 2 ** 31 - page
 
 /** Throws `UnsupportedByDevice` where the host has no WebAssembly. */
 export const make = (): Session => {

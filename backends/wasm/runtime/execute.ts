@@ -5,10 +5,11 @@ import * as Shape from "../../../ir/Shape.ts"
 import * as TensorType from "../../../ir/TensorType.ts"
 import type { RunOptions, Value } from "../../Backend.ts"
 import { InvalidArray, UnsupportedByDevice } from "../../errors.ts"
+import { mostBytes } from "../limits.ts"
 import * as Program from "../Program.ts"
 import * as DeviceTensor from "./DeviceTensor.ts"
 import type { Run } from "./engine.ts"
-import { mostBytes, type Session } from "./Session.ts"
+import type { Session } from "./Session.ts"
 import { read, write } from "./transfer.ts"
 
 /** A program whose module is instantiated and whose constants are in memory. */

@@ -1,5 +1,6 @@
 import { Effect, Option } from "effect"
 import { Command, Flag } from "effect/cli"
+import { limits as wasmLimits } from "../../../backends/wasm/limits.ts"
 import type * as Graph from "../../../ir/Graph.ts"
 import * as Json from "../../../ir/Json.ts"
 import * as Print from "../../../ir/Print.ts"
@@ -19,23 +20,25 @@ import { Io } from "../Io.ts"
 import { load } from "../load.ts"
 import { optimise, pipelineOf } from "../optimise.ts"
 import type { Paint } from "../Paint.ts"
+import { wat } from "../wat.ts"
 
 interface Options {
   readonly paint: Paint
   readonly locations: boolean
 }
 
-const formats = ["text", "json", "dot", "mermaid", "svg"] as const
+const formats = ["text", "json", "dot", "mermaid", "svg", "wat"] as const
 
 type Format = (typeof formats)[number]
 
-const printers: { readonly [F in Format]: (graph: Graph.Graph, options: Options) => string } = {
-  text: (graph, { paint, locations }) => Print.graph(graph, { color: paint, locations }),
-  json: (graph) => JSON.stringify(Json.encode(graph), null, 2),
-  dot: (graph) => dot(Drawing.make(graph)),
-  mermaid: (graph) => mermaid(Drawing.make(graph)),
-  svg: (graph) => svg(Drawing.make(graph))
-}
+const printers: { readonly [F in Exclude<Format, "wat">]: (graph: Graph.Graph, options: Options) => string } =
+  {
+    text: (graph, { paint, locations }) => Print.graph(graph, { color: paint, locations }),
+    json: (graph) => JSON.stringify(Json.encode(graph), null, 2),
+    dot: (graph) => dot(Drawing.make(graph)),
+    mermaid: (graph) => mermaid(Drawing.make(graph)),
+    svg: (graph) => svg(Drawing.make(graph))
+  }
 
 export const dump = Command.make(
   "dump",
@@ -58,7 +61,7 @@ export const dump = Command.make(
     format: Flag.Literals("format", formats).pipe(
       Flag.withAlias("f"),
       Flag.withDefault("text" as const),
-      Flag.withDescription("How to write it")
+      Flag.withDescription("How to write it; wat is the module that the WebAssembly backend runs")
     ),
     locations: Flag.Boolean("locations").pipe(
       Flag.withDefault(false),
@@ -78,13 +81,19 @@ export const dump = Command.make(
       if (config.all && config.format !== "text" && config.format !== "json") {
         return yield* usage(`--all prints text or json, not ${config.format}`, "choose one pass with --after")
       }
+      const { format } = config
+      if (format === "wat" && chosen > 0)
+        return yield* usage(
+          "--format wat prints what runs, after all passes",
+          "leave out --before, --after and --all"
+        )
       const { graph, options } = yield* load(config.target)
       yield* pipelineOf(config.passes)
       const paint: Paint = Option.isSome(config.out) ? (_, text) => text : io.paint
       const printing = { paint, locations: config.locations }
       const text = yield* Effect.gen(function* () {
-        if (config.before) return printers[config.format](graph, printing)
-        const limits = yield* limitsOf(config)
+        if (config.before && format !== "wat") return printers[format](graph, printing)
+        const limits = format === "wat" ? wasmLimits : yield* limitsOf(config)
         const names = Option.getOrElse(config.passes, () =>
           options.pipeline === undefined ? pipelineText(undefined) : pipelineText(options.pipeline)
         )
@@ -93,6 +102,7 @@ export const dump = Command.make(
           limits,
           donate: options.donate
         })
+        if (format === "wat") return yield* wat(compiled)
         if (config.all) {
           return config.format === "json"
             ? JSON.stringify(stages(graph, compiled), null, 2)
@@ -101,7 +111,7 @@ export const dump = Command.make(
         const shown = Option.isNone(config.after)
           ? compiled.graph
           : yield* stageAfter(config.after.value, compiled.snapshots)
-        return printers[config.format](shown, printing)
+        return printers[format](shown, printing)
       })
       if (Option.isSome(config.out)) yield* io.write(config.out.value, `${text}\n`)
       else yield* io.print(text)

@@ -1,0 +1,31 @@
+import { Effect } from "effect"
+import { UnsupportedByDevice } from "../../backends/errors.ts"
+import { detect } from "../../backends/wasm/features.ts"
+import { lower } from "../../backends/wasm/lower.ts"
+import * as Program from "../../backends/wasm/Program.ts"
+import { engine } from "../../backends/wasm/runtime/engine.ts"
+import type { Compiled } from "../../passes/Pipeline.ts"
+import type { CliFailure } from "./CliFailure.ts"
+import { isKnownError, type KnownError, orFail } from "./fromError.ts"
+import type { Io } from "./Io.ts"
+
+/** The program of the WebAssembly backend for this engine, with its module as text. */
+export const wat = ({ graph, schedules, memory }: Compiled): Effect.Effect<string, CliFailure, Io> =>
+  orFail(
+    Effect.try({
+      try: () => {
+        const host = engine()
+        if (host === undefined) throw new UnsupportedByDevice({ message: "this runtime has no WebAssembly" })
+        const plan = {
+          graph,
+          schedules,
+          memory: memory ?? { slots: [], slotOf: new Map(), inPlace: new Map() }
+        }
+        return Program.print(lower(plan, detect(host)), { wat: true })
+      },
+      catch: (cause): KnownError => {
+        if (isKnownError(cause)) return cause
+        throw cause
+      }
+    })
+  )
