@@ -100,5 +100,22 @@ export const kernelTexts: { readonly [name: string]: string } = {
     "f32[B, T, S]",
     [`%a: f32[B, T, 64] = cast %q`, `%b: f32[B, S, 64] = cast %k`, `%c: f32[B, T, S] = dot %a, %b ${dot}`],
     "c"
+  ),
+  "matmul-sum": fused(
+    [
+      ["q", "f32[4, T, 8]"],
+      ["k", "f32[4, S, 8]"],
+      ["lse", "f32[4, T, 1]"]
+    ],
+    "f32[T, S]",
+    [
+      `%c: f32[4, T, S] = dot %q, %k ${dot}`,
+      "%shifted: f32[4, T, S] = sub %c, %lse",
+      "%w: f32[4, T, S] = exp %shifted",
+      "%all: f32[T, S] = reduce_sum %w {axes = [0]}",
+      "%quarter: f32[] = constant {values = [0.25]}",
+      "%mean: f32[T, S] = mul %all, %quarter"
+    ],
+    "mean"
   )
 }

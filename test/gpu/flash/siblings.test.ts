@@ -140,6 +140,47 @@ test("attention over other operands stays apart", () => {
   expect(statsOf(plan, lower(plan, Limits.portable), Limits.portable, { T: 8, S: 8 }).dispatches).toBe(2)
 })
 
+test("weights averaged over heads next to the result: two kernels, and no scores in memory", async () => {
+  const graph = graphOf(`graph {
+%q: f32[B, 4, T, 8] = input {name = "q"}
+%k: f32[B, 2, S, 8] = input {name = "k"}
+%v: f32[B, 4, S, 8] = input {name = "v"}
+%k5: f32[B, 2, 1, S, 8] = reshape %k
+%k6: f32[B, 2, 2, S, 8] = broadcast %k5
+%keys: f32[B, 4, S, 8] = reshape %k6
+%scores: f32[B, 4, T, S] = dot %q, %keys {lhsBatch = [0, 1], rhsBatch = [0, 1], lhsContract = [3], rhsContract = [3]}
+%j: i32[S] = iota
+%t: i32[T] = iota
+%i: i32[T, 1] = reshape %t
+%seen: bool[T, S] = lt %j, %i
+%nothing: f32[] = constant {values = [-inf]}
+%masked: f32[B, 4, T, S] = select %seen, %scores, %nothing
+%w: f32[B, 4, T, S] = softmax %masked {axis = 3}
+%result: f32[B, 4, T, 8] = dot %w, %v {lhsBatch = [0, 1], rhsBatch = [0, 1], lhsContract = [3], rhsContract = [2]}
+%sum: f32[B, T, S] = reduce_sum %w {axes = [1]}
+%quarter: f32[] = constant {values = [0.25]}
+%mean: f32[B, T, S] = mul %sum, %quarter
+return "result": %result, "mean": %mean
+}`)
+  const limits = await limitsOf("cpu")
+  const whole = Result.getOrThrow(Pipeline.parse(Pipeline.defaultText))
+  const made = Result.getOrThrow(Pipeline.run(whole, graph, { limits }))
+  if (made.memory === undefined || made.schedules === undefined) throw new Error("nothing was planned")
+  const plan = { graph: made.graph, schedules: made.schedules, memory: made.memory }
+  const program = lower(plan, limits)
+  const sizes = { B: 2, T: 5, S: 9 }
+  const from = arrays.random(4)
+  const inputs = graph.inputs.map((i) =>
+    arrays.array(from, i.type.dtype, Shape.evaluate(i.type.shape, sizes))
+  )
+  const expected = Reference.evaluate(graph, inputs, sizes, { precision: "f64" })
+  expectOutputs(graph, sizes, await runProgram(program, inputs, sizes), expected, { exponent: 8 })
+  const large = statsOf(plan, program, limits, { B: 2, T: 512, S: 512 })
+  expect(large.dispatches).toBe(2)
+  // The log-sum-exp.
+  expect(large.scratchBytes).toBe(2 * 4 * 512 * 4)
+})
+
 test.each(variants)("a compiler front end accepts them for %s", async (_, limits) => {
   for (const attention of Object.values(programs)) {
     for (const dtype of ["f32", "f16", "bf16"]) {
