@@ -61,10 +61,11 @@ const or = (x: string, y: string, as = "m"): string => `%${as}: bool[] = or %${x
 const someLengths: MaskCase["data"] = (B, _, S) => [ints([B], (b) => Math.max(0, S - 5 * b - 2))]
 
 const same = ["%x: i32[] = load %doc, %b, %i", "%y: i32[] = load %doc, %b, %j", "%e: bool[] = eq %x, %y"]
-/** Documents of uneven length, the last queries without one of their own. */
+/** Documents of uneven length: where those start that 24 positions hold, and what more positions hold in proportion. */
 const starts = [0, 2, 3, 8, 13, 14, 21]
-const docOf = (i: number): number => starts.filter((s) => s <= i).length
-const docs: MaskCase["data"] = (B, _, S) => [ints([B, S], (at) => docOf((at % S) + Math.floor(at / S)))]
+const startOf = (i: number, length: number): number =>
+  starts.map((s) => Math.round(s * Math.max(1, length / 24))).findLast((s) => s <= i) as number
+const docs: MaskCase["data"] = (B, _, S) => [ints([B, S], (at) => startOf((at % S) + Math.floor(at / S), S))]
 
 export const maskCases: ReadonlyArray<MaskCase> = [
   { name: "causal", by: "range", mask: [causal] },
@@ -147,7 +148,7 @@ export const maskCases: ReadonlyArray<MaskCase> = [
     name: "packed causal documents by their start",
     by: "row",
     captures: { start: "i32[T]" },
-    data: (_, T) => [ints([T], (i) => starts.filter((s) => s <= i).at(-1) as number)],
+    data: (_, T) => [ints([T], (i) => startOf(i, T))],
     mask: ["%s: i32[] = load %start, %i", "%x: bool[] = ge %j, %s", causal, and("c", "x")]
   },
   {
@@ -168,7 +169,7 @@ export const maskCases: ReadonlyArray<MaskCase> = [
     name: "documents by cumulative lengths",
     by: "measured",
     captures: { doc: "i32[S]" },
-    data: (_, __, S) => [ints([S], docOf)],
+    data: (_, __, S) => [ints([S], (i) => startOf(i, S))],
     mask: ["%x: i32[] = load %doc, %i", "%y: i32[] = load %doc, %j", "%m: bool[] = eq %x, %y"]
   },
   {

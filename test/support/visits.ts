@@ -102,7 +102,11 @@ export const countVisits = async (
 }
 
 /** The least that tiles of this schedule can visit where a block of rows visits one range of keys, by looking at every element. */
-export const leastVisits = (c: MaskCase, setting: Setting, sizes: Dim.Bindings): Visits => {
+export const leastVisits = (
+  c: MaskCase,
+  setting: Setting,
+  sizes: Dim.Bindings
+): Visits & { readonly all: number } => {
   const { heads, B, T, S, schedule } = setting
   const graph = graphOf(
     flashText({
@@ -121,10 +125,11 @@ export const leastVisits = (c: MaskCase, setting: Setting, sizes: Dim.Bindings):
   const { threads, keysPerSplit } = schedule.decode
   const perThread = Math.max(1, Math.min(4, Math.floor(keysPerSplit / threads)))
   const width = decode === undefined ? schedule.prefill.keys : threads * perThread
-  let [tiles, whole, keys] = [0, 0, 0]
+  let [all, tiles, whole, keys] = [0, 0, 0, 0]
   for (let b = 0; b < B; b++) {
     for (let head = 0; head < heads[1]; head++) {
       for (let first = 0; first < packed; first += rows) {
+        all += Math.ceil(S / width)
         const counts = new Array<number>(S).fill(0)
         const last = Math.min(first + rows, packed)
         for (let row = first; row < last; row++) {
@@ -142,5 +147,5 @@ export const leastVisits = (c: MaskCase, setting: Setting, sizes: Dim.Bindings):
       }
     }
   }
-  return { tiles, whole, keys }
+  return { all, tiles, whole, keys }
 }
