@@ -22,6 +22,7 @@ export * as Key from "./Key.ts"
 export type { Layer } from "./Layer.ts"
 export { type LinearConfig, type LinearParams, linear } from "./linear.ts"
 export { type Activation, activations, gatedMlp, type MlpConfig, mlp } from "./mlp.ts"
+export { type BertConfig, bert } from "./models/bert.ts"
 export {
   type Decoder,
   type DecoderInputs,
@@ -30,7 +31,17 @@ export {
   decoder
 } from "./models/decoder.ts"
 export { type DecoderConfig, decoderConfig } from "./models/decoderConfig.ts"
+export { type Gpt2Config, gpt2 } from "./models/gpt2.ts"
+export { type VitConfig, vit } from "./models/vit.ts"
+export { type Whisper, type WhisperConfig, whisper } from "./models/whisper.ts"
 export { layerNorm, type NormConfig, rmsNorm } from "./norm.ts"
 export * as Params from "./Params.ts"
+export { sinusoidal } from "./position.ts"
 export { frequencies, type Positions, type RopeConfig, type RopeScaling, rope } from "./rope.ts"
 export { narrowed, penalised, type Sampling, sample } from "./sample.ts"
+export {
+  type TransformerConfig,
+  type TransformerLayer,
+  type TransformerParams,
+  transformerLayer
+} from "./transformer.ts"
