@@ -1,7 +1,7 @@
 import * as Dim from "../../../ir/Dim.ts"
 import type { Node, NodeOf } from "../../../ir/Node.ts"
 import { parts } from "../../../ir/ops/flashAttention.ts"
-import * as Shape from "../../../ir/Shape.ts"
+import * as Value from "../emit/Value.ts"
 import type { Job } from "../Job.ts"
 import type { Side } from "../kernels/pack.ts"
 
@@ -10,7 +10,7 @@ export interface Problem {
   readonly job: Job
   readonly node: NodeOf<"flash_attention">
   readonly B: Dim.Dim
-  readonly Hq: Dim.Dim
+  readonly Hkv: Dim.Dim
   readonly T: Dim.Dim
   readonly S: Dim.Dim
   readonly E: Dim.Dim
@@ -24,10 +24,11 @@ export interface Problem {
   readonly fill: number | undefined
   /** Whether weights are the exponentials of scores; the scores themselves otherwise. */
   readonly normalised: boolean
-  readonly output: "result" | "lse" | "max"
+  readonly output: "result" | "lse" | "max" | "sum"
 }
 
 interface Term {
+  /** Rows that share their keys: row = query * group + head in group. */
   readonly q: Side
   /** Its batch and heads may be one for all. */
   readonly k: Side
@@ -36,25 +37,40 @@ interface Term {
 
 type Sizes = readonly [Dim.Dim, Dim.Dim, Dim.Dim, Dim.Dim]
 
+/** Queries [B, Hq, T, D] by the key/value head that they look at. */
+const queriesOf = (group: Dim.Dim, node: Node): Side => {
+  const [b, h, t, d] = node.type.shape as Sizes
+  return {
+    batch: [b, Dim.divideExact(h, group) as Dim.Dim],
+    free: [t, group],
+    depth: [d],
+    at: (body, e, [batch, keyHead], [query, inGroup], k) => {
+      const first = Value.scale(e, keyHead as Value.Value, e.dim(group))
+      const head = Value.add(e, first, inGroup as Value.Value)
+      return body.at(node, [batch as Value.Value, head, query as Value.Value, ...k])
+    }
+  }
+}
+
 /** [batch, head, free, depth]. */
-const rowsOf = (node: Node): Side => {
+const keysOf = (node: Node): Side => {
   const [b, h, free, depth] = node.type.shape as Sizes
   return {
     batch: [b, h],
     free: [free],
     depth: [depth],
-    at: (body, batch, row, k) => body.at(node, [...batch, ...row, ...k])
+    at: (body, _, batch, row, k) => body.at(node, [...batch, ...row, ...k])
   }
 }
 
 /** [batch, head, depth, free]. */
-const columnsOf = (node: Node): Side => {
+const valuesOf = (node: Node): Side => {
   const [b, h, depth, free] = node.type.shape as Sizes
   return {
     batch: [b, h],
     free: [free],
     depth: [depth],
-    at: (body, batch, column, k) => body.at(node, [...batch, ...k, ...column])
+    at: (body, _, batch, column, k) => body.at(node, [...batch, ...k, ...column])
   }
 }
 
@@ -65,18 +81,19 @@ export const of = (job: Job): Problem => {
   const { terms, v, captures } = parts(anchor.operands, attrs)
   const [B, Hq, T] = (terms[0] as { readonly q: Node }).q.type.shape as Sizes
   const [, Hkv, S, E] = v.type.shape as Sizes
+  const group = Dim.divideExact(Hq, Hkv) as Dim.Dim
   const fill = Math.fround(attrs.fill)
   return {
     job,
     node: anchor,
     B,
-    Hq,
+    Hkv,
     T,
     S,
     E,
-    group: Dim.divideExact(Hq, Hkv) as Dim.Dim,
-    terms: terms.map(({ q, k }) => ({ q: rowsOf(q), k: rowsOf(k), D: Shape.size(rowsOf(q).depth) })),
-    v: columnsOf(v),
+    group,
+    terms: terms.map(({ q, k }) => ({ q: queriesOf(group, q), k: keysOf(k), D: q.type.shape[3] as Dim.Dim })),
+    v: valuesOf(v),
     captures,
     fill: attrs.mask === undefined || fill === -Infinity ? undefined : fill,
     normalised: attrs.normaliser === undefined,

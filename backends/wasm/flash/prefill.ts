@@ -1,5 +1,5 @@
 import * as Dim from "../../../ir/Dim.ts"
-import { type Expr, i32, load, op, splat, splatF32, store } from "../assembler/Instruction.ts"
+import { type Expr, i32, load, op, select, splat, splatF32, store } from "../assembler/Instruction.ts"
 import type { Emitter } from "../emit/Emitter.ts"
 import * as Epilogue from "../emit/epilogue.ts"
 import * as Frame from "../emit/Frame.ts"
@@ -29,12 +29,13 @@ export const prefill = (
   packed: ReadonlyArray<{ readonly q: Ref; readonly k: Ref }>,
   values: Ref | undefined
 ): Lowered => {
-  const { node, Hq, T, S, E, B } = problem
+  const { node, Hkv, T, S, E, B } = problem
+  const R = Dim.mul(T, problem.group)
   const frame = Frame.open(problem.job)
   const { e } = frame
   const epilogue = Epilogue.make(frame)
-  const [queries, keys] = [e.dim(T), e.dim(S)]
-  const blocks = e.div(e.add(queries, i32(blockRows - 1)), i32(blockRows))
+  const [allRows, keys, group] = [e.dim(R), e.dim(S), e.dim(problem.group)]
+  const blocks = e.div(e.add(allRows, i32(blockRows - 1)), i32(blockRows))
   const scores = problem.terms.map(() => frame.local(Dim.constant((blockRows * blockKeys) / 4)))
   const statistics = Softmax.memory(frame, blockRows)
   const valuePanels = panels(e, problem.v.free, tileColumns)
@@ -45,11 +46,21 @@ export const prefill = (
   e.loop(frame.begin, frame.end, 1, (item) => {
     const pair = e.div(item, blocks)
     const first = e.mul(e.sub(item, e.mul(pair, blocks)), i32(blockRows))
-    const [b, h] = Value.delinearize(e, Value.uniform(pair), [B, Hq]) as [Value.Affine, Value.Affine]
-    const keyHead = e.div(h.base, e.dim(problem.group))
-    const rowCount = e.min(i32(blockRows), e.sub(queries, first))
+    const [b, keyHead] = Value.delinearize(e, Value.uniform(pair), [B, Hkv]) as [Value.Affine, Value.Affine]
+    const rowCount = e.min(i32(blockRows), e.sub(allRows, first))
     const rowQuads = e.div(e.add(rowCount, i32(tileRows - 1)), i32(tileRows))
-    const place: Softmax.Place = { b, h, first, rowCount }
+    const queryOf = (row: I): I => e.div(e.add(first, row), group)
+    const firstHead = e.mul(keyHead.base, group)
+    const place: Softmax.Place = {
+      b,
+      firstHead,
+      rowCount,
+      queryOf: (row) => Value.uniform(queryOf(row)),
+      headOf: (row) => {
+        const inGroup = e.sub(e.add(first, row), e.mul(queryOf(row), group))
+        return Value.uniform(e.add(firstHead, Dim.isOne(problem.group) ? i32(0) : inGroup))
+      }
+    }
 
     statistics.reset()
     if (values !== undefined) {
@@ -68,7 +79,7 @@ export const prefill = (
         ]
         const rows = e.add(e.mul(pair, panels(e, term.q.free, tileRows)), e.div(first, i32(tileRows)))
         const qStart = e.add(frame.pointer(q), e.mul(rows, qBytes))
-        const head = Value.linearize(e, [b, Value.uniform(keyHead)], term.k.batch)
+        const head = Value.linearize(e, [b, keyHead], term.k.batch)
         const columns = e.add(
           e.mul(Value.first(e, head), panels(e, term.k.free, tileColumns)),
           e.div(start, i32(tileColumns))
@@ -113,7 +124,7 @@ export const prefill = (
         })
       e.branch(visible, pass(true), pass(false))
       if (values === undefined) return
-      const head = Value.linearize(e, [b, Value.uniform(keyHead)], problem.v.batch)
+      const head = Value.linearize(e, [b, keyHead], problem.v.batch)
       const vBytes = panelBytes(e, problem.v.depth, tileColumns)
       const vStart = e.add(
         e.add(frame.pointer(values), e.mul(Value.first(e, head), e.mul(valuePanels, vBytes))),
@@ -135,7 +146,7 @@ export const prefill = (
     })
 
     e.loop(i32(0), rowCount, 1, (r) => {
-      const i = Value.uniform(e.add(first, r))
+      const [h, i] = [place.headOf(r), place.queryOf(r)]
       const { factor, statistic } = Softmax.finish(frame, problem, statistics, place, r)
       if (values === undefined) {
         e.at(1, () => epilogue([b, h, i], Value.vector(statistic())))
@@ -150,8 +161,8 @@ export const prefill = (
     })
   })
   return frame.finish(problem.output === "result" ? "flash" : `flash_${problem.output}`, {
-    times: Dim.mul(B, Hq),
-    of: T,
+    times: Dim.mul(B, Hkv),
+    of: R,
     per: blockRows
   })
 }
@@ -172,17 +183,14 @@ const boundsOf = (
   e: Emitter,
   problem: Problem,
   region: Regions.Region | undefined,
-  { b, h, first, rowCount }: Softmax.Place,
+  place: Softmax.Place,
   keys: I
 ): Bounds => {
   const whole = (count: I, n: number): I => e.bind(op("i32.eq", count, i32(n)))
   if (problem.node.attrs.mask === undefined)
     return { lo: i32(0), hi: keys, full: (_, count, n) => whole(count, n) }
   if (region === undefined) return { lo: i32(0), hi: keys, full: () => i32(0) }
-  const last = e.sub(e.add(first, rowCount), i32(1))
-  const [lo, hi, fullLo, fullHi] = region(b, h, Value.uniform(first), Value.uniform(last)).map((x) =>
-    Value.first(e, x)
-  ) as [I, I, I, I]
+  const { lo, hi, fullLo, fullHi } = overHeads(e, problem, region, place)
   const all = problem.fill !== undefined
   const from = e.min(e.max(lo, i32(0)), keys)
   return {
@@ -197,4 +205,32 @@ const boundsOf = (
       return e.bind(op("i32.and", inside, op("i32.eq", count, i32(n))))
     }
   }
+}
+
+/** The range of the queries of the block; where it depends on the head, over all heads of the group. */
+const overHeads = (
+  e: Emitter,
+  { node, group }: Problem,
+  region: Regions.Region,
+  { b, firstHead, rowCount, queryOf }: Softmax.Place
+): { readonly lo: I; readonly hi: I; readonly fullLo: I; readonly fullHi: I } => {
+  const [first, last] = [queryOf(i32(0)), queryOf(e.sub(rowCount, i32(1)))]
+  const of = (head: Value.Affine): ReadonlyArray<I> =>
+    region(b, head, first, last).map((x) => Value.first(e, x))
+  const readsHead =
+    node.attrs.range?.nodes.some((n) => n.operands.some((o) => o === node.attrs.range?.inputs[1])) === true
+  if (Dim.isOne(group) || !readsHead) {
+    const [lo, hi, fullLo, fullHi] = of(Value.uniform(firstHead)) as [I, I, I, I]
+    return { lo, hi, fullLo, fullHi }
+  }
+  const all = of(Value.uniform(firstHead)).map((x) => e.variable(x))
+  e.loop(i32(1), e.dim(group), 1, (g) => {
+    of(Value.uniform(e.add(firstHead, g))).forEach((x, n) => {
+      const least = n === 0 || n === 3
+      const most = all[n] as (typeof all)[number]
+      most.set(select(x, most.value, op(least ? "i32.lt_s" : "i32.gt_s", x, most.value)))
+    })
+  })
+  const [lo, hi, fullLo, fullHi] = all.map((x) => e.now(x.value)) as [I, I, I, I]
+  return { lo, hi, fullLo, fullHi }
 }

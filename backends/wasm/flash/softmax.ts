@@ -11,12 +11,15 @@ import * as Regions from "./regions.ts"
 type I = Expr<"i32">
 type V = Expr<"v128">
 
-/** The queries of a block: all of one head. */
+/** The rows of a block, which share a key/value head. */
 export interface Place {
   readonly b: Value.Affine
-  readonly h: Value.Affine
-  readonly first: I
+  /** The first of the query heads that share the keys. */
+  readonly firstHead: I
   readonly rowCount: I
+  /** The query head and the query of a row, counted from the first. */
+  readonly headOf: (row: I) => Value.Affine
+  readonly queryOf: (row: I) => Value.Affine
 }
 
 /** What is carried from tile to tile for each row, the same in all lanes: the greatest score, the sum of weights, the last rescaling. */
@@ -89,7 +92,7 @@ export const weigh = (frame: Frame, problem: Problem, tile: Tile): void => {
   const hidden = problem.normalised ? splatF32(-Infinity) : splat(noPart)
 
   e.loop(i32(0), place.rowCount, 1, (r) => {
-    const position = [place.b, place.h, Value.uniform(e.add(place.first, r))]
+    const position = [place.b, place.headOf(r), place.queryOf(r)]
     const rows = tile.scores.map((block) => e.add(block, e.mul(r, i32(tile.scoreBytes))))
     const own = rows[0] as I
     const keyAt = (c: I): Value.Affine => ({
@@ -165,14 +168,14 @@ export const finish = (
   frame: Frame,
   problem: Problem,
   statistics: Statistics,
-  { b, h, first }: Place,
+  { b, headOf, queryOf }: Place,
   row: I
 ): { readonly factor: V | undefined; readonly statistic: () => V } => {
   const { e } = frame
   if (!problem.normalised) return { factor: undefined, statistic: () => splat(0) }
   const sink = Regions.optional(frame, problem, problem.node.attrs.sink)
   const [own, sum] = [e.now(statistics.max(row)), e.now(statistics.sum(row))]
-  const extra = sink && Value.toVector(e, sink(b, h, Value.uniform(e.add(first, row)))[0] as Value.Value)
+  const extra = sink && Value.toVector(e, sink(b, headOf(row), queryOf(row))[0] as Value.Value)
   const max = extra === undefined ? own : e.now(greater(problem, own, extra))
   const base = finite(e, max)
   const rescale = extra === undefined ? undefined : e.now(weight(e, finite(e, own), base))
@@ -186,6 +189,7 @@ export const finish = (
     factor: e.now(op("v128.and", inverse, some)),
     statistic: () => {
       if (problem.output === "max") return max
+      if (problem.output === "sum") return total
       const value = op("f32x4.add", base, call(e.unit.helper("log"), total))
       return e.now(op("v128.bitselect", value, splatF32(-Infinity), some))
     }

@@ -37,7 +37,7 @@ const sideOf = (node: Node, batch: ReadonlyArray<number>, contract: ReadonlyArra
     batch: sizes(batch),
     free: sizes(free),
     depth: sizes(contract),
-    at: (body, b, f, d) =>
+    at: (body, _, b, f, d) =>
       body.at(
         node,
         shape.map((_, axis) => {

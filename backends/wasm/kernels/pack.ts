@@ -14,7 +14,7 @@ export interface Side {
   readonly batch: Shape.Shape
   readonly free: Shape.Shape
   readonly depth: Shape.Shape
-  readonly at: (body: Body.Body, batch: Indices, free: Indices, depth: Indices) => Value.Value
+  readonly at: (body: Body.Body, e: Emitter, batch: Indices, free: Indices, depth: Indices) => Value.Value
 }
 
 /** A side that lies in panels: [batch, ceil(free / panel), depth, panel], as words. */
@@ -61,7 +61,7 @@ export const pack = (job: Job, side: Side, panel: 4 | 8): Packed => {
         const own = Value.delinearize(e, Value.uniform(k), side.depth)
         const address = e.add(start, e.mul(k, i32(4 * panel)))
         free.forEach((indices, n) => {
-          const value = Value.toVector(e, side.at(body, batchIndices, indices, own))
+          const value = Value.toVector(e, side.at(body, e, batchIndices, indices, own))
           e.line(store("v128.store", address, value, 16 * n))
         })
       })

@@ -59,6 +59,22 @@ const cases: { readonly [name: string]: Attention } = {
       "%seen: bool[] = eq %own, %other"
     ]
   },
+  "a window of its own for each head": both({
+    heads: [6, 2],
+    mask: [
+      "%start: i32[] = sub %i, %h",
+      "%past: bool[] = le %j, %i",
+      "%near: bool[] = ge %j, %start",
+      "%seen: bool[] = and %past, %near"
+    ],
+    range: [
+      "%one: i32[] = constant {values = [1]}",
+      "%lo: i32[] = sub %first, %h",
+      "%hi: i32[] = add %last, %one",
+      "%fullLo: i32[] = sub %last, %h",
+      "%fullHi: i32[] = add %first, %one"
+    ]
+  }),
   softcap: {
     score: [
       "%cap: f32[] = constant {values = [2]}",
