@@ -49,7 +49,10 @@ export interface Term {
 }
 
 /** What a node may give. */
-export type Output = "result" | "lse" | "max"
+export type Output = "result" | Statistic
+
+/** What a row of scores says of itself. */
+export type Statistic = "lse" | "max" | "sum"
 
 /** The name of a kernel that gives these outputs. */
 export const kernelName = (name: string, { outputs }: Problem): string => {

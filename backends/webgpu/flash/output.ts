@@ -12,7 +12,7 @@ import type { Problem } from "./Problem.ts"
 export interface Output {
   /** Elements 4 * chunk to 4 * chunk + 3 of one row, those past the row's end left out. `value` is a bound `vec4<f32>`. */
   readonly chunk: (row: readonly [b: string, h: string, i: string], chunk: string, value: string) => void
-  /** The log-sum-exp or the maximum of one row. */
+  /** A statistic of one row. */
   readonly scalar: (row: readonly [b: string, h: string, i: string], value: string) => void
   /** Whether `chunk` is one vector store, short enough to be repeated for each row. */
   readonly isShort: boolean

@@ -2,7 +2,7 @@ import type { Emitter } from "../wgsl/Emitter.ts"
 import { allOf, literal } from "../wgsl/scalar.ts"
 import { type Frame, laneOf, range } from "./frame.ts"
 import * as Output from "./output.ts"
-import type { Problem } from "./Problem.ts"
+import type { Problem, Statistic } from "./Problem.ts"
 import { joinSlices, reduce } from "./share.ts"
 
 /** Sums of whole rows, for each four rows of the thread; the values of the first slice are whole afterwards. */
@@ -28,12 +28,12 @@ export const storeResult = (frame: Frame, sums: ReadonlyArray<string>): void => 
   }
 }
 
-/** Stores the log-sum-exp or the maximum. A row without keys gives -inf. */
+/** Stores what a row says of itself. Without keys the log-sum-exp and the maximum are -inf. */
 const storeStatistic = (
   frame: Frame,
   sums: ReadonlyArray<string>,
   output: Output.Output,
-  kind: "lse" | "max"
+  kind: Statistic
 ): void => {
   const { e, b, rows, column, maxima } = frame
   e.branch(`${column} == 0`, () => {
@@ -75,13 +75,16 @@ export const normalised = (e: Emitter, value: string, sum: string | undefined): 
   e.constant(sum === undefined ? value : `select(${value} / ${sum}, vec4<f32>(), ${sum} == 0.0)`)
 
 /** What a row's maximum and sum say of it. The sum is 0 where the row has no keys, and NaN where one of its scores is. */
-export const statistic = (e: Emitter, kind: "lse" | "max", top: string, sum: string): string => {
+export const statistic = (e: Emitter, kind: Statistic, top: string, sum: string): string => {
+  if (kind === "sum") return e.constant(sum)
   const nothing = e.bind(literal(e.module, "f32", -Infinity))
-  if (kind === "lse") return e.constant(`select(${top} + log(${sum}), ${nothing}, ${sum} == 0.0)`)
-  // A score of +inf makes the sum of weights NaN, but is the maximum.
   const [isNaN, isInf] = [e.module.helper("nan_bits"), e.module.helper("inf_bits")]
-  const lost = allOf(`${isNaN}(${sum})`, `!${isInf}(${top})`)
-  return e.constant(`select(select(${top}, ${sum}, ${lost}), ${nothing}, ${sum} == 0.0)`)
+  // A score of +inf makes the sum of weights NaN, but is the maximum. What `log` makes of NaN differs from device to device.
+  const [value, lost] =
+    kind === "lse"
+      ? [`${top} + log(${sum})`, `${isNaN}(${sum})`]
+      : [top, allOf(`${isNaN}(${sum})`, `!${isInf}(${top})`)]
+  return e.constant(`select(select(${value}, ${sum}, ${lost}), ${nothing}, ${sum} == 0.0)`)
 }
 
 /** The chunks of the thread that exist. */

@@ -4,7 +4,9 @@ import * as Reference from "../../../backends/reference/Reference.ts"
 import { lower } from "../../../backends/webgpu/lower.ts"
 import * as Program from "../../../backends/webgpu/Program.ts"
 import { statsOf } from "../../../backends/webgpu/stats.ts"
+import * as HostArray from "../../../ir/HostArray.ts"
 import * as Limits from "../../../ir/Limits.ts"
+import * as Print from "../../../ir/Print.ts"
 import type { Flash } from "../../../ir/Schedule.ts"
 import * as Shape from "../../../ir/Shape.ts"
 import * as Pipeline from "../../../passes/Pipeline.ts"
@@ -93,6 +95,29 @@ test.each(
     const dispatches = sizes.T === 0 ? 0 : kind === "decode" && sizes.S > 4 ? 2 : 1
     expect(Program.steps(program, sizes)).toHaveLength(dispatches)
     expectOutputs(graph, sizes, await runProgram(program, inputs, sizes), expected, { exponent: 8 })
+  }
+})
+
+test.each(Object.keys(schedules))("scores that are no numbers: %s", async (kind) => {
+  const graph = graphOf(flashText({ sizes: [1, 2, 6], heads: [1, 1], outputs: ["result", "lse", "max"] }))
+  const limits = await limitsOf("cpu")
+  const plan = planned(Print.graph(graph), limits, schedules[kind as keyof typeof schedules])
+  const program = lower(plan, limits)
+  expect(program.kernels.filter((k) => k.name.includes("result_lse_max")).length).toBeGreaterThan(0)
+  for (const key of [NaN, Infinity, -Infinity]) {
+    const [q, k] = [new Float64Array(16).fill(1), new Float64Array(48).fill(1)]
+    k[8 * 4] = key
+    const inputs = [
+      HostArray.fromNumbers("f32", [1, 1, 2, 8], q),
+      HostArray.fromNumbers("f32", [1, 1, 6, 8], k),
+      HostArray.fromNumbers(
+        "f32",
+        [1, 1, 6, 8],
+        k.map((_, i) => i)
+      )
+    ]
+    const expected = Reference.evaluate(graph, inputs, {}, { precision: "f64" })
+    expectOutputs(graph, {}, await runProgram(program, inputs, {}), expected, { exponent: 8 })
   }
 })
 
