@@ -159,16 +159,17 @@ const narrows = (node: Node, facts: Facts): boolean => {
   return smaller && facts.users.get(operand)?.length === 1 && !facts.outputs.has(operand)
 }
 
-/** Whether every kernel that uses the value may compute it for itself. */
+/** Whether every kernel that uses the value may compute it for itself. Bits that are counted cost less than to read them. */
 const repeats = (node: Node, facts: Facts): boolean =>
   traits.isView(node) ||
   facts.free.has(node) ||
+  node.op === "random_bits" ||
   (node.op === "cast" && !narrows(node, facts)) ||
   (traits.isElementwise(node) && traits.isSingle(node))
 
 /** Ops that fold into the addressing and loading of a tile. */
 const foldsIntoTile = (node: Node): boolean =>
-  traits.isView(node) || node.op === "cast" || traits.isSource(node)
+  traits.isView(node) || node.op === "cast" || node.op === "random_bits" || traits.isSource(node)
 
 /** Decides the kernels of a graph; roots in the order of the graph's nodes. */
 export const group = (graph: Graph.Graph, limits: Limits): ReadonlyArray<Kernel> => {
