@@ -1,16 +1,15 @@
 import * as Dim from "../../../ir/Dim.ts"
 import * as DType from "../../../ir/DType.ts"
 import * as Budget from "../../../ir/flashBudget.ts"
-import type { Graph } from "../../../ir/Graph.ts"
-import * as Node from "../../../ir/Node.ts"
+import type * as Node from "../../../ir/Node.ts"
 import { parts } from "../../../ir/ops/flashAttention.ts"
-import * as Scalar from "../../../ir/Scalar.ts"
 import type { Flash } from "../../../ir/Schedule.ts"
+import { enclose } from "./enclosure.ts"
 import * as Regions from "./regions.ts"
 
 /**
  * Bytes of K and V that one call reads, counted from the schedule and the range region: each block of packed rows reads what it visits
- * once, for all heads of its group. Where the range depends on data it counts all keys. Keys that take part with a finite fill are counted
+ * once, for all heads of its group. Where the range depends on data it counts the keys that any data may show. Keys that take part with a finite fill are counted
  * where nothing is visible: otherwise they are read only if a row's scores are that low.
  */
 export const keyValueBytesRead = (
@@ -45,9 +44,9 @@ export const keyValueBytesRead = (
         const last = Math.floor((Math.min(row + block, rows) - 1) / group)
         let [lo, hi] = [S, 0]
         for (let h = head * group; h < head * group + (readsHead ? group : 1); h++) {
-          const bounds = evaluate(range, [b, h, first, last], sizes)
-          lo = Math.min(lo, bounds?.[0] ?? 0)
-          hi = Math.max(hi, bounds?.[1] ?? S)
+          const [start, end] = enclose(range, [b, h, first, last], sizes)
+          lo = Math.min(lo, start?.least ?? 0)
+          hi = Math.max(hi, end?.most ?? S)
         }
         lo = Math.max(0, Math.min(lo, S))
         const visible = Math.max(lo, Math.min(hi, S)) - lo
@@ -62,33 +61,4 @@ export const keyValueBytesRead = (
 const elementBytes = (x: Node.Node): number => {
   const source = x.op === "cast" ? (x.operands[0] as Node.Node) : x
   return DType.deviceBytes[source.type.dtype]
-}
-
-/** The values of a region over i32 parameters; undefined where it reads a captured tensor. */
-const evaluate = (
-  region: Graph,
-  parameters: ReadonlyArray<number>,
-  sizes: Dim.Bindings
-): ReadonlyArray<number> | undefined => {
-  const values = new Map<Node.Node, number>()
-  region.inputs.slice(0, parameters.length).forEach((input, i) => {
-    values.set(input, parameters[i] as number)
-  })
-  for (const node of region.nodes) {
-    if (values.has(node) || node.op === "input") continue
-    if (node.op === "constant") values.set(node, node.attrs.values[0] as number)
-    else if (node.op === "dim") values.set(node, Dim.evaluate(node.attrs.value, sizes))
-    else {
-      const operands = node.operands.map((o) => values.get(o))
-      const { scalar } = Node.specOf(node.op)
-      if (operands.includes(undefined)) continue
-      if (node.op === "cast") {
-        const from = (node.operands[0] as Node.Node).type.dtype
-        values.set(node, Scalar.cast(from, node.type.dtype)(operands[0] as number))
-      } else if (scalar !== undefined)
-        values.set(node, Scalar.wrap[node.type.dtype](scalar(...(operands as Array<number>))))
-    }
-  }
-  const results = region.outputs.map((o) => values.get(o.node))
-  return results.includes(undefined) ? undefined : (results as ReadonlyArray<number>)
 }

@@ -127,6 +127,14 @@ describe("what a call costs", () => {
     expect(at(2000).scratchBytes).toBe(2 * at(1000).scratchBytes)
   })
 
+  it("is told before a call for any data: the keys that some data may show", () => {
+    const read = (name: string) =>
+      compiled(flashText(named(name))).stats({ B: 2, T: 50, S: 70 }).keyValueBytesRead
+    expect(read("causal")).toBeLessThan(0.7 * read("padding"))
+    for (const name of ["causal and padding", "documents, causal"]) expect(read(name)).toBe(read("causal"))
+    expect(read("documents")).toBe(read("padding"))
+  })
+
   it("is shared by all attention under one mask, and by what is asked of it", () => {
     const text = flashText({ ...named("documents, causal"), outputs: ["result", "lse"] })
     expect(measuring(compiled(text).graph).length).toBe(1)
