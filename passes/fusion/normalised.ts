@@ -3,7 +3,7 @@ import * as Dim from "../../ir/Dim.ts"
 import type * as Node from "../../ir/Node.ts"
 import * as TensorType from "../../ir/TensorType.ts"
 import type { Attention, Refusal, Scores, Sum } from "./Attention.ts"
-import { dependsOn, sizeOf, sumOf } from "./contraction.ts"
+import { sizeOf, sumOf } from "./contraction.ts"
 import * as Element from "./Element.ts"
 import * as IndexExpr from "./IndexExpr.ts"
 import { coefficients } from "./linear.ts"
@@ -34,7 +34,7 @@ const scoresOf = (walk: Walk, v: Sum, leaf: Leaf, weight: Element.Element): Foun
   const first = column.constant
   const length = Dim.product(v.all.filter((d) => v.key.includes(d.name)).map((d) => d.size))
   const counted = IndexExpr.digits(IndexExpr.sub(column, IndexExpr.dim(first)), length)
-  if (counted === undefined || counted.some((d) => !v.key.includes(d.name)) || dependsOn(rows, v.key)) {
+  if (counted === undefined || counted.some((d) => !v.key.includes(d.name))) {
     const over = v.key.length === 0 ? "no axis" : "another axis"
     return refuse(
       `the softmax normalises axis ${axis} of ${TensorType.print(softmax.type)}, but the contraction sums over ${over} of the weights`,
