@@ -16,12 +16,10 @@ import { converted, logarithm, unshifted } from "./softmax.ts"
 
 const { div } = ops
 
-/** The sum over one axis that a denominator reads, behind views and float conversions. */
+/** The sum that a denominator reads, behind views and float conversions. */
 const sumBehind = (denominator: Node.Node, at: ReadonlyArray<IndexExpr.IndexExpr>) => {
   const found = rows.resolve(denominator, views.broadcasted(at, denominator.type.shape))
-  return found.node.op === "reduce_sum" && found.node.attrs.axes.length === 1
-    ? { sum: found.node, at: found.at }
-    : undefined
+  return found.node.op === "reduce_sum" ? { sum: found.node, at: found.at } : undefined
 }
 
 const bare = (node: Node.Node): Node.Node => {

@@ -6,6 +6,7 @@ export const fusion: Theme = {
   tests: [
     "test/unit/passes/nearMisses",
     "test/unit/passes/refusals.test.ts",
+    "test/unit/passes/family.test.ts",
     "test/unit/passes/fuseAttention.test.ts",
     "test/unit/passes/meaning.test.ts",
     "test/unit/passes/spellings.test.ts",
@@ -14,20 +15,18 @@ export const fusion: Theme = {
   mutations: [
     ...inFile(
       "passes/fusion/normalised.ts",
-      ["the softmax counts the keys that are summed", "counted.some((d) => !v.key.includes(d.name)) ||", ""],
-      ["rows of the softmax know no key", " || dependsOn(rows, v.key)) {", ") {"],
-      ["few columns have no values", "before + behind > mostSinks", "false"],
+      [
+        "the softmax counts the keys that are summed",
+        "counted === undefined || counted.some((d) => !v.key.includes(d.name))",
+        "counted === undefined"
+      ],
+      ["few columns have no values", "before + behind > mostSinks", "before + behind > 100"],
       ["no more values than columns", "behind < 0 ||", ""]
     ),
     ...inFile(
       "passes/fusion/terms.ts",
       ["one side of a contraction has keys, the other none", "if (!single && left === right) continue", ""],
       ["logits are floats", "if (!DType.isFloat(contraction.type.dtype)) {", "if (false) {"],
-      [
-        "further keys are selected by what selects the first, or the values",
-        "c !== first && isWithin(c.selects, first.selects, values)",
-        "c !== first"
-      ],
       [
         "further keys are selected by digits that select the first, or the values",
         "return !isWithin(namesOf(term.k), new Set(own), namesOf(first.k), namesOf(v))",

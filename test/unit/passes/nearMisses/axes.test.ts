@@ -20,6 +20,7 @@ import {
   refused,
   roll,
   scores,
+  even as scores6,
   square,
   v,
   weights
@@ -130,6 +131,37 @@ describe("another axis", () => {
       ),
       weights,
       "the softmax runs over 2*S columns and the values over S"
+    ),
+    "five columns without values": refused(
+      s.matmul(
+        s.slice(s.softmax(s.concat(3, scores6, s.input("sinks", ["B", 4, 6, 5]))), 3, 0, 6),
+        square("v")
+      ),
+      weights,
+      "the softmax runs over 11 columns and the values over 6"
+    ),
+    "a weight of 0 behind": refused(
+      s.matmul(s.concat(3, pEven, s.broadcast(s.constant(0), ["B", 4, 6, 1])), s.input("v", ["B", 4, 7, 6])),
+      weights,
+      "the softmax runs over 6 columns and the values over 7"
+    ),
+    "a weight for each query and key, summed over keys and another axis": refused(
+      s.einsum(
+        "bhtsr,bhsre->bhte",
+        s.broadcast(
+          s.reshape(s.reshape(s.softmax(s.reshape(scores6, ["B", 4, 36])), ["B", 4, 6, 6]), [
+            "B",
+            4,
+            6,
+            6,
+            1
+          ]),
+          ["B", 4, 6, 6, 6]
+        ),
+        s.input("v", ["B", 4, 6, 6, 3])
+      ),
+      weights,
+      "sums over another axis of the weights"
     ),
     "a weight of 0 in front": refused(
       s.matmul(padded(pEven, 0), s.input("v", ["B", 4, 7, 6])),
@@ -253,6 +285,27 @@ describe("other elements, the right ones", () => {
     "heads by a table of numbers that is no function of h": fuses(
       attend(s.gather(kh, s.constants([1, 0, 0, 1]), 1), s.gather(vh, s.constants([0, 1, 1, 0]), 1))
     ),
+    "a bias of each head, keys and values grouped": fuses(
+      s.matmul(
+        s.softmax(s.add(s.matmul(q, s.swap(s.repeatHeads(kh, 2))), s.input("bias", [4, "T", "S"]))),
+        s.repeatHeads(vh, 2)
+      ),
+      "mask",
+      "score"
+    ),
+    "a mask of each head, keys and values interleaved": fuses(
+      s.matmul(
+        s.softmax(
+          s.select(
+            s.input("keep", [4, "T", "S"], "bool"),
+            s.matmul(q, s.swap(s.concat(1, kh, kh))),
+            s.constant(-Infinity)
+          )
+        ),
+        s.concat(1, vh, vh)
+      ),
+      "mask"
+    ),
     "keys grouped, values interleaved": fuses(attend(s.repeatHeads(kh, 2), s.concat(1, vh, vh))),
     "keys interleaved, values grouped": fuses(attend(s.concat(1, kh, kh), s.repeatHeads(vh, 2))),
     "every other key, every value": fuses(
@@ -261,6 +314,11 @@ describe("other elements, the right ones", () => {
     "the first features with the last": fuses(
       s.matmul(s.softmax(s.matmul(s.slice(q, 3, 0, 4), s.swap(s.slice(k, 3, 4, 8)))), v)
     ),
+    "keys times a gain of each feature": fuses(attend(s.mul(k, s.input("gain", [8])))),
+    "a gain of each feature times keys": fuses(attend(s.mul(s.input("gain", [8]), k))),
+    "keys times a gain of each key": fuses(attend(s.mul(k, s.input("gain", ["S", 1])))),
+    "keys over a gain of each head": fuses(attend(s.div(k, s.input("gain", [4, 1, 1])))),
+    "values times a gain of each key": fuses(attend(k, s.mul(s.input("gain", ["S", 1]), v))),
     "keys reshaped where they should be transposed": fuses(
       s.matmul(s.softmax(s.matmul(q, s.reshape(k, ["B", 4, 8, "S"]))), v)
     ),

@@ -6,6 +6,7 @@ import { normalizeMask } from "../../../../passes/normalizeMask.ts"
 import * as arrays from "../../../support/arrays.ts"
 import { expectSameValue, through } from "../../../support/fusing.ts"
 import * as s from "../../../support/spell.ts"
+import { expectOutputs } from "../../../support/tolerance.ts"
 import {
   attention,
   causal,
@@ -87,6 +88,15 @@ describe("masks that are easily mistaken", () => {
       used(s.select(keep, s.select(causal, scores, minusInfinity), s.constant(-1e4))),
       "mask",
       "score"
+    ),
+    "a fill of +inf before a negative factor": fuses(
+      used(s.mul(s.select(keep, scores, s.constant(Infinity)), s.constant(-2))),
+      "mask",
+      "score"
+    ),
+    "a fill of +inf that is taken away": fuses(
+      used(s.sub(scores, s.select(keep, zero, s.constant(Infinity)))),
+      "mask"
     ),
     "a fill of 0": fuses(masked(keep, zero), "mask"),
     "a fill of each key": fuses(masked(keep, s.input("fill", ["S"])), "mask", "score"),
@@ -175,5 +185,23 @@ describe("finite fills on rows without keys", () => {
       const [out] = Reference.evaluate(graph, inputs, at)
       expect(new Set(out?.data), `${fill}`).toEqual(new Set([fill === -Infinity ? 0 : 1]))
     }
+  })
+})
+
+test("a bias that is rounded to half precision is rounded in the kernel", () => {
+  const at = { B: 1, T: 2, S: 3 }
+  const before = s.graph(used(s.add(scores, s.cast(half(s.input("bias", ["T", "S"])), "f32"))))
+  const { graph } = compiled(before)
+  expect(flashes(graph).length).toBe(1)
+  const from = arrays.random(3)
+  const inputs = before.inputs.map(({ attrs, type }) => {
+    const shape = Shape.evaluate(type.shape, at)
+    // Around a thousand half precision counts by halves.
+    return attrs.name === "bias"
+      ? HostArray.fromNumbers(type.dtype, shape, Float64Array.of(1000.2, 1000.3, 999.8, 1000.7, 1000, 1000.2))
+      : arrays.array(from, type.dtype, shape)
+  })
+  expectOutputs(before, at, Reference.evaluate(graph, inputs, at), Reference.evaluate(before, inputs, at), {
+    reassociated: true
   })
 })

@@ -1,8 +1,11 @@
-import { describe } from "vitest"
+import { describe, expect, test } from "vitest"
+import { expectSameValue } from "../../../support/fusing.ts"
 import * as s from "../../../support/spell.ts"
 import {
   attention,
   causal,
+  compiled,
+  flashes,
   fuses,
   fusesTwice,
   gate,
@@ -117,4 +120,14 @@ describe("several logits", () => {
       "score"
     )
   })
+})
+
+test("keys that are grouped stay grouped beside others that are not: those scores are read", () => {
+  const [kh, vh] = [s.input("kh", ["B", 2, "S", 8]), s.input("vh", ["B", 2, "S", 8])]
+  const grouped = s.matmul(q, s.swap(s.repeatHeads(kh, 2)))
+  const before = s.graph(s.matmul(s.softmax(s.add(grouped, others)), s.repeatHeads(vh, 2)))
+  const { graph } = compiled(before)
+  const [flash] = flashes(graph)
+  expect(flash?.operands.slice(0, 3).map((x) => x.type.shape[1]?.key)).toEqual(["4", "2", "2"])
+  expectSameValue(before, graph, { B: 2, T: 3, S: 5 })
 })
