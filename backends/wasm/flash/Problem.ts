@@ -27,7 +27,7 @@ export interface Problem {
   readonly output: "result" | "lse" | "max" | "sum"
 }
 
-interface Term {
+export interface Term {
   /** Rows that share their keys: row = query * group + head in group. */
   readonly q: Side
   /** Its batch and heads may be one for all. */

@@ -1,8 +1,8 @@
 import type { Job, Lowered } from "../Job.ts"
 import { pack } from "../kernels/pack.ts"
 import { tileColumns, tileRows } from "../kernels/tile.ts"
+import { attend } from "./attend.ts"
 import * as Problem from "./Problem.ts"
-import { prefill } from "./prefill.ts"
 
 /** The kernels of a body around `flash_attention`: its operands are packed, then blocks of queries pass over the keys they see. */
 export const flash = (job: Job): ReadonlyArray<Lowered> => {
@@ -12,7 +12,7 @@ export const flash = (job: Job): ReadonlyArray<Lowered> => {
   return [
     ...terms.flatMap(({ q, k }) => [q.lowered, k.lowered]),
     ...(v === undefined ? [] : [v.lowered]),
-    prefill(
+    attend(
       problem,
       terms.map(({ q, k }) => ({ q: q.ref, k: k.ref })),
       v?.ref

@@ -28,6 +28,18 @@ const cases: { readonly [name: string]: Attention } = {
   window: both({ ...window(5), heads: [4, 2] }),
   "a mask without a range": both({ mask: causal.mask }),
   "a finite fill": both({ ...causal, fill: "-3" }),
+  "a fill that no row needs": both({ ...causal, fill: "-1e9" }),
+  "a fill that some rows need": both({ ...window(4), fill: "-30", heads: [4, 2] }),
+  "a fill and no key for some rows": both({
+    mask: ["%two: i32[] = constant {values = [2]}", "%seen: bool[] = gt %i, %two"],
+    range: [
+      "%lo: i32[] = constant {values = [0]}",
+      "%hi: i32[] = dim {value = S}",
+      "%fullLo: i32[] = constant {values = [0]}",
+      "%fullHi: i32[] = constant {values = [0]}"
+    ],
+    fill: "-1e4"
+  }),
   "no key for some rows": both({
     mask: ["%two: i32[] = constant {values = [2]}", "%seen: bool[] = gt %i, %two"]
   }),
