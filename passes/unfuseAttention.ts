@@ -19,6 +19,15 @@ const expand = (add: Add, x: Node.Node, batch: Dim.Dim, heads: Dim.Dim): Node.No
   return add("reshape", [wide], { shape: [batch, heads, s, d] })
 }
 
+/** The sum of each row of exponentials less its maximum, 0 for what is -inf. */
+const sumOfRows = (add: Add, x: Node.Node): Node.Node => {
+  const [B, Hq, T] = x.type.shape as readonly [Dim.Dim, Dim.Dim, Dim.Dim, ...Shape.Shape]
+  const max = add("reshape", [add("reduce_max", [x], { axes: [3] })], { shape: [B, Hq, T, Dim.one] })
+  const zero = add("constant", [], { values: [0], type: { dtype: x.type.dtype, shape: [] } })
+  const weights = add("exp", [add("sub", [x, max], {})], {})
+  return add("reduce_sum", [add("select", [add("is_inf", [x], {}), zero, weights], {})], { axes: [3] })
+}
+
 /** The node by its definition: every step in the accumulator's type, the score matrix as a tensor. */
 const definition = (node: Flash, add: Add): Node.Node => {
   const { attrs } = node
@@ -58,6 +67,7 @@ const definition = (node: Flash, add: Add): Node.Node => {
       : add("concat", [scores, to(inline(add, attrs.sink, [b, h, i, ...captures]), rows)], { axis: 3 })
   if (attrs.output === "lse") return add("logsumexp", [columns], { axis: 3 })
   if (attrs.output === "max") return add("reduce_max", [columns], { axes: [3] })
+  if (attrs.output === "sum") return sumOfRows(add, columns)
   const normalised = attrs.normaliser === "none" ? columns : add("softmax", [columns], { axis: 3 })
   const weights =
     attrs.sink === undefined

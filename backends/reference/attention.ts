@@ -62,6 +62,10 @@ export const attention: Kernels<"flash_attention"> = {
             result[row] = max
             continue
           }
+          if (attrs.output === "sum") {
+            result[row] = total
+            continue
+          }
           if (attrs.output === "lse") {
             result[row] = max === -Infinity ? -Infinity : max + Math.log(total)
             continue

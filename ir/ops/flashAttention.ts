@@ -41,8 +41,9 @@ export const parts = <A>(
  *     result(b,h,i,:) = sum over j of exp(s) / l * probability(b,h,i,j) * v[b, h div G, j, :]
  *     lse(b,h,i)      = log l
  *     max(b,h,i)      = maximum over j of s, and of the sink
+ *     sum(b,h,i)      = l / exp(max): what log-sum-exps of scores as large as a finite fill do not hold
  *
- * A key with s = -inf does not take part; a row without any gives result 0, lse -inf and max -inf. With a finite `fill` masked keys take
+ * A key with s = -inf does not take part; a row without any gives result 0, lse -inf, max -inf and sum 0. With a finite `fill` masked keys take
  * part with that score, as the expression said: a row that is masked throughout gives the mean of v.
  *
  * With `terms = N` there are N logits for each pair: N - 1 pairs of operands q1, k1, q2, k2, … follow v, each with a head size of its
@@ -97,7 +98,7 @@ export const flashAttention = Op.define("flash_attention", {
     /** (b, h, i, captures…) → lo, hi, fullLo, fullHi: i32 */
     rowRange: Attr.optional(Attr.region),
     fill: Attr.number,
-    /** "result", "lse" or "max" */
+    /** "result", "lse", "max" or "sum" */
     output: Attr.string,
     /** Of the result: any float. Of the others: f32 (f64 where q is f64). */
     dtype: Attr.resultDType
@@ -206,6 +207,7 @@ export const flashAttention = Op.define("flash_attention", {
         return { type: { dtype: attrs.dtype, shape: [B, Hq, T, E] }, constraints }
       case "lse":
       case "max":
+      case "sum":
         if (attrs.dtype !== accumulator)
           throw Infer.attrError(op, `the ${attrs.output} is ${accumulator}, not ${attrs.dtype}`)
         return { type: { dtype: accumulator, shape: [B, Hq, T] }, constraints }
@@ -213,7 +215,7 @@ export const flashAttention = Op.define("flash_attention", {
         throw Infer.attrError(
           op,
           `there is no output ${JSON.stringify(attrs.output)}`,
-          `use "result", "lse" or "max"`
+          `use "result", "lse", "max" or "sum"`
         )
     }
   }

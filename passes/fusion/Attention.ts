@@ -63,12 +63,15 @@ export interface Scores {
   readonly softmax: Softmax | undefined
 }
 
-/** What reads the rows of scores. */
-export type OfRows = Node.NodeOf<"softmax"> | Statistic
-export type Statistic = Node.NodeOf<"logsumexp"> | Node.NodeOf<"reduce_max">
+/** What attention knows of a row of scores besides its result. */
+export type Statistic = "lse" | "max" | "sum"
 
 export interface Softmax {
-  readonly node: OfRows
+  /** The softmax, or the statistic that is asked for where there is none. */
+  readonly node: Node.Node
+  readonly scores: Node.Node
+  /** The axis of the scores that is normalised. */
+  readonly axis: number
   /** Where its rows are: a position for each of its axes but the normalised one. */
   readonly rows: ReadonlyArray<IndexExpr.IndexExpr>
 }

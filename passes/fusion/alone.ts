@@ -6,7 +6,7 @@ import type { Refusal } from "./Attention.ts"
 import { type Fused, fuse, type Numbers } from "./fuse.ts"
 import * as Log from "./Log.ts"
 import { isTransparent } from "./nearSoftmax.ts"
-import { findColumns, findRows, findStatistic, isStatistic } from "./outputs.ts"
+import { findColumns, findRows, findStatistic, statisticOf } from "./outputs.ts"
 import * as rearrange from "./rearrange.ts"
 import { isOverTokens } from "./unnormalised.ts"
 import * as Walk from "./Walk.ts"
@@ -17,29 +17,29 @@ type Tried = Result.Result<Fused, Refusal | undefined>
 
 const given = (fused: Fused, node: Node.Node): Node.Node => rearrange.cast(fused.result, node.type.dtype)
 
-/** What one node makes of its scores, in the type of its own. */
-const output = (node: Node.Node) =>
-  node.op === "logsumexp" ? "lse" : node.op === "reduce_max" ? "max" : "result"
-
 /** A statistic of scores, or a sum of a function of them, by itself. */
 export const ofRows = (node: Node.Node, numbers: Numbers): Tried => {
   const walk = Walk.make()
-  const found = isStatistic(node)
-    ? findStatistic(walk, node)
-    : node.op === "reduce_sum"
-      ? findRows(walk, node)
-      : undefined
-  if (found === undefined) return Result.fail(undefined)
+  const statistic = statisticOf(node)
+  const found =
+    statistic === undefined
+      ? node.op === "reduce_sum"
+        ? findRows(walk, node)
+        : Result.fail(undefined)
+      : findStatistic(walk, node, statistic)
   return Result.flatMap(found, (attention) =>
     isOverTokens(attention)
-      ? fuse(walk, attention, output(node), node.type.dtype, numbers, (n) => isOfRows(n, numbers))
+      ? fuse(walk, attention, statistic?.output ?? "result", node.type.dtype, numbers, (n) =>
+          isOfRows(n, numbers)
+        )
       : Result.fail(undefined)
   )
 }
 
 /** Whether a node is computed from scores without having them in memory. */
 export const isOfRows = (node: Node.Node, numbers: Numbers): boolean =>
-  (isStatistic(node) || node.op === "reduce_sum") && Result.isSuccess(ofRows(node, numbers))
+  (node.op === "logsumexp" || node.op === "reduce_max" || node.op === "reduce_sum") &&
+  Result.isSuccess(ofRows(node, numbers))
 
 /** A sum over queries of weights. */
 const ofColumns = (node: Node.Node, numbers: Numbers): Tried => {
@@ -91,7 +91,9 @@ const replace = (
       met.set(node, met.size)
       const known = found.get(original)
       if (known === undefined) return node
-      const tried = node === original ? Result.succeed(known) : attend(node, met)
+      // A sum is known by the maximum in it, which is rebuilt already.
+      const same = node === original || statisticOf(original)?.output === "sum"
+      const tried = same ? Result.succeed(known) : attend(node, met)
       if (Result.isFailure(tried)) return node
       Log.fused(log, tried.success, [original, node])
       log.count("attention")
@@ -130,7 +132,7 @@ export const rows = (graph: Graph.Graph, log: Log.Log): Graph.Graph => {
     const reads = node.operands.flatMap((o) => carriers.get(o) ?? [])
     if (reads.length === 0) continue
     if (isTransparent(node)) carriers.set(node, reads.includes(true))
-    else if (isStatistic(node) || node.op === "reduce_sum") {
+    else if (node.op === "logsumexp" || node.op === "reduce_max" || node.op === "reduce_sum") {
       const axis = node.op === "logsumexp" ? node.attrs.axis : node.attrs.axes[0]
       const one = node.op === "logsumexp" || node.attrs.axes.length === 1
       const length = axis === undefined ? undefined : node.operands[0]?.type.shape[axis]

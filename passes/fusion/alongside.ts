@@ -1,10 +1,9 @@
 import * as DType from "../../ir/DType.ts"
 import * as Graph from "../../ir/Graph.ts"
 import type * as Node from "../../ir/Node.ts"
-import { axisOf } from "./contraction.ts"
 import type { Fused } from "./fuse.ts"
 import type { Log } from "./Log.ts"
-import { isStatistic, weights } from "./outputs.ts"
+import { statisticOf, weights } from "./outputs.ts"
 import * as rearrange from "./rearrange.ts"
 
 /** Scores before they were widened to read them, which have the same statistics. */
@@ -17,7 +16,7 @@ const beforeWidening = (x: Node.Node): Node.Node | undefined => {
 
 /**
  * What is asked of scores beside the result of attention: their log-sum-exp and maximum come from the same attention; weights that somebody
- * else reads are exponentials less the log-sum-exp, which the contraction that makes the scores writes, and no second softmax runs.
+ * else reads are exponentials less the maximum over the sum, which the contraction that makes the scores writes, and no second softmax runs.
  */
 export const alongside = (
   graph: Graph.Graph,
@@ -29,16 +28,17 @@ export const alongside = (
   const keyOf = (scores: Node.Node | undefined, axis: number): string =>
     `${scores && numbers.get(scores)}:${axis}`
   for (const fused of all) {
-    const node = fused.found.softmax?.node
-    if (node !== undefined) known.set(keyOf(node.operands[0], axisOf(node)), fused)
+    const { softmax } = fused.found
+    if (softmax !== undefined) known.set(keyOf(softmax.scores, softmax.axis), fused)
   }
-  const of = (node: Node.Node): Fused | undefined => {
-    if (node.op !== "softmax" && !isStatistic(node)) return undefined
-    const x = node.operands[0] as Node.Node
-    const axis = axisOf(node)
-    return known.get(keyOf(x, axis)) ?? known.get(keyOf(beforeWidening(x), axis))
+  const of = (scores: Node.Node, axis: number): Fused | undefined =>
+    known.get(keyOf(scores, axis)) ?? known.get(keyOf(beforeWidening(scores), axis))
+  const read = (node: Node.Node): Fused | undefined => {
+    if (node.op === "softmax") return of(node.operands[0] as Node.Node, node.attrs.axis)
+    const statistic = statisticOf(node)
+    return statistic && of(statistic.scores, statistic.axis)
   }
-  if (!graph.nodes.some((n) => of(n) !== undefined)) return graph
+  if (!graph.nodes.some((n) => read(n) !== undefined)) return graph
   /** Softmaxes with operands already rebuilt. */
   const rebuilt = new Map<Node.Node, Node.NodeOf<"softmax">>()
   return Graph.transform(
@@ -47,18 +47,19 @@ export const alongside = (
       if (node.op === "softmax") rebuilt.set(original, node)
       const behind = original.op === "slice" ? (original.operands[0] as Node.Node) : original
       const softmax = rebuilt.get(behind)
-      const fused = of(behind)
+      const fused = read(behind)
       if (fused === undefined) return node
       if (softmax !== undefined) {
-        const lse = fused.statistic("lse")
-        const made = lse && weights(original, softmax, lse)
+        const [max, sum] = [fused.statistic("max"), fused.statistic("sum")]
+        const made = max && sum && weights(original, softmax, max, sum)
         if (made !== undefined) count("weights-from-sum")
         return made ?? node
       }
       if (behind !== original) return node
-      const found = fused.statistic(node.op === "logsumexp" ? "lse" : "max")
+      const output = statisticOf(original)?.output
+      const found = output && fused.statistic(output)
       if (found === undefined) return node
-      count(node.op === "logsumexp" ? "sum-is-shared" : "maximum-is-shared")
+      count(output === "max" ? "maximum-is-shared" : "sum-is-shared")
       return rearrange.cast(found, node.type.dtype)
     },
     follow

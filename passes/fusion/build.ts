@@ -3,8 +3,7 @@ import type { DType } from "../../ir/DType.ts"
 import * as DTypes from "../../ir/DType.ts"
 import * as Node from "../../ir/Node.ts"
 import type { Shape } from "../../ir/Shape.ts"
-import type { Attention, Operand, Term } from "./Attention.ts"
-import { axisOf } from "./contraction.ts"
+import type { Attention, Operand, Statistic, Term } from "./Attention.ts"
 import * as Element from "./Element.ts"
 import * as IndexExpr from "./IndexExpr.ts"
 import * as rearrange from "./rearrange.ts"
@@ -20,7 +19,7 @@ export interface Built {
   readonly result: Node.Node
   readonly flash: Node.NodeOf<"flash_attention">
   /** A statistic of each row of scores, shaped like the rows of the softmax; if they are all its rows. */
-  readonly statistic: (output: "lse" | "max") => Node.Node | undefined
+  readonly statistic: (output: Statistic) => Node.Node | undefined
   /** The tensors that the regions read. */
   readonly captured: ReadonlyArray<Node.Node>
 }
@@ -155,7 +154,7 @@ const withoutValues = (a: Attention, k: Node.Node): Node.Node => {
   return Node.make("broadcast", [one], { shape: [...shape.slice(0, 3), Dim.one] }) as Node.Node
 }
 
-export type Output = "result" | "lse" | "max"
+export type Output = "result" | Statistic
 
 /** What the node gives in the place of `shape`, whose axes count `groups` of digits. */
 const placed = (
@@ -174,11 +173,10 @@ const statistic = (
   { softmax, basis }: Attention,
   r: roles.Roles,
   { operands, attrs }: Node.NodeOf<"flash_attention">,
-  output: "lse" | "max"
+  output: Statistic
 ): Node.Node | undefined => {
   if (softmax === undefined) return undefined
-  const axis = axisOf(softmax.node)
-  const sizes = (softmax.node.operands[0] as Node.Node).type.shape.filter((_, i) => i !== axis)
+  const sizes = softmax.scores.type.shape.filter((_, i) => i !== softmax.axis)
   const groups = basis.apply(softmax.rows).map((e, i) => IndexExpr.digits(e, sizes[i] as Dim.Dim))
   const all = [...r.batch, ...r.head, ...r.group, ...r.row].map((d) => d.name).sort()
   const read = groups.flatMap((digits) => digits ?? []).map((d) => d.name)

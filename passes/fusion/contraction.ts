@@ -1,7 +1,7 @@
 import type * as Dim from "../../ir/Dim.ts"
 import type * as Node from "../../ir/Node.ts"
 import * as TensorType from "../../ir/TensorType.ts"
-import type { OfRows, Sum } from "./Attention.ts"
+import type { Sum } from "./Attention.ts"
 import * as IndexExpr from "./IndexExpr.ts"
 import type { Position } from "./views.ts"
 
@@ -100,7 +100,3 @@ export const sumOf = (
     weights: { node: weights, at: weightsAt }
   }
 }
-
-/** The axis along which a node reads its rows. */
-export const axisOf = (node: OfRows): number =>
-  node.op === "reduce_max" ? (node.attrs.axes[0] as number) : node.attrs.axis

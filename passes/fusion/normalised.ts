@@ -68,7 +68,7 @@ const scoresOf = (walk: Walk, v: Sum, leaf: Leaf, weight: Element.Element): Foun
     sinks,
     weight,
     key: counted.map((d) => d.name),
-    softmax: { node: softmax, rows }
+    softmax: { node: softmax, scores, axis, rows }
   })
 }
 

@@ -30,7 +30,7 @@ export interface Attention {
   readonly outputs?: ReadonlyArray<Output>
 }
 
-type Output = "result" | "lse" | "max"
+type Output = "result" | "lse" | "max" | "sum"
 
 const name = (line: string): string => (/^%\w+/.exec(line.trim()) as RegExpExecArray)[0]
 

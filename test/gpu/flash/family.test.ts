@@ -71,6 +71,9 @@ const sparse = {
 } satisfies Attention
 
 each("maximum", { outputs: ["max"] })
+each("sum", { outputs: ["sum"], score: scaled })
+each("sum, rows without keys, with a sink", { ...sparse, sink, outputs: ["sum"] })
+each("sum and maximum, with a finite fill", { ...sparse, fill: "-1e9", outputs: ["sum", "max"] })
 each("maximum, rows without keys", { ...sparse, outputs: ["max"], dtype: "f16" })
 each("maximum, with a sink", { ...causal, sink, outputs: ["max"] })
 each("maximum, with a finite fill", { ...sparse, fill: "-1e9", outputs: ["max"] })
@@ -141,4 +144,16 @@ test.each(Object.keys(schedules))("what is not a number stays with its pair: %s"
   await run({ normaliser: "none", mask: causal.mask, score: relu }, marked(NaN, -1))
   for (const key of [NaN, Infinity, -Infinity])
     await run({ mask: causal.mask, score: scaled, outputs: ["max"] }, marked(1, key))
+  for (const z of [NaN, Infinity, -Infinity]) {
+    const sinks = HostArray.fromNumbers("f32", [1], Float64Array.of(z))
+    await run(
+      {
+        captures: { sinks: "f32[1]" },
+        sink: ["%z: f32[] = load %sinks, %h"],
+        mask: causal.mask,
+        outputs: ["result", "lse", "max"]
+      },
+      [...marked(1, 1), sinks]
+    )
+  }
 })

@@ -28,6 +28,8 @@ const cases: { readonly [name: string]: Attention } = {
   "no normaliser": { normaliser: "none", score: ["%s: f32[] = tanh %logit"] },
   "no normaliser, masked": { normaliser: "none", score: ["%s: f32[] = tanh %logit"], mask },
   "maximum, result and log-sum-exp": { outputs: ["max", "result", "lse"], mask },
+  "sum, with a sink": { outputs: ["sum"], sink: ["%x: f32[] = constant {values = [0.5]}"] },
+  "sum, masked": { outputs: ["sum"], mask },
   "maximum with a sink and a fill": {
     outputs: ["max"],
     mask,
