@@ -177,8 +177,10 @@ export const rowOps: { readonly [K in RowOpName]: (row: RowOp, anchor: NodeOf<K>
     const { max, sum } = statistics(row)
     const nothing = literal(emitter.module, "f32", -Infinity)
     const infinite = `${emitter.module.helper("inf_bits")}(${max})`
+    // What the builtin makes of NaN differs from device to device.
+    const log = `select(log(${sum}), ${sum}, ${emitter.module.helper("nan_bits")}(${sum}))`
     row.storeRow(
-      emitter.constant(`select(select(${max} + log(${sum}), ${max}, ${infinite}), ${nothing}, ${sum} == 0.0)`)
+      emitter.constant(`select(select(${max} + ${log}, ${max}, ${infinite}), ${nothing}, ${sum} == 0.0)`)
     )
   },
 

