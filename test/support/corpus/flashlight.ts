@@ -84,15 +84,17 @@ const evoformer = (c: Setting): Any => {
   return mul(Tensor.swapAxes(matmul(softmax(scores), v), -2, -3), gate)
 }
 
+const dtypes = ["f32", "f16"] as const
 const most = { prefix: 5, "query documents": 2, "key documents": 2 }
 
 export const flashlight: ReadonlyArray<Spelling> = [
-  ...Object.entries(changes).map(([name, change]) => ({ name, most, write: plain(change) })),
+  ...Object.entries(changes).map(([name, change]) => ({ name, dtypes, most, write: plain(change) })),
   ...Object.entries(changes).map(([name, change]) => ({
     name: `grouped queries in five axes, ${name}`,
+    dtypes,
     most,
     write: grouped(change)
   })),
-  { name: "differential attention", nodes: 2, write: differential },
-  { name: "Evoformer: biases added in a loop, gated", write: evoformer }
+  { name: "differential attention", dtypes, nodes: 2, write: differential },
+  { name: "Evoformer: biases added in a loop, gated", dtypes, write: evoformer }
 ]
