@@ -20,6 +20,7 @@ import {
   keep,
   max,
   minusInfinity,
+  node,
   one,
   refused,
   roll,
@@ -96,6 +97,44 @@ describe("masks that are easily mistaken", () => {
     ),
     "a fill of +inf that is taken away": fuses(
       used(s.sub(scores, s.select(keep, zero, s.constant(Infinity)))),
+      "mask"
+    ),
+    "a bias from a part of a table, beyond its end": fuses(
+      used(s.add(scores, s.gather(s.slice(s.input("table", [10]), 0, 0, 3), s.iota("S"), 0))),
+      "mask",
+      "score"
+    ),
+    "a bias that ends before the keys do": fuses(
+      s.matmul(
+        s.softmax(s.add(even, s.concat(1, s.input("bias", [6, 5]), s.broadcast(s.constant(-2), [6, 1])))),
+        square("v")
+      ),
+      "mask",
+      "score"
+    ),
+    "a padded bias": fuses(
+      s.matmul(
+        s.softmax(
+          s.add(
+            even,
+            node("pad", [s.input("bias", [6, 4])], {
+              low: Shape.from([0, 1]),
+              high: Shape.from([0, 1]),
+              value: -2
+            })
+          )
+        ),
+        square("v")
+      ),
+      "mask",
+      "score"
+    ),
+    "the lesser of two positions": fuses(
+      masked(s.op("lt", s.op("min", s.reshape(s.iota("T"), ["T", 1]), s.iota("S")), s.constant(2, "i32"))),
+      "mask"
+    ),
+    "the greater of two positions": fuses(
+      masked(s.op("lt", s.op("max", s.reshape(s.iota("T"), ["T", 1]), s.iota("S")), s.constant(2, "i32"))),
       "mask"
     ),
     "a fill of 0": fuses(masked(keep, zero), "mask"),
