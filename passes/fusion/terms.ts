@@ -33,6 +33,22 @@ const variablesOf = (at: ReadonlyArray<IndexExpr.IndexExpr>, except: ReadonlyArr
 const isWithin = (a: ReadonlySet<string>, ...of: ReadonlyArray<ReadonlySet<string>>): boolean =>
   [...a].every((name) => of.some((names) => names.has(name)))
 
+/**
+ * Whether one operand knows the query and the other does not, or is several times as large. Keys that are expanded to the heads of
+ * queries seem to be as large until their views are undone.
+ */
+const isMore = (
+  a: ReadonlyArray<Basis.Link>,
+  b: ReadonlyArray<Basis.Link>,
+  query: ReadonlyArray<string>
+): boolean => {
+  const [own, other] = [a.at(-1), b.at(-1)] as [Basis.Link, Basis.Link]
+  const [knows, otherKnows] = [dependsOn(own.at, query), dependsOn(other.at, query)]
+  if (knows !== otherKnows) return knows
+  const times = Dim.divideExact(Dim.product(own.node.type.shape), Dim.product(other.node.type.shape))
+  return times !== undefined && !Dim.isOne(times)
+}
+
 /** The candidates of a score, those first that are most likely the keys that all else is said about; or why there is none. */
 const candidates = (
   walk: Walk,
@@ -46,7 +62,7 @@ const candidates = (
   const found: Array<Candidate> = []
   let both: Node.Node | undefined
   let integers: Node.Node | undefined
-  // A single key has no index: the side that knows the query then holds the queries, the right one where neither does.
+  // A single key has no index: the side that knows more then holds the queries, the left one where they know the same.
   const single = all.every((d) => !key.includes(d.name) || Dim.isOne(d.size))
   for (const load of dots) {
     const contraction = load.of as Node.NodeOf<"dot">
@@ -59,13 +75,14 @@ const candidates = (
       continue
     }
     const [lhs, rhs] = contraction.operands as readonly [Node.Node, Node.Node]
-    const keysFirst = single ? dependsOn(at.rhs, query) && !dependsOn(at.lhs, query) : left
-    const [kAt, qAt] = keysFirst ? [at.lhs, at.rhs] : [at.rhs, at.lhs]
+    const chains = [Basis.chain(walk, lhs, at.lhs), Basis.chain(walk, rhs, at.rhs)] as const
+    const keysFirst = single ? isMore(chains[1], chains[0], query) : left
+    const kAt = keysFirst ? at.lhs : at.rhs
     found.push({
       load,
       contraction,
-      q: Basis.chain(walk, keysFirst ? rhs : lhs, qAt),
-      k: Basis.chain(walk, keysFirst ? lhs : rhs, kAt),
+      q: chains[keysFirst ? 1 : 0],
+      k: chains[keysFirst ? 0 : 1],
       depth: at.depth,
       selects: variablesOf(kAt, [...key, ...at.depth.map((d) => d.name)])
     })
