@@ -11,6 +11,7 @@ export type {
   Cache,
   Projection
 } from "./attentionConfig.ts"
+export { convert, type Heads, type Layout, type State } from "./convert.ts"
 export { type EmbeddingConfig, embedding, unembed } from "./embedding.ts"
 export * as flax from "./faces/flax.ts"
 export * as keras from "./faces/keras.ts"

@@ -1,0 +1,89 @@
+import { describe, expect, it } from "vitest"
+import * as HostArray from "../../../ir/HostArray.ts"
+import * as nn from "../../../src/nn/index.ts"
+import type { Layer } from "../../../src/nn/Layer.ts"
+import type * as Tensor from "../../../src/Tensor.ts"
+import { bound, type Dense, expectDense, randomDense, run } from "../../support/tensors.ts"
+
+const [B, T, F, N] = [2, 3, 8, 4]
+const heads = { heads: N }
+
+/** One layer in each layout, and how it is called. */
+const layers = (bias: boolean) => ({
+  effuse: nn.attention({ features: F, heads: N, bias, dtype: "f64" }),
+  torch: nn.torch.MultiheadAttention(F, N, { bias, batchFirst: true, dtype: "f64" }),
+  mlx: nn.mlx.MultiHeadAttention(F, N, { bias, dtype: "f64" }),
+  keras: nn.keras.MultiHeadAttention({
+    numHeads: N,
+    keyDim: F / N,
+    features: F,
+    useBias: bias,
+    dtype: "f64"
+  }),
+  flax: nn.flax.MultiHeadAttention({ numHeads: N, inFeatures: F, useBias: bias, dtype: "f64" })
+})
+
+const calls: { readonly [L in nn.Layout]: (x: Tensor.Tensor) => unknown } = {
+  effuse: (x) => ({ query: x }),
+  torch: (x) => ({ query: x, key: x, value: x }),
+  mlx: (x) => ({ queries: x, keys: x, values: x }),
+  keras: (x) => ({ query: x, value: x }),
+  flax: (x) => ({ inputsQ: x })
+}
+
+const names = Object.keys(calls) as ReadonlyArray<nn.Layout>
+
+const random = (layer: { readonly params: unknown }): nn.State =>
+  Object.fromEntries(
+    Object.entries(nn.Params.flatten<nn.Params.Param>(layer.params)).map(([name, p], n) => {
+      const x = randomDense(40 + n, p.spec.shape as ReadonlyArray<number>)
+      return [name, HostArray.fromNumbers("f64", x.shape, x.data)]
+    })
+  )
+
+const output = (layout: nn.Layout, bias: boolean, state: nn.State): Dense => {
+  const layer = layers(bias)[layout] as unknown as Layer<nn.Params.Param, unknown, unknown>
+  const bounds = Object.entries(state).map(([name, value]) => ({
+    name,
+    x: bound("f64", { shape: value.shape, data: [...HostArray.toNumbers(value)] })
+  }))
+  const x = bound("f64", randomDense(1, [B, T, F]))
+  const tensors = Object.fromEntries(bounds.map((b) => [b.name, b.x.tensor]))
+  const result = layer.apply(nn.Params.nest(layer.params, tensors), calls[layout](x.tensor))
+  const out = layout === "mlx" ? result : (result as { readonly out: unknown }).out
+  return run(out as Tensor.Tensor, [x, ...bounds.map((b) => b.x)])
+}
+
+describe.each([true, false])("with biases: %s", (bias) => {
+  it.each(names.flatMap((from) => names.map((to) => [from, to] as const)))(
+    "%s to %s: the same layer, and back",
+    (from, to) => {
+      const state = random(layers(bias)[from])
+      const other = nn.convert(state, from, to, heads)
+      expect(nn.convert(other, to, from, heads)).toEqual(state)
+      const wanted = nn.Params.flatten<nn.Params.Param>(layers(bias)[to].params)
+      expect(Object.fromEntries(Object.entries(other).map(([n, x]) => [n, x.shape]))).toEqual(
+        Object.fromEntries(Object.entries(wanted).map(([n, p]) => [n, p.spec.shape]))
+      )
+      expectDense(output(to, bias, other), output(from, bias, state))
+    }
+  )
+})
+
+it("keeps key/value heads, learned keys and norms of heads", () => {
+  const grouped = random(nn.attention({ features: F, heads: N, kvHeads: 2, qkNorm: "layer", dtype: "f64" }))
+  const flax = nn.convert(grouped, "effuse", "flax", { heads: N, kvHeads: 2 })
+  expect(flax["key.kernel"]?.shape).toEqual([F, 2, 2])
+  expect(nn.convert(flax, "flax", "effuse", { heads: N, kvHeads: 2 })).toEqual(grouped)
+  const extra = random(nn.torch.MultiheadAttention(F, N, { addBiasKv: true, kdim: 5, dtype: "f64" }))
+  expect(nn.convert(nn.convert(extra, "torch", "effuse", heads), "effuse", "torch", heads)).toEqual(extra)
+})
+
+it("refuses what would be lost, all at once", () => {
+  const gated = random(nn.attention({ features: F, heads: N, gate: true, sinks: true, dtype: "f64" }))
+  expect(() => nn.convert(gated, "effuse", "mlx", heads)).toThrow(
+    "gate.weight is not a parameter of mlx\ngate.bias is not a parameter of mlx\nsinks is not a parameter of mlx"
+  )
+  const grouped = random(nn.attention({ features: F, heads: N, kvHeads: 2, dtype: "f64" }))
+  expect(() => nn.convert(grouped, "effuse", "torch", { heads: N, kvHeads: 2 })).toThrow(/not 2 for 4/)
+})
