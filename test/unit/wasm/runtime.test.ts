@@ -1,0 +1,214 @@
+import { Effect, type Scope } from "effect"
+import { describe, expect, test } from "vitest"
+import { Backend, type BackendShape, type DeviceArray } from "../../../backends/Backend.ts"
+import type { BackendError } from "../../../backends/errors.ts"
+import * as Reference from "../../../backends/reference/Reference.ts"
+import * as WasmBackend from "../../../backends/wasm/Backend.ts"
+import * as Heap from "../../../backends/wasm/runtime/Heap.ts"
+import * as HostArray from "../../../ir/HostArray.ts"
+import type { Node } from "../../../ir/Node.ts"
+import * as Wasm from "../../../src/Wasm.ts"
+import * as arrays from "../../support/arrays.ts"
+import { graphOf } from "../../support/evaluate.ts"
+import { planOf } from "../../support/onWasm.ts"
+
+const onWasm = <A>(run: (backend: BackendShape) => Effect.Effect<A, BackendError, Scope.Scope>): Promise<A> =>
+  Effect.runPromise(Effect.scoped(Effect.provide(Effect.flatMap(Backend, run), Wasm.layer)) as never)
+
+const failure = (effect: Effect.Effect<unknown, BackendError, Scope.Scope>) =>
+  Effect.orDie(Effect.flip(effect))
+
+const none = { donated: new Set<number>() }
+
+describe("memory", () => {
+  const growing = (limit: number): Heap.Growth => {
+    let size = 1024
+    return {
+      limit,
+      size: () => size,
+      grow: (bytes) => {
+        size = bytes
+        return true
+      }
+    }
+  }
+
+  test("pieces never meet, and what is given back is used again", () => {
+    const from = arrays.random(3)
+    const heap = Heap.make(growing(2 ** 30))
+    const held = new Map<number, number>()
+    for (let n = 0; n < 3000; n++) {
+      if (from.next() < 0.55) {
+        const bytes = from.integer(0, 5000)
+        held.set(heap.allocate(bytes, "a piece"), bytes)
+      } else {
+        const address = from.pick([...held.keys(), -1])
+        if (held.delete(address)) heap.release(address)
+      }
+    }
+    const sorted = [...held].sort(([a], [b]) => a - b)
+    sorted.forEach(([address, bytes], i) => {
+      expect(address % 64).toBe(0)
+      expect(address + bytes).toBeLessThanOrEqual(sorted[i + 1]?.[0] ?? heap.extent())
+    })
+    expect(heap.alive()).toBe(held.size)
+    for (const address of held.keys()) heap.release(address)
+    expect([heap.alive(), heap.extent()]).toEqual([0, 64])
+  })
+
+  test("what does not fit is refused by name and takes nothing", () => {
+    const heap = Heap.make(growing(10_000))
+    heap.allocate(5000, "the first")
+    const extent = heap.extent()
+    expect(() => heap.allocate(5000, "the second")).toThrow("the second takes 5000 bytes")
+    expect([heap.alive(), heap.extent()]).toEqual([1, extent])
+  })
+})
+
+const double = `
+%x: f32[T, S] = input {name = "x"}
+%y: f32[T, S] = add %x, %x
+return %y`
+
+test("ten thousand calls hold memory flat", () =>
+  onWasm((backend) =>
+    Effect.gen(function* () {
+      const f = yield* backend.compile(planOf(graphOf(double)))
+      const x = HostArray.fromNumbers(
+        "f32",
+        [3, 5],
+        Float64Array.from({ length: 15 }, (_, i) => i)
+      )
+      const alive = backend.buffersAlive()
+      for (let n = 0; n < 10_000; n++) yield* f.call([x], { T: 3, S: 5 }, none)
+      expect(backend.buffersAlive()).toBe(alive)
+      const [y] = yield* f.call([x], { T: 3, S: 5 }, none)
+      expect(y?.data[14]).toBe(28)
+    })
+  ))
+
+test("memory grows under arrays that are there already, and they stay what they were", () =>
+  onWasm((backend) =>
+    Effect.gen(function* () {
+      const f = yield* backend.compile(planOf(graphOf(double)))
+      const ones = yield* backend.upload(HostArray.fromNumbers("f32", [2, 2], Float64Array.of(1, 2, 3, 4)))
+      const big = { dtype: "f32", shape: [1000, 1000], data: new Float32Array(1_000_000).fill(7) } as const
+      const [y] = yield* f.call([big], { T: 1000, S: 1000 }, none)
+      expect(y?.data.every((v) => v === 14)).toBe(true)
+      expect([...(yield* backend.download(ones)).data]).toEqual([1, 2, 3, 4])
+    })
+  ))
+
+test("results that stay are arguments of the next call, and go with their scope", () =>
+  onWasm((backend) =>
+    Effect.gen(function* () {
+      const f = yield* backend.compile(planOf(graphOf(double)))
+      const sizes = { T: 1, S: 2 }
+      const alive = backend.buffersAlive()
+      let left: DeviceArray | undefined
+      const out = yield* Effect.scoped(
+        Effect.gen(function* () {
+          const x = yield* backend.upload(HostArray.fromNumbers("f32", [1, 2], Float64Array.of(1, 5)))
+          const [y] = yield* f.run([x], sizes, none)
+          left = y
+          const [z] = yield* f.run([y as DeviceArray], sizes, none)
+          return yield* backend.download(z as DeviceArray)
+        })
+      )
+      expect([...out.data]).toEqual([4, 20])
+      expect(backend.buffersAlive()).toBe(alive)
+      const error = yield* failure(f.call([left as DeviceArray], sizes, none))
+      expect(error._tag).toBe("InvalidArray")
+    })
+  ))
+
+test("an array of another backend is refused", () =>
+  onWasm((backend) =>
+    Effect.gen(function* () {
+      const other = yield* Effect.flatMap(WasmBackend.make(), (b) => b.upload(HostArray.scalar("f32", 1)))
+      const error = yield* failure(backend.download(other))
+      expect(error._tag).toBe("InvalidArray")
+    })
+  ))
+
+test("what cannot be had is refused by name before anything runs, and leaves nothing behind", () =>
+  onWasm((backend) =>
+    Effect.gen(function* () {
+      const f = yield* backend.compile(
+        planOf(
+          graphOf(`
+%s: f32[] = input {name = "s"}
+%x: f32[N] = broadcast %s
+return "large": %x`)
+        )
+      )
+      const s = HostArray.scalar("f32", 1)
+      const alive = backend.buffersAlive()
+      const past = yield* failure(f.call([s], { N: 2 ** 30 }, none))
+      expect([past._tag, past.message]).toEqual([
+        "UnsupportedByDevice",
+        expect.stringContaining(`"large" f32[N] takes ${2 ** 32} bytes`)
+      ])
+      const double = yield* failure(backend.upload(HostArray.scalar("f64", 1)))
+      expect(double._tag).toBe("UnsupportedByDevice")
+      const graph = graphOf(`%x: f64[N] = input {name = "wide"}\n%y: f64[N] = neg %x\nreturn %y`)
+      const wide = yield* failure(backend.compile(planOf(graph)))
+      expect([wide._tag, wide.message]).toEqual([
+        "UnsupportedByDevice",
+        expect.stringContaining(`the input "wide" has dtype f64`)
+      ])
+      expect(backend.buffersAlive()).toBe(alive)
+    })
+  ))
+
+describe.each([false, true])("an update of a donated input, wrap %s", (wrap) => {
+  test.each(["f32", "f16", "bool"] as const)("%s", (d) =>
+    onWasm((backend) =>
+      Effect.gen(function* () {
+        const graph = graphOf(`graph {
+  %cache: ${d}[B, C, 3] = input {name = "cache"}
+  %new: ${d}[B, T, 3] = input {name = "new"}
+  %start: i32[B] = input {name = "start"}
+  %out: ${d}[B, C, 3] = fused %cache, %new, %start {
+    body = {
+      %0: ${d}[B, C, 3] = input {name = "cache"}
+      %1: ${d}[B, T, 3] = input {name = "new"}
+      %2: i32[B] = input {name = "start"}
+      %3: ${d}[B, C, 3] = update_slice %0, %1, %2 {axis = 1, wrap = ${wrap}}
+      return %3
+    }
+  }
+  return %out
+}`)
+        const memory = {
+          slots: [],
+          slotOf: new Map(),
+          inPlace: new Map([[graph.outputs[0]?.node as Node, 0]])
+        }
+        const f = yield* backend.compile({ graph, schedules: new Map(), memory })
+        expect(f.program).toContain("in place of input 0 where that is donated")
+        const from = arrays.random(2)
+        const sizes = { B: 3, C: 5, T: 3 }
+        const values = [
+          arrays.array(from, d, [3, 5, 3]),
+          arrays.array(from, d, [3, 3, 3]),
+          HostArray.fromNumbers("i32", [3], Float64Array.of(-1, 1, 4))
+        ] as const
+        const [expected] = Reference.evaluate(graph, values, sizes)
+        const alive = backend.buffersAlive()
+        const cache = yield* backend.upload(values[0])
+        const [copied] = yield* f.call([cache, values[1], values[2]], sizes, none)
+        expect(copied?.data).toEqual(expected?.data)
+        const before = backend.buffersAlive()
+        const [kept] = yield* f.run([cache, values[1], values[2]], sizes, { donated: new Set([0]) })
+        // The result has taken the argument's memory.
+        expect(backend.buffersAlive()).toBe(before)
+        expect((yield* backend.download(kept as DeviceArray)).data).toEqual(expected?.data)
+        const error = yield* failure(backend.download(cache))
+        expect(error._tag).toBe("InvalidArray")
+        yield* backend.free(kept as DeviceArray)
+        expect(backend.buffersAlive()).toBe(alive)
+      })
+    )
+  )
+})
