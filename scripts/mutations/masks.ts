@@ -3,7 +3,11 @@ import { inFile, type Theme } from "./Mutation.ts"
 /** The interval analysis of masks: what bounds the keys that a kernel visits, and those it does not test. */
 export const masks: Theme = {
   name: "masks",
-  tests: ["test/laws/maskRanges.test.ts", "test/unit/passes/analyseMask.test.ts"],
+  tests: [
+    "test/laws/maskRanges.test.ts",
+    "test/unit/passes/analyseMask.test.ts",
+    "test/unit/passes/analyseMaskData.test.ts"
+  ],
   mutations: [
     ...inFile(
       "passes/mask/compare.ts",

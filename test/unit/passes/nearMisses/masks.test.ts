@@ -22,6 +22,7 @@ import {
   minusInfinity,
   node,
   one,
+  padded,
   refused,
   roll,
   scores,
@@ -126,6 +127,11 @@ describe("masks that are easily mistaken", () => {
         ),
         square("v")
       ),
+      "mask",
+      "score"
+    ),
+    "a bias padded in front": fuses(
+      s.matmul(s.softmax(s.add(even, padded(s.input("bias", [6, 5]), -2))), square("v")),
       "mask",
       "score"
     ),

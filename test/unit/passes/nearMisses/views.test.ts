@@ -59,6 +59,7 @@ describe("heads in pieces", () => {
     const [a, b, c, d] = ["a", "b", "c", "d"].map((name) => wide(from, name)) as [s.N, s.N, s.N, s.N]
     return s.matmul(s.softmax(s.matmul(queries, s.swap(make(a, b)))), make(c, d))
   }
+  const [two, three] = [s.constant(2, "i32"), s.constant(3, "i32")]
   const row = (x: s.N, head: number, first: number): s.N =>
     s.slice(s.slice(x, 1, head, head + 1), 3, first, first + 4)
   hold({
@@ -83,11 +84,35 @@ describe("heads in pieces", () => {
         wide(2, "v")
       )
     ),
+    "with a gap": fuses(
+      attend(
+        4,
+        (x) =>
+          s.gather(x, s.add(s.mul(s.op("floor_div", s.iota(4), two), three), s.op("mod", s.iota(4), two)), 1),
+        5
+      )
+    ),
     "in no order": fuses(attend(4, (x) => s.concat(1, ...heads(x, [1, 2], [0, 1], [0, 1], [1, 2])), 2)),
     "beyond the end, where the last one stands": fuses(
       attend(8, (x) => s.gather(s.slice(x, 1, 0, 4), s.iota(8), 1), 8)
     )
   })
+})
+
+test("a number of more axes than what it scales", () => {
+  const keys = s.mul(s.input("k", ["S", 8]), s.input("scale", [1, 1, 1, 1]))
+  const before = s.graph(
+    s.matmul(s.softmax(s.matmul(s.input("q", [1, 1, "T", 8]), s.swap(keys))), s.input("v", [1, 1, "S", 8]))
+  )
+  const { graph } = compiled(before)
+  expect(flashes(graph).length).toBe(1)
+  expectSameValue(before, graph, { T: 3, S: 5 })
+})
+
+test("what a product with a length of unknown sign is at most is not known", () => {
+  const difference = s.Dim.sub(s.Dim.from("S"), s.Dim.from("T"))
+  const x = IndexExpr.scale(IndexExpr.variable("x", s.Dim.from(4)), difference)
+  expect([IndexExpr.greatest(x), IndexExpr.least(x)]).toEqual([undefined, undefined])
 })
 
 test("operands that were rounded are read rounded", () => {
