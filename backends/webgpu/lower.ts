@@ -148,7 +148,9 @@ export const lower = (plan: Plan, limits: Limits, options: Options = {}): Progra
     if (output !== undefined) return { _tag: "output", index: output }
     return known === undefined ? slot(Program.storageBytes(node.type)) : { _tag: "slot", index: known }
   }
-  const together = siblings(plan, limits)
+  // Counters take a buffer of each kernel.
+  const maxStorageBuffersPerShaderStage = limits.maxStorageBuffersPerShaderStage - (options.visits ? 1 : 0)
+  const together = siblings(plan, { ...limits, maxStorageBuffersPerShaderStage })
   for (const node of graph.nodes) {
     if (places.has(node)) continue
     if (node.op === "constant") {
