@@ -1,4 +1,4 @@
-/** Draws the gallery: `node examples/gallery/show.ts` lists it, `node examples/gallery/show.ts causal alibi` draws two of it. */
+/** Draws the gallery: `npx node examples/gallery/show.ts` lists it, `npx node examples/gallery/show.ts causal alibi` draws two of it. */
 import { fileURLToPath } from "node:url"
 import { Effect } from "effect"
 import { compile, Dim, type HostArray, Reference } from "../../src/index.ts"
@@ -108,7 +108,7 @@ const list = (pieces: ReadonlyMap<string, Exhibit>): string =>
 if (process.argv[1] === fileURLToPath(import.meta.url)) {
   const pieces = await load()
   const asked = process.argv.slice(2)
-  if (asked.length === 0) console.log(`${list(pieces)}\nnode examples/gallery/show.ts causal draftTree`)
+  if (asked.length === 0) console.log(`${list(pieces)}\nnpx node examples/gallery/show.ts causal draftTree`)
   for (const name of asked) {
     const piece = pieces.get(name)
     if (piece === undefined) {
