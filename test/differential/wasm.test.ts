@@ -7,6 +7,8 @@ import * as Shape from "../../ir/Shape.ts"
 import { type CompileOptions, compile } from "../../src/compile.ts"
 import * as Wasm from "../../src/Wasm.ts"
 import * as arrays from "../support/arrays.ts"
+import { cases, missing } from "../support/conformance/load.ts"
+import { run as runCase } from "../support/conformance/run.ts"
 import { planOf } from "../support/onWasm.ts"
 import { blocks, movement, type OpProgram } from "../support/opPrograms.ts"
 import { signature } from "../support/programs/arguments.ts"
@@ -126,5 +128,17 @@ describe("attention drawn along the axes of spelling, fused and as it was writte
       }
     })
     await Effect.runPromise(Effect.provide(all, Wasm.layer))
+  })
+})
+
+describe("published cases", () => {
+  const absent = missing()
+  if (absent !== undefined) {
+    test("give what was published", (context) => context.skip(absent))
+    return
+  }
+  test.each(cases().map((c) => [c.name, c] as const))("%s", async (_, c) => {
+    const { failure } = await Effect.runPromise(Effect.provide(runCase(c), Wasm.layer))
+    expect(failure).toBeUndefined()
   })
 })
