@@ -23,7 +23,8 @@ const storedOf: { readonly [dtype: string]: Elements.Stored } = {
   BOOL: "bool"
 }
 
-interface Entry {
+/** A tensor of a file: what it is, and the bytes of the data that hold it. */
+export interface Entry {
   readonly name: string
   readonly stored: Elements.Stored
   readonly shape: ReadonlyArray<number>
@@ -82,7 +83,15 @@ const checkCover = (file: string, entries: ReadonlyArray<Entry>, available: numb
   if (at !== available) throw refuse(file, `${available - at} bytes at the end belong to no tensor`)
 }
 
-const parse = (bytes: Uint8Array, file: string): ReadonlyMap<string, HostArray> => {
+/** Where the tensors of a file are, and where their elements begin. */
+export interface Header {
+  readonly entries: ReadonlyArray<Entry>
+  /** Byte of the file that offsets count from. */
+  readonly dataStart: number
+}
+
+/** Bytes of a file's header, its length included, from the first 8 of them; `size` is the file's. */
+const headerSize = (bytes: Uint8Array, size: number, file: string): number => {
   if (bytes.length < 8)
     throw refuse(
       file,
@@ -90,28 +99,50 @@ const parse = (bytes: Uint8Array, file: string): ReadonlyMap<string, HostArray> 
       "the file may be truncated"
     )
   const length = new DataView(bytes.buffer, bytes.byteOffset).getBigUint64(0, true)
-  if (length > BigInt(bytes.length - 8)) {
+  if (length > BigInt(size - 8)) {
     throw refuse(
       file,
-      `the header claims ${length} bytes, but ${bytes.length - 8} follow its length`,
+      `the header claims ${length} bytes, but ${size - 8} follow its length`,
       "the file is truncated, or no safetensors file"
     )
   }
-  const dataStart = 8 + Number(length)
-  const text = new TextDecoder().decode(bytes.subarray(8, dataStart))
-  const header = parseJson(file, text)
-  const data = bytes.subarray(dataStart)
+  return 8 + Number(length)
+}
+
+/** The header, from the bytes of a file up to where its data begins, or more. */
+const headerOf = (bytes: Uint8Array, size: number, file: string): Header => {
+  const dataStart = headerSize(bytes, size, file)
+  const header = parseJson(file, new TextDecoder().decode(bytes.subarray(8, dataStart)))
   const entries = Object.entries(header)
     .filter(([name]) => name !== "__metadata__")
-    .map(([name, value]) => parseEntry(file, name, value, data.length))
-  checkCover(file, entries, data.length)
-  return new Map(
-    entries.map(({ name, stored, shape, start, end }) => {
-      const place = { file, what: `tensor ${quoted(name)}` }
-      return [name, Elements.decode(place, data.subarray(start, end), stored, shape)] as const
-    })
-  )
+    .map(([name, value]) => parseEntry(file, name, value, size - dataStart))
+  checkCover(file, entries, size - dataStart)
+  return { entries, dataStart }
 }
+
+const arrayOf = (file: string, { name, stored, shape }: Entry, data: Uint8Array): HostArray =>
+  Elements.decode({ file, what: `tensor ${quoted(name)}` }, data, stored, shape)
+
+const parse = (bytes: Uint8Array, file: string): ReadonlyMap<string, HostArray> => {
+  const { entries, dataStart } = headerOf(bytes, bytes.length, file)
+  const data = bytes.subarray(dataStart)
+  return new Map(entries.map((e) => [e.name, arrayOf(file, e, data.subarray(e.start, e.end))] as const))
+}
+
+/** How many bytes of a file hold its header, from the first 8 of its `size` bytes. Fails with `FileError`. */
+export const headerBytes = (
+  bytes: Uint8Array,
+  size: number,
+  file: string
+): Result.Result<number, FileError> => reading(() => headerSize(bytes, size, file))
+
+/** What a file of `size` bytes holds, from the bytes of its header. Fails with `FileError`. */
+export const header = (bytes: Uint8Array, size: number, file: string): Result.Result<Header, FileError> =>
+  reading(() => headerOf(bytes, size, file))
+
+/** One tensor from its own bytes. Fails with `FileError`. */
+export const element = (file: string, entry: Entry, bytes: Uint8Array): Result.Result<HostArray, FileError> =>
+  reading(() => arrayOf(file, entry, bytes))
 
 const parseJson = (file: string, text: string): { readonly [name: string]: unknown } => {
   let header: unknown

@@ -17,6 +17,7 @@ export * as flax from "./faces/flax.ts"
 export * as keras from "./faces/keras.ts"
 export * as mlx from "./faces/mlx.ts"
 export * as torch from "./faces/torch.ts"
+export { fileSource, folderSources } from "./fileSource.ts"
 export { type Generated, type GenerateOptions, generate } from "./generate.ts"
 export * as Initialiser from "./Initialiser.ts"
 export * as Key from "./Key.ts"
@@ -46,3 +47,14 @@ export {
   type TransformerParams,
   transformerLayer
 } from "./transformer.ts"
+export {
+  blobSource,
+  type Loaded,
+  type LoadOptions,
+  load,
+  loaded,
+  open as openWeights,
+  progressLine,
+  type Source,
+  type Weights
+} from "./weights.ts"

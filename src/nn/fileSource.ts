@@ -1,0 +1,58 @@
+import { Effect } from "effect"
+import { FileError } from "../files/FileError.ts"
+import type { Source } from "./weights.ts"
+
+const failed =
+  (file: string) =>
+  (cause: unknown): FileError =>
+    new FileError({ file, message: `${file}: ${cause instanceof Error ? cause.message : String(cause)}` })
+
+/** A file on this machine, of which only the parts that are asked for are read. Node, Deno and Bun. */
+export const fileSource = (path: string): Effect.Effect<Source, FileError> =>
+  Effect.tryPromise({
+    try: async () => {
+      const { open, stat } = await import("node:fs/promises")
+      const { size } = await stat(path)
+      const read: Source["read"] = async (start, stop) => {
+        const file = await open(path, "r")
+        try {
+          const bytes = new Uint8Array(stop - start)
+          const { bytesRead } = await file.read(bytes, 0, bytes.length, start)
+          return bytes.subarray(0, bytesRead)
+        } finally {
+          await file.close()
+        }
+      }
+      return { name: path, size, read }
+    },
+    catch: failed(path)
+  })
+
+/** Files that an index names: a map from names of tensors to files beside it. */
+const shardsOf = (file: string, text: string): ReadonlyArray<string> => {
+  const index = JSON.parse(text) as { readonly weight_map?: { readonly [name: string]: unknown } } | null
+  const names = [...new Set(Object.values(index?.weight_map ?? {}))]
+  const wrong = names.find((n) => typeof n !== "string" || !/^[\w-][\w.-]*$/.test(n))
+  if (wrong === undefined && names.length > 0) return names as ReadonlyArray<string>
+  throw new FileError({
+    file,
+    message: `${file} names ${wrong === undefined ? "no file" : JSON.stringify(wrong)}`,
+    hint: "its weight_map maps names of tensors to files beside it"
+  })
+}
+
+/** The safetensors files of a model's folder: those that `model.safetensors.index.json` names, or `model.safetensors`. */
+export const folderSources = (folder: string): Effect.Effect<ReadonlyArray<Source>, FileError> =>
+  Effect.gen(function* () {
+    const index = `${folder}/model.safetensors.index.json`
+    const text = yield* Effect.promise(async () => {
+      const { readFile } = await import("node:fs/promises")
+      return readFile(index, "utf8").catch(() => undefined)
+    })
+    if (text === undefined) return [yield* fileSource(`${folder}/model.safetensors`)]
+    const names = yield* Effect.try({
+      try: () => shardsOf(index, text),
+      catch: (cause) => (cause instanceof FileError ? cause : failed(index)(cause))
+    })
+    return yield* Effect.all(names.map((n) => fileSource(`${folder}/${n}`)))
+  })
