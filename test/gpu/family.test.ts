@@ -1,7 +1,7 @@
 import { describe, test } from "vitest"
 import { functions } from "../support/family/functions.ts"
 import { logits } from "../support/family/logits.ts"
-import { statistics, sums, weightsOut } from "../support/family/outputs.ts"
+import { averages, statistics, sums, weightsOut } from "../support/family/outputs.ts"
 import { randomInputs } from "../support/fusing.ts"
 import { agreesOnGpu } from "../support/onGpu.ts"
 import * as s from "../support/spell.ts"
@@ -13,7 +13,7 @@ const lengths = [
 ] as const
 
 /** The family of attention, by kernels for either kind of device. */
-for (const [name, table] of Object.entries({ logits, functions, statistics, weightsOut, sums })) {
+for (const [name, table] of Object.entries({ logits, functions, statistics, weightsOut, sums, averages })) {
   describe(`${name} on the GPU`, () => {
     for (const [n, [own, { outputs }]] of Object.entries(table).entries()) {
       test(own, async () => {

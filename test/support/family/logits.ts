@@ -1,5 +1,19 @@
 import * as s from "../spell.ts"
-import { attend, becomes, grouped, hide, k, q, scale, scores, type Table, v, v2, zero } from "./words.ts"
+import {
+  attend,
+  becomes,
+  columns,
+  grouped,
+  hide,
+  k,
+  q,
+  scale,
+  scores,
+  type Table,
+  v,
+  v2,
+  zero
+} from "./words.ts"
 
 /** Scores of several contractions. */
 
@@ -10,6 +24,9 @@ export const rope = s.einsum("bhtd,bsd->bhts", qr, kr)
 const wide = s.broadcast(s.reshape(kr, ["B", 1, "S", 4]), ["B", 4, "S", 4])
 const pair = (name: string, size: number): s.N =>
   s.matmul(s.input(`q${name}`, ["B", 4, "T", size]), s.swap(s.input(`k${name}`, ["B", 4, "S", size])))
+/** q kᵀ as a product of [.., T, 1, D] and [.., 1, S, D], and its sum. */
+const products = (a: s.N, b: s.N): s.N =>
+  columns(s.mul(s.reshape(a, ["B", 4, "T", 1, 8]), s.reshape(b, ["B", 4, 1, "S", 8])), 4)
 const S = s.Dim.from("S")
 
 /** x[.., i, j] at j - i + T - 1, by the views of Transformer-XL. */
@@ -90,6 +107,16 @@ export const logits: Table = {
       v
     ),
     ["result", "result"]
+  ),
+  "a product and its sum for a contraction": becomes(attend(products(q, k))),
+  "both as products and sums": becomes(
+    columns(
+      s.mul(
+        s.reshape(s.softmax(hide(products(q, k))), ["B", 4, "T", "S", 1]),
+        s.reshape(v, ["B", 4, 1, "S", 6])
+      ),
+      3
+    )
   ),
   "two streams of values, joined": becomes(
     s.concat(3, attend(hide(scores)), attend(hide(scores), s.input("points", ["B", 4, "S", 12]))),

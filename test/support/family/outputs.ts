@@ -57,6 +57,18 @@ export const weightsOut: Table = {
   "weights that were dropped": weights(dropped, v)
 }
 
+export const averages: Table = {
+  "weights averaged over heads": becomes({ out: attend(x), mean: s.mul(columns(p, 1), s.constant(0.25)) }, [
+    "result",
+    "max",
+    "sum"
+  ]),
+  "weights of groups averaged over heads": becomes(
+    { out: attend(grouped, s.repeatHeads(v2, 2)), mean: s.mul(columns(wide, 1), s.constant(0.25)) },
+    ["result", "max", "sum"]
+  )
+}
+
 export const sums: Table = {
   "sums over queries, beside attention (H2O)": becomes({ out: attend(x), sums: columns(p) }, [
     "result",

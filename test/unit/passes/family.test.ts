@@ -13,7 +13,7 @@ import { unexpandHeads } from "../../../passes/unexpandHeads.ts"
 import { unfuseAttention } from "../../../passes/unfuseAttention.ts"
 import { functions, masked, others } from "../../support/family/functions.ts"
 import { logits, rope } from "../../support/family/logits.ts"
-import { statistics, sums, weightsOut } from "../../support/family/outputs.ts"
+import { averages, statistics, sums, weightsOut } from "../../support/family/outputs.ts"
 import { half, type Member, scores, type Table, v } from "../../support/family/words.ts"
 import { expectSameValue, isViewOfInput, nodesOf, through } from "../../support/fusing.ts"
 import * as s from "../../support/spell.ts"
@@ -75,6 +75,7 @@ all("no attention", others)
 all("statistics", statistics)
 all("weights", weightsOut)
 all("sums of weights", sums)
+all("averages", averages)
 
 test("keys of a further logit keep the heads they have", () => {
   for (const name of ["a part with one head for all (MLA)", "the part first, its keys expanded"]) {
