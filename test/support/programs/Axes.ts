@@ -5,8 +5,8 @@
 export const axes = {
   /** Of the arguments. */
   dtype: ["f32", "f16", "bf16"],
-  /** Whether B, T and S are symbols. */
-  lengths: ["numbers", "symbols"],
+  /** What B, T and S are; self-attention has one symbol for T and S. */
+  lengths: ["numbers", "symbols", "one symbol for T and S"],
   /** What is done to the types of q, k and v first. */
   operands: ["as they come", "cast up", "through f16"],
   layout: [

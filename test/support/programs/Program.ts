@@ -41,7 +41,7 @@ const fitted = (c: Choices, sizes: Sizes): Sizes => {
     G: one || heads === "as many" ? 1 : sizes.G,
     // No query and no key is for lengths that a call brings along.
     T: c.lengths === "numbers" ? Math.max(sizes.T, 1) : sizes.T,
-    S: c.lengths === "numbers" ? Math.max(sizes.S, 1) : sizes.S
+    S: c.lengths === "symbols" ? sizes.S : c.lengths === "numbers" ? Math.max(sizes.S, 1) : sizes.T
   }
 }
 
@@ -79,8 +79,13 @@ export const draw = (seed: number): Program => {
 /** The sizes as a signature has them: symbols where the program has some. */
 export const lengths = ({ choices, sizes }: Program): { readonly [K in keyof Sizes]: Dim.Dim } => {
   const free = (name: "B" | "T" | "S"): Dim.DimLike =>
-    choices.lengths === "symbols" && (name !== "B" || isBatched(choices)) ? name : sizes[name]
-  const { B, T, S, ...rest } = { ...sizes, B: free("B"), T: free("T"), S: free("S") }
+    choices.lengths !== "numbers" && (name !== "B" || isBatched(choices)) ? name : sizes[name]
+  const { B, T, S, ...rest } = {
+    ...sizes,
+    B: free("B"),
+    T: free("T"),
+    S: choices.lengths === "one symbol for T and S" ? "T" : free("S")
+  }
   return Object.fromEntries(Object.entries({ B, T, S, ...rest }).map(([name, d]) => [name, Dim.from(d)])) as {
     [K in keyof Sizes]: Dim.Dim
   }

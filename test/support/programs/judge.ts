@@ -47,28 +47,39 @@ const isArgument = (node: Node.Node): boolean => {
 
 /** Whether a tensor has an element for each query and key. Lengths that are numbers may be others by accident. */
 const isPairwise = ({ type }: Node.Node): boolean =>
-  ["T", "S"].every((s) => Dim.symbols(Dim.product(type.shape)).includes(s))
+  Dim.product(type.shape).terms.some(
+    ({ symbols }) => symbols.filter((s) => s === "T" || s === "S").length > 1
+  )
 
 /** Results that need no tensor of queries by keys. */
-const narrow = new Set(["out", "other", "lse", "keys", "k", "v"])
+const narrow = new Set(["out", "other", "lse", "max", "columns", "keys", "k", "v"])
+
+/**
+ * Sums of columns come from scores in memory where these are there for somebody else, and where lengths are numbers: then they may be
+ * those of the layers of a network, whose weights are no keys.
+ */
+const mayKeepScores = ({ choices: { lengths, user } }: Program): boolean =>
+  lengths === "numbers" || user === "sums of logits"
 
 /** Random bits are drawn in memory, a word for each pair. */
 const isAllowed = new Set<string>(["flash_attention", "random_bits"])
 
 /** What keeps the attention of a graph from being one node; undefined if nothing does. */
-const missing = (graph: Graph.Graph): string | undefined => {
+const missing = (p: Program, graph: Graph.Graph): string | undefined => {
+  const softmax = graph.nodes.find((n) => n.op === "softmax")
+  if (softmax !== undefined) return `there still is a softmax of ${Shape.print(softmax.type.shape)}`
   for (const { name, node } of graph.outputs) {
-    if (!narrow.has(name)) continue
+    if (!narrow.has(name) || (name === "columns" && mayKeepScores(p))) continue
     const values = [...behind(node)]
     const flash = values.filter((n) => n.op === "flash_attention")
     const results = flash.filter((n) => n.attrs.output === "result")
     const attends = name === "out" || name === "other"
     if (attends && results.length !== 1) return `${name} comes from ${results.length} flash_attention nodes`
     const left = values.find(
-      (n) => n.op === "softmax" || n.op === "dot" || (isPairwise(n) && !isAllowed.has(n.op) && !isArgument(n))
+      (n) => n.op === "dot" || (isPairwise(n) && !isAllowed.has(n.op) && !isArgument(n))
     )
     if (left !== undefined) return `${name} needs ${left.op} of ${Shape.print(left.type.shape)}`
-    for (const n of results) {
+    for (const n of attends ? results : []) {
       const other = n.operands.slice(1, 3).find((x) => !isArgument(x))
       if (other !== undefined) return `keys or values of ${name} come through ${other.op}`
     }
@@ -77,18 +88,14 @@ const missing = (graph: Graph.Graph): string | undefined => {
 }
 
 /** The same program said plainly: what its results are where the spelling makes NaN of them. */
-const meant = (p: Program): Program => {
+const meant = (p: Program): ReadonlyArray<Program> => {
   const { mask, fill } = p.choices
   const product = mask === "s + (1 - keep) * fill" || mask === "s - big * (1 - keep)"
-  return make(
-    p.seed,
-    {
-      ...p.choices,
-      softmax: "op",
-      ...(product && fill === "-inf" ? { mask: "where(keep, s, fill)" as const } : {})
-    },
-    p.sizes
-  )
+  const chosen = {
+    ...p.choices,
+    ...(product && fill === "-inf" ? { mask: "where(keep, s, fill)" as const } : {})
+  }
+  return [make(p.seed, chosen, p.sizes), make(p.seed, { ...chosen, softmax: "op" }, p.sizes)]
 }
 
 /** Lengths that a program runs at: its own and, where they are symbols, others too: many, no key, no query. */
@@ -100,7 +107,7 @@ export const runs = (p: Program): ReadonlyArray<Sizes> => {
     { ...p.sizes, B: 1, S: 1 },
     { ...p.sizes, S: 0 },
     { ...p.sizes, T: 0 }
-  ]
+  ].map((sizes) => (p.choices.lengths === "symbols" ? sizes : { ...sizes, T: sizes.S }))
   return [p.sizes, others[Math.abs(p.seed) % others.length] as Sizes]
 }
 
@@ -120,13 +127,24 @@ const filledIn = (expected: HostArray, by: HostArray): HostArray => {
 const refined = (expected: HostArray, ideal: HostArray | undefined, actual: HostArray): HostArray => {
   if (ideal === undefined) return expected
   const [found, e] = [HostArrays.toNumbers(actual), HostArrays.toNumbers(expected)]
-  const kept = filledIn(expected, ideal)
   return HostArrays.fromNumbers(
     expected.dtype,
     expected.shape,
-    HostArrays.toNumbers(kept).map((x, i) => (Number.isNaN(e[i]) && Number.isNaN(found[i]) ? Number.NaN : x))
+    HostArrays.toNumbers(ideal).map((x, i) => (Number.isNaN(e[i]) && Number.isNaN(found[i]) ? Number.NaN : x))
   )
 }
+
+/** The expectation, with numbers from the plainer programs in the place of NaN. */
+const ideals = (
+  p: Program,
+  expected: ReadonlyArray<HostArray>,
+  given: ReadonlyArray<HostArray>,
+  sizes: Dim.Bindings
+): ReadonlyArray<HostArray> =>
+  meant(p).reduce((found, plainer) => {
+    const numbers = ReferenceBackend.evaluate(traced(plainer), given, sizes, exact)
+    return found.map((x, i) => filledIn(x, numbers[i] as HostArray))
+  }, expected)
 
 /** A program at some lengths: what goes in and what comes out. */
 export interface Call {
@@ -139,14 +157,13 @@ export interface Call {
   readonly tolerances: { readonly [P in "f32" | "f64"]: ReadonlyArray<Tolerance.Tolerance> }
 }
 
-export const call = (p: Program, graph: Graph.Graph, lengths: Sizes, isWhole = true): Call => {
-  const named = inputs(p, lengths)
+export const call = (p: Program, graph: Graph.Graph, own: Sizes, isWhole = true): Call => {
+  const named = inputs(p, own)
   const given = graph.inputs.map((i) => named[i.attrs.name] as HostArray)
   const sizes = ReferenceBackend.bind(graph, given)
   const expected = ReferenceBackend.evaluate(graph, given, sizes, exact)
   const hasNaN = expected.some((x) => HostArrays.toNumbers(x).some(Number.isNaN))
-  const plain = hasNaN && isWhole ? traced(meant(p)) : undefined
-  const ideal = plain && ReferenceBackend.evaluate(plain, given, sizes, exact)
+  const ideal = hasNaN && isWhole ? ideals(p, expected, given, sizes) : undefined
   // Numbers as large as a fill that is added leave their roundoff in the scores; float64 has bits for most of them.
   const large = isCoarse(p.choices) ? Math.abs(fill(p)) : 0
   const within = (most: number) =>
@@ -189,8 +206,8 @@ export const inFloat32 = (
 export const changes = (p: Program, graph: Graph.Graph, passes: string = Pipeline.defaultText): boolean => {
   const compiled = Pipeline.run(get(Pipeline.parse(passes)), graph, { limits: Limits.portable })
   if (Result.isFailure(compiled)) return true
-  return runs(p).some((lengths) => {
-    const c = call(p, graph, lengths, false)
+  return runs(p).some((sizes) => {
+    const c = call(p, graph, sizes, false)
     const actual = ReferenceBackend.evaluate(compiled.success.graph, c.given, c.sizes, exact)
     const numbers = c.expected.map((e, i) => filledIn(e, actual[i] as HostArray))
     return difference(graph, { ...c, expected: numbers }, actual, "f64") !== undefined
@@ -204,8 +221,8 @@ const judged = (p: Program, passes: string): Verdict => {
     snapshots,
     diagnostics
   } = get(Pipeline.run(get(Pipeline.parse(passes)), graph, { limits: Limits.portable }))
-  for (const lengths of runs(p)) {
-    const c = call(p, graph, lengths)
+  for (const sizes of runs(p)) {
+    const c = call(p, graph, sizes)
     const f64 = ReferenceBackend.evaluate(compiled, c.given, c.sizes, exact)
     const unlike = difference(graph, c, f64, "f64")
     if (unlike !== undefined) return { outcome: "wrong", why: `in float64: ${unlike}` }
@@ -213,7 +230,7 @@ const judged = (p: Program, passes: string): Verdict => {
     if (off !== undefined) return { outcome: "wrong", why: `in float32: ${off}` }
   }
   const fused = snapshots.find((s) => s.pass === "fuse-attention")?.graph ?? compiled
-  const miss = missing(fused)
+  const miss = missing(p, fused)
   if (miss === undefined) return { outcome: "fused", why: "" }
   const said = diagnostics.filter((d) => d.pass === "fuse-attention").map(Diagnostic.print)
   return { outcome: "missed", why: [miss, ...said].join("\n") }
