@@ -1,3 +1,6 @@
+import { execFile } from "node:child_process"
+import { fileURLToPath } from "node:url"
+import { promisify } from "node:util"
 import { Result } from "effect"
 import { describe, expect, test } from "vitest"
 import * as ReferenceBackend from "../../backends/reference/Reference.ts"
@@ -145,5 +148,33 @@ describe("shrinking", () => {
 
   test("knows every axis", () => {
     for (const axis of names) expect(new Set(axes[axis]).size, axis).toBe(axes[axis].length)
+  })
+})
+
+describe("npm run fusion", () => {
+  const root = fileURLToPath(new URL("../../", import.meta.url))
+  const run = (...args: ReadonlyArray<string>) =>
+    promisify(execFile)(process.execPath, ["scripts/fusion.ts", ...args], { cwd: root }).then(
+      ({ stdout, stderr }) => ({ code: 0, stdout, stderr }),
+      (error: { readonly code: number; readonly stdout: string; readonly stderr: string }) => error
+    )
+
+  test("prints how many programs made each choice, and one line at the end", async () => {
+    const { code, stdout } = await run("--programs", "5", "--seed", "3")
+    expect(code).toBe(0)
+    expect(stdout.split("\n")[0]).toMatch(/^axis +choice +programs +fused$/)
+    for (const axis of names) for (const value of axes[axis]) expect(stdout).toContain(value)
+    expect(stdout.trimEnd().split("\n").at(-1)).toBe("fusion: 5 programs, 5 fused, 0 missed, 0 wrong")
+  })
+
+  test.each([
+    [["--programs", "many"], "--programs many: a whole number from 1 to 2147483648 is wanted"],
+    [["--seed", "0.5"], "--seed 0.5: a whole number from 0 to 2147483648 is wanted"],
+    [["--program", "3"], "Unknown option '--program'"]
+  ])("refuses %j", async (args, message) => {
+    const { code, stderr } = await run(...args)
+    expect(code).toBe(2)
+    expect(stderr).toContain(message)
+    expect(stderr).toContain("usage: npm run fusion -- ")
   })
 })
