@@ -6,7 +6,8 @@ export const masks: Theme = {
   tests: [
     "test/laws/maskRanges.test.ts",
     "test/unit/passes/analyseMask.test.ts",
-    "test/unit/passes/analyseMaskData.test.ts"
+    "test/unit/passes/analyseMaskData.test.ts",
+    "test/unit/passes/nearMisses/masks.test.ts"
   ],
   mutations: [
     ...inFile(

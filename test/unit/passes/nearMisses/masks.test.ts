@@ -5,6 +5,7 @@ import * as Shape from "../../../../ir/Shape.ts"
 import { normalizeMask } from "../../../../passes/normalizeMask.ts"
 import * as arrays from "../../../support/arrays.ts"
 import { expectSameValue, through } from "../../../support/fusing.ts"
+import { checkRanges } from "../../../support/ranges.ts"
 import * as s from "../../../support/spell.ts"
 import { expectOutputs } from "../../../support/tolerance.ts"
 import {
@@ -34,6 +35,7 @@ import {
 
 const used = (x: s.N): s.N => s.matmul(s.softmax(x), v)
 const masked = (mask: s.N, fill: s.N = minusInfinity): s.N => used(s.select(mask, scores, fill))
+const queries = s.reshape(s.iota("T"), ["T", 1])
 const floats = s.input("mask", ["T", "S"])
 
 /** A mask is what the expression says, not what its name or its shape says. */
@@ -143,6 +145,36 @@ describe("masks that are easily mistaken", () => {
       masked(s.op("lt", s.op("max", s.reshape(s.iota("T"), ["T", 1]), s.iota("S")), s.constant(2, "i32"))),
       "mask"
     ),
+    "remainders by a negative number": fuses(
+      masked(s.op("lt", s.op("mod", s.iota("S"), s.constant(-3, "i32")), s.op("neg", queries))),
+      "mask"
+    ),
+    "quotients by a negative number": fuses(
+      masked(s.op("ge", s.op("floor_div", s.iota("S"), s.constant(-2, "i32")), s.op("neg", queries))),
+      "mask"
+    ),
+    "quotients by 0": fuses(
+      masked(s.op("ge", s.op("floor_div", s.iota("S"), s.constant(0, "i32")), queries)),
+      "mask"
+    ),
+    "up to half of what some rows have": fuses(
+      masked(
+        s.op(
+          "le",
+          s.iota("S"),
+          s.op(
+            "floor_div",
+            s.select(
+              s.op("lt", queries, s.constant(1, "i32")),
+              s.add(queries, s.constant(4, "i32")),
+              s.constant(0, "i32")
+            ),
+            s.constant(2, "i32")
+          )
+        )
+      ),
+      "mask"
+    ),
     "a fill of 0": fuses(masked(keep, zero), "mask"),
     "a fill of each key": fuses(masked(keep, s.input("fill", ["S"])), "mask", "score"),
     "a mask by the greatest score": refused(
@@ -231,6 +263,20 @@ describe("finite fills on rows without keys", () => {
       expect(new Set(out?.data), `${fill}`).toEqual(new Set([fill === -Infinity ? 0 : 1]))
     }
   })
+})
+
+test("a mask of what equals itself drops NaN, for all that analysis knows", () => {
+  const at = { B: 1, T: 2, S: 3 }
+  const before = s.graph(masked(s.op("eq", floats, floats)))
+  const { graph } = compiled(before)
+  const from = arrays.random(4)
+  const inputs = before.inputs.map(({ attrs, type }) =>
+    attrs.name === "mask"
+      ? HostArray.fromNumbers(type.dtype, [2, 3], Float64Array.of(1, Number.NaN, 2, 3, 4, Number.NaN))
+      : arrays.array(from, type.dtype, Shape.evaluate(type.shape, at))
+  )
+  expectSameValue(before, graph, at, inputs)
+  expect(checkRanges(graph, inputs, at).wrong).toEqual([])
 })
 
 test("a bias that is rounded to half precision is rounded in the kernel", () => {
