@@ -133,11 +133,22 @@ const fractionOf = (
   if (isNumber(from, 0) && ahead === 1) return `(${Dim.print(rows)} + 1) / (2 · ${s}) where ${t} ≤ ${s}`
   const behind = offset(without(from, "max", (x) => isNumber(x, 0)))
   if (ahead !== undefined && behind !== undefined) return `at most ${ahead - behind} / ${s}`
-  if (isNumber(from, 0) && !readsRow(to)) return `(${keys.to}) / ${s}`
+  if (isNumber(from, 0) && !readsRow(to)) return `${grouped(keys.to)} / ${s}`
   const seen = isNumber(from, 0)
     ? keys.to
     : `${keys.to} − ${from.op === "sub" || from.op === "add" ? `(${keys.from})` : keys.from}`
-  return `Σᵢ (${seen}) / (${t} · ${s})`
+  return `Σᵢ ${grouped(seen)} / (${t} · ${s})`
+}
+
+/** In brackets, unless the formula is one name, call or bracket already. */
+const grouped = (formula: string): string => {
+  let depth = 0
+  for (const c of formula) {
+    if (c === "(" || c === "[") depth++
+    else if (c === ")" || c === "]") depth--
+    else if (c === " " && depth === 0) return `(${formula})`
+  }
+  return formula
 }
 
 const rowNames: ReadonlySet<string> = new Set(["first", "last"])

@@ -34,6 +34,36 @@ const infix: { readonly [K in OpName]?: readonly [sign: string, tight: number] }
   mod: [" mod ", 5]
 }
 
+/** Numbers of this size guard sums against wrapping round: no length is as large. */
+const guard = 2 ** 27
+
+const isGuard = (node: Node.Node | undefined): boolean =>
+  node?.op === "constant" && node.type.dtype === "i32" && Math.abs(node.attrs.values[0] ?? 0) >= guard
+
+const holds: Text = { text: "true", tight: 9 }
+
+/** Guards against numbers that are no lengths, left out: `min(max(n, -2^28), 2^28)` is n, and n lies between them. */
+const unguarded = (node: Node.Node, operands: ReadonlyArray<Text>): Text | undefined => {
+  const [x, y] = operands
+  const [a, b] = node.operands.map(isGuard)
+  switch (node.op) {
+    case "min":
+    case "max":
+      return a === true ? y : b === true ? x : undefined
+    case "le":
+    case "lt":
+    case "ge":
+    case "gt":
+      return a === true || b === true ? holds : undefined
+    case "and":
+      return x === holds ? y : y === holds ? x : undefined
+    case "select":
+      return x === holds ? y : undefined
+    default:
+      return undefined
+  }
+}
+
 /** What is taken away by adding a constant below 0. */
 const negativeOf = (node: Node.Node | undefined): string | undefined => {
   const value = node?.op === "constant" ? node.attrs.values[0] : undefined
@@ -68,6 +98,8 @@ const say = (
   names: ReadonlyMap<string, string>
 ): Text | undefined => {
   const [x, y, z] = operands as readonly [Text, Text, Text]
+  const plain = unguarded(node, operands)
+  if (plain !== undefined) return plain
   const negative = node.op === "add" ? negativeOf(node.operands[1]) : undefined
   if (negative !== undefined) return { text: `${within(x, 4)} − ${negative}`, tight: 4 }
   const sign = infix[node.op]

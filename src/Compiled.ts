@@ -5,6 +5,7 @@ import type { DType } from "../ir/DType.ts"
 import type { Graph } from "../ir/Graph.ts"
 import type { HostArray } from "../ir/HostArray.ts"
 import type { Diagnostic } from "../passes/Diagnostic.ts"
+import type { Explanation } from "../passes/explain.ts"
 import type { Snapshot } from "../passes/Snapshot.ts"
 import type { RunError } from "./errors.ts"
 import type { Tensor } from "./tensor/Tensor.ts"
@@ -33,6 +34,8 @@ export interface Compiled<S extends Signature, R extends Returned> {
   readonly symbols: ReadonlyArray<string>
   /** What was fused, what was not and why, as text. */
   readonly explain: () => string
+  /** The same as data, with what each pass did. */
+  readonly explanation: () => Explanation
   readonly diagnostics: ReadonlyArray<Diagnostic>
   /**
    * The IR as text: `"traced"`, or `"after-<pass>"`, such as `"after-fuse-attention"`. Without a name, the final graph.

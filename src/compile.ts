@@ -5,6 +5,7 @@ import * as Graph from "../ir/Graph.ts"
 import * as Print from "../ir/Print.ts"
 import { suggest } from "../ir/suggest.ts"
 import { explain } from "../passes/explain.ts"
+import { explainText } from "../passes/explainText.ts"
 import type { Hook } from "../passes/hooks.ts"
 import * as Pipeline from "../passes/Pipeline.ts"
 import { bind } from "./bind.ts"
@@ -25,6 +26,8 @@ export interface CompileOptions {
   readonly pipeline?: string
   /** Called after each pass. */
   readonly hooks?: ReadonlyArray<Hook>
+  /** Count how often each rule is tried, and how long that takes: see `Compiled.explanation`. */
+  readonly statistics?: boolean
 }
 
 const indispensable = ["fuse-elementwise", "choose-schedule", "plan-memory"]
@@ -95,18 +98,21 @@ const compileTraced = <S extends Signature, R extends Returned>(
         (e) => new SignatureError({ message: e.what, ...(e.hint === undefined ? {} : { hint: e.hint }) })
       )
     )
+    const { hooks = [], statistics = false } = options
+    const settings = { hooks, statistics }
     const compiled = yield* Effect.fromResult(
-      Pipeline.run(pipeline, traced.graph, { limits: backend.limits, donated, hooks: options.hooks ?? [] })
+      Pipeline.run(pipeline, traced.graph, { limits: backend.limits, donated, ...settings })
     )
-    const report = explain(compiled)
+    const explanation = () => explain(compiled)
     if (options.requireFused === true) {
       const missed = compiled.diagnostics.some((d) => d.outcome === "refused")
       const fused = compiled.diagnostics.some((d) => d.outcome === "fused")
       if (missed || !fused) {
-        const reasons = explain({ diagnostics: compiled.diagnostics.filter((d) => d.outcome !== "note") })
+        const reasons = explainText(explanation())
         const message = fused || missed ? reasons : `there is no attention to fuse\n${reasons}`
         return yield* new FusionRequired({
           message,
+          explanation: explanation(),
           hint: "change the expression as the reasons say, or drop requireFused"
         })
       }
@@ -150,7 +156,8 @@ const compileTraced = <S extends Signature, R extends Returned>(
     return Object.assign(call, {
       onDevice,
       symbols,
-      explain: () => report,
+      explain: () => explainText(explanation()),
+      explanation,
       diagnostics: compiled.diagnostics,
       ir: (stage?: string) => Print.graph(graphAt(stage)),
       graph: graphAt,

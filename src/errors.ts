@@ -10,6 +10,7 @@ import {
   type VerifyError,
   type What
 } from "../ir/errors.ts"
+import type { Explanation } from "../passes/explain.ts"
 import type { PassError } from "../passes/Pipeline.ts"
 
 export * from "../backends/errors.ts"
@@ -50,10 +51,15 @@ interface Untraceable extends Failure {
 }
 
 /** `requireFused` was asked for and some attention stayed unfused; the message says which, and the condition that failed. */
-export class FusionRequired extends Data.TaggedError("FusionRequired")<Failure & What> {
-  constructor(failure: Failure) {
-    super(told(failure))
+export class FusionRequired extends Data.TaggedError("FusionRequired")<Unfused & What> {
+  constructor(unfused: Unfused) {
+    super(told(unfused))
   }
+}
+
+interface Unfused extends Failure {
+  /** What `Compiled.explanation` would have given. */
+  readonly explanation: Explanation
 }
 
 /** Values that are not the parameters of a layer: everything missing, in excess or misshapen, by name. */

@@ -62,6 +62,7 @@ export const knobs: ReadonlyArray<Knob> = [
   knob("compile", "donate", "[]", "arguments whose memory a call may overwrite"),
   knob("compile", "pipeline", "the default pipeline", "passes by name and order, separated by commas"),
   knob("compile", "hooks", "[]", "functions called after each pass"),
+  knob("compile", "statistics", "false", "count how often each rule is tried, and how long that takes"),
   knob("jit", "cacheSize", "32", "compiled signatures that are kept, the one unused for longest goes first"),
 
   knob("device", "gpu", "navigator.gpu, in Node Dawn", "the WebGPU implementation to open"),

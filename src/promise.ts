@@ -3,6 +3,7 @@ import { Backend, type DeviceArray, type Stats, type Value } from "../backends/B
 import type { Bindings } from "../ir/Dim.ts"
 import type { HostArray } from "../ir/HostArray.ts"
 import type { Diagnostic } from "../passes/Diagnostic.ts"
+import type { Explanation } from "../passes/explain.ts"
 import { isDeviceArray } from "./argument.ts"
 import type { Compiled, DeviceResult, HostResult, Inputs } from "./Compiled.ts"
 import { type CompileOptions, compile } from "./compile.ts"
@@ -21,6 +22,7 @@ export interface Callable<S extends Signature, R extends Returned> {
   /** Leaves the results on the device, until the engine is closed or `engine.free` gives them back. */
   readonly onDevice: (inputs: Inputs<S>) => Promise<DeviceResult<R>>
   readonly explain: () => string
+  readonly explanation: () => Explanation
   readonly diagnostics: ReadonlyArray<Diagnostic>
   readonly ir: (stage?: string) => string
   readonly program: string
@@ -136,6 +138,7 @@ const callable = <S extends Signature, R extends Returned>(
         isDeviceArray(made) ? [made] : Object.values<DeviceArray>(made)
       ),
     explain: compiled.explain,
+    explanation: compiled.explanation,
     diagnostics: compiled.diagnostics,
     ir: compiled.ir,
     program: compiled.program,

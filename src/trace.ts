@@ -2,6 +2,7 @@ import { Result } from "effect"
 import * as Graph from "../ir/Graph.ts"
 import { AttrError, type BuildError, DTypeError, ShapeError, SignatureError, TraceError } from "./errors.ts"
 import type { Spec } from "./spec.ts"
+import * as Site from "./tensor/Site.ts"
 import * as Tensor from "./tensor/Tensor.ts"
 
 /** The arguments of a function by name: what each is. */
@@ -104,6 +105,7 @@ export const trace = (
       new TraceError({
         message: `the function threw while it was traced: ${message}`,
         hint: "it is called once, with symbolic tensors that hold no numbers",
+        ...(cause instanceof Error ? { at: Site.fromStack(cause.stack) } : {}),
         cause
       })
     )

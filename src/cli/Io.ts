@@ -12,6 +12,8 @@ export interface IoShape {
   readonly paint: Paint
   /** Colours for standard error. */
   readonly paintError: Paint
+  /** How many columns standard output has; undefined where it is no terminal. */
+  readonly columns: number | undefined
   /** Reads a file; `-` is standard input. */
   readonly read: (file: string) => Effect.Effect<Uint8Array, CliFailure>
   readonly write: (file: string, content: string | Uint8Array) => Effect.Effect<void, CliFailure>

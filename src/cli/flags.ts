@@ -57,6 +57,11 @@ export const limits = {
   )
 }
 
+export const stats = Flag.Boolean("stats").pipe(
+  Flag.withDefault(false),
+  Flag.withDescription("Which rules were tried how often, applied how often, and for how long")
+)
+
 export const out = (description: string) =>
   Flag.String("out").pipe(
     Flag.withAlias("o"),

@@ -113,7 +113,10 @@ const pick = (
     return Result.succeed(["fn", exports as Definition<Signature>])
   }
   const names = found.map(([n]) => n)
-  const list = `write ${names.map((n) => `${file}#${n}`).join(" or ")}`
+  const list =
+    names.length > 3
+      ? `write ${file}#name, where the names are ${names.join(", ")}`
+      : `write ${names.map((n) => `${file}#${n}`).join(" or ")}`
   if (name !== undefined) {
     const wanted = found.find(([n]) => n === name)
     if (wanted !== undefined) return Result.succeed(wanted)

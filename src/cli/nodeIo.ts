@@ -30,6 +30,7 @@ export const nodeIo = (): IoShape => ({
   tell: (text) => Effect.sync(() => void process.stderr.write(`${text}\n`)),
   paint: paintFor(process.stdout.isTTY === true, process.env),
   paintError: paintFor(process.stderr.isTTY === true, process.env),
+  columns: process.stdout.isTTY === true ? process.stdout.columns : undefined,
   read: (file) =>
     Effect.tryPromise({
       try: () => (file === "-" ? standardInput() : readFile(file)),

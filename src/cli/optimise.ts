@@ -10,6 +10,7 @@ export interface Options {
   readonly passes: Option.Option<string>
   readonly limits: Limits.Limits
   readonly donate?: ReadonlyArray<string> | undefined
+  readonly statistics?: boolean
 }
 
 /** The pipeline that is asked for, or the default one. */
@@ -23,8 +24,7 @@ export const optimise = (
 ): Effect.Effect<Pipeline.Compiled, CliFailure, Io> =>
   Effect.gen(function* () {
     const pipeline = yield* pipelineOf(options.passes)
+    const { limits, statistics = false } = options
     const donated = new Set(options.donate ?? [])
-    return yield* orFail(
-      Effect.fromResult(Pipeline.run(pipeline, graph, { limits: options.limits, donated }))
-    )
+    return yield* orFail(Effect.fromResult(Pipeline.run(pipeline, graph, { limits, donated, statistics })))
   })

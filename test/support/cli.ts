@@ -16,6 +16,8 @@ export interface World {
   readonly stdin?: string
   readonly paint?: Paint
   readonly env?: { readonly [name: string]: string }
+  /** How wide the terminal is; none means a pipe. */
+  readonly columns?: number
 }
 
 /** Runs a command line in this process, on the real files. */
@@ -32,6 +34,7 @@ export const effuse = async (args: ReadonlyArray<string>, world: World = {}): Pr
     paintError: paint,
     read: (file) =>
       file === "-" ? Effect.succeed(new TextEncoder().encode(world.stdin ?? "")) : node.read(file),
+    columns: world.columns,
     env: world.env ?? {}
   }
   const code = await Effect.runPromise(Effect.provideService(app(args), Io, io))

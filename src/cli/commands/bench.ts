@@ -4,6 +4,7 @@ import { Backend } from "../../../backends/Backend.ts"
 import type { HostArray } from "../../../ir/HostArray.ts"
 import { type CompileOptions, compileGraph } from "../../compile.ts"
 import { withBackend } from "../backend.ts"
+import { bytes } from "../bytes.ts"
 import { usage } from "../CliFailure.ts"
 import * as flags from "../flags.ts"
 import { orFail } from "../fromError.ts"
@@ -88,9 +89,6 @@ const median = (times: ReadonlyArray<number>): number => {
 }
 
 const milliseconds = (t: number): string => `${t.toFixed(2)} ms`
-
-const bytes = (n: number): string =>
-  n < 10_000 ? `${n} B` : n < 10_000_000 ? `${(n / 1024).toFixed(1)} KiB` : `${(n / 1048576).toFixed(1)} MiB`
 
 interface Counted {
   readonly dispatches: number

@@ -204,7 +204,7 @@ describe("explain", () => {
     const { code, out } = await effuse(["explain", attention])
     expect(code).toBe(0)
     expect(out).toContain("1 attention fused.")
-    expect(out).toMatch(/definitions\.ts:\d+:\d+\n {2}\| {7}Tensor\.softmax\(-1\),\n {2}\| +\^/)
+    expect(out).toMatch(/definitions\.ts:8:14\n {2}8 │ {7}Tensor\.softmax\(-1\),\n {4}│ {14}\^\n/)
     for (const pass of passes.values())
       if (pass.name !== "unfuse-attention") expect(out).toContain(`  ${pass.name} `)
   })
@@ -217,6 +217,53 @@ describe("explain, refused", () => {
     expect(out).toContain("1 attention not fused.")
     expect(out).toMatch(/✗ not fused[^\n]*\n {2}at [^\n]*definitions\.ts:\d+:\d+\n/)
     expect(out).toMatch(/\n {2}because +\S/)
+  })
+
+  test("the exit code is 0: to explain is no check", async () => {
+    expect((await effuse(["explain", `${fixtures}#pair`])).out).toContain("no attention in it to fuse")
+  })
+})
+
+describe("explain, for tools and terminals", () => {
+  test("--json is one value with a version, decisions, notes, passes and costs", async () => {
+    const { out } = await effuse(["explain", attention, "--json", "--dim", "T=32", "--dim", "S=48"])
+    const data = JSON.parse(out)
+    expect(data).toMatchObject({ name: "attention", version: 1, fused: 1, refused: 0 })
+    expect(data.inputs).toEqual({ q: "f32[B, 2, T, 8]", k: "f32[B, 2, S, 8]", v: "f32[B, 2, S, 8]" })
+    expect(data.decisions[0].at).toEqual({ file: fixtures, line: 8, column: 14 })
+    expect(data.decisions[0].fusion.mask).toMatchObject({
+      kind: "causal",
+      formula: "j ≤ i",
+      keys: { from: "0", to: "min(i + 1, S)" },
+      exact: true
+    })
+    expect(data.passes.map((p: { pass: string }) => p.pass)).toContain("fuse-attention")
+    expect(data.cost.sizes).toEqual({ B: 1, T: 32, S: 48 })
+    expect(data.cost.compiled.dispatches).toBeLessThan(data.cost.unfused.dispatches)
+  })
+
+  test("no line is wider than the terminal, and colours take no room", async () => {
+    for (const columns of [100, 72]) {
+      const { out } = await effuse(["explain", attention], { columns })
+      const painted = await effuse(["explain", attention], { columns, paint: ansi })
+      const escape = new RegExp(`${String.fromCharCode(27)}\\[\\d+m`, "g")
+      const timeless = (text: string) => text.replace(escape, "").replace(/ +[\d.]+ ms/g, "")
+      expect(timeless(painted.out)).toBe(timeless(out))
+      expect(out.split("\n").filter((line) => line.length > columns)).toEqual([])
+    }
+  })
+
+  test("--stats lists each rule that was tried; of opt on standard error", async () => {
+    const { out } = await effuse(["explain", attention, "--stats"])
+    expect(out).toMatch(/\n {2}attention +fuse-attention +1 +1 +[\d.]+ ms\n/)
+    const opt = await effuse(["opt", attention, "--stats"])
+    expect(opt.err).toMatch(/\n {2}attention +fuse-attention +1 +1 +[\d.]+ ms\n/)
+    expect(graphOf(opt.out).nodes.length).toBeGreaterThan(0)
+  })
+
+  test("a length that no input has is refused", async () => {
+    const { code, err } = await effuse(["explain", attention, "--dim", "Q=3"])
+    expect([code, err]).toEqual([2, expect.stringContaining("the symbols are B, T, S")])
   })
 })
 
