@@ -12,7 +12,7 @@ import { frameworks } from "../support/corpus/frameworks.ts"
 import { huggingFace } from "../support/corpus/huggingFace.ts"
 import { inductor } from "../support/corpus/inductor.ts"
 import { inputsOf, settingsOf } from "../support/corpus/Spelling.ts"
-import { pieces, randomised } from "../support/gallery.ts"
+import { enlarged, pieces, randomised } from "../support/gallery.ts"
 import { expectOutputs } from "../support/tolerance.ts"
 
 /** Published spellings and the gallery on WebAssembly: what the float64 oracle makes of the graph as written. */
@@ -50,12 +50,11 @@ describe("the gallery on WebAssembly", () => {
   for (const [name, exhibit] of pieces) {
     test(name, async () => {
       const { graph } = Result.getOrThrow(trace(exhibit.fn as Parameters<typeof trace>[0], exhibit.signature))
-      const inputs = randomised(exhibit)
-      await agrees(
-        graph,
-        exhibit.lengths,
+      const large = enlarged(exhibit)
+      const given = (inputs: typeof large.inputs) =>
         graph.inputs.map(({ attrs }) => inputs[attrs.name] as HostArray)
-      )
+      await agrees(graph, exhibit.lengths, given(randomised(exhibit)))
+      await agrees(graph, large.lengths, given(large.inputs))
     })
   }
 })
