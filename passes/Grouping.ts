@@ -112,14 +112,29 @@ interface Facts {
   readonly users: ReadonlyMap<Node, ReadonlyArray<Node>>
   readonly outputs: ReadonlySet<Node>
   readonly free: ReadonlySet<Node>
+  /** The number of the first attention over the same operands: one kernel may give the outputs of both. */
+  readonly firstOf: ReadonlyMap<Node, number>
 }
 
-const factsOf = (graph: Graph.Graph): Facts => ({
-  ids: new Map(graph.nodes.map((n, i) => [n, i] as const)),
-  users: Graph.users(graph),
-  outputs: new Set(graph.outputs.map((o) => o.node)),
-  free: traits.freeValues(graph)
-})
+const factsOf = (graph: Graph.Graph): Facts => {
+  const ids = new Map(graph.nodes.map((n, i) => [n, i] as const))
+  const firsts = new Map<string, number>()
+  const firstOf = new Map<Node, number>()
+  graph.nodes.forEach((node, id) => {
+    if (node.op !== "flash_attention") return
+    const key = node.operands.map((o) => ids.get(o)).join()
+    const first = firsts.get(key)
+    if (first === undefined) firsts.set(key, id)
+    else firstOf.set(node, first)
+  })
+  return {
+    ids,
+    users: Graph.users(graph),
+    outputs: new Set(graph.outputs.map((o) => o.node)),
+    free: traits.freeValues(graph),
+    firstOf
+  }
+}
 
 /**
  * The anchor that a kernel which ends with this elementwise value could begin with: one is reached by steps that keep
@@ -241,6 +256,9 @@ export const group = (graph: Graph.Graph, limits: Limits): ReadonlyArray<Kernel>
     const [draft, place] = entries[0] as [Draft, Place]
     // The target of an in-place update is a buffer.
     if (entries.length > 1 || place.tiled || node.op === "update_slice") return false
+    // What reads later values cannot be computed with the first attention over the same operands.
+    const first = facts.firstOf.get(node) ?? Infinity
+    if ([...operandsWith(draft, node)].some((o) => (facts.ids.get(o) as number) > first)) return false
     if (traits.isAnchor(node))
       return place.paths.size === 1 && (draft.anchor === undefined ? place.onto : sums(draft, place, node))
     const repeated = place.spread || place.paths.size > 1

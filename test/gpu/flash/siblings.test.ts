@@ -4,8 +4,11 @@ import * as Reference from "../../../backends/reference/Reference.ts"
 import { lower } from "../../../backends/webgpu/lower.ts"
 import * as Program from "../../../backends/webgpu/Program.ts"
 import { statsOf } from "../../../backends/webgpu/stats.ts"
+import { flashPartners } from "../../../ir/flashPartners.ts"
+import * as Graph from "../../../ir/Graph.ts"
 import * as HostArray from "../../../ir/HostArray.ts"
 import * as Limits from "../../../ir/Limits.ts"
+import * as Node from "../../../ir/Node.ts"
 import * as Print from "../../../ir/Print.ts"
 import type { Flash } from "../../../ir/Schedule.ts"
 import * as Shape from "../../../ir/Shape.ts"
@@ -138,22 +141,75 @@ const following = (line: string): string =>
     `%after: f32[2, 4, T] = ${line}\nreturn "result": %result, "after": %after`
   )
 
-test("what follows an output joins the kernel, unless it needs what comes later", () => {
-  const dispatches = (line: string): number => {
-    const plan = planned(following(line), Limits.portable, small)
-    return statsOf(plan, lower(plan, Limits.portable), Limits.portable, { T: 8, S: 8 }).dispatches
+test("what follows an output joins the kernel, unless that would part it from the others", () => {
+  const kernels = (line: string): ReadonlyArray<string | undefined> => {
+    const program = lower(planned(following(line), Limits.portable, small), Limits.portable)
+    return program.steps.map((s) => program.kernels[s.kernel]?.name)
   }
-  expect(dispatches("mul %lse, %gate")).toBe(1)
-  // A sum over the result is made after it.
-  const late = `reduce_sum %result {axes = [3]}
-%later: f32[2, 4, T] = mul %lse, %after`
-  const plan = planned(
-    following(late).replace(`"after": %after`, `"after": %after, "later": %later`),
-    Limits.portable,
-    small
+  expect(kernels("mul %lse, %gate")).toEqual(["flash_prefill_result_lse"])
+  // A value made of the result is there only after it.
+  const late = "reduce_sum %result {axes = [3]}\n%later: f32[2, 4, T] = mul %lse, %after"
+  const program = lower(
+    planned(
+      following(late).replace(`"after": %after`, `"after": %after, "later": %later`),
+      Limits.portable,
+      small
+    ),
+    Limits.portable
   )
-  const program = lower(plan, Limits.portable)
-  expect(program.steps.filter((s) => program.kernels[s.kernel]?.name.startsWith("flash"))).toHaveLength(2)
+  expect(program.steps.map((s) => program.kernels[s.kernel]?.name)).toEqual([
+    "flash_prefill_result_lse",
+    "reduce_sum",
+    "map"
+  ])
+})
+
+test("kernels that read what comes later are no partners", () => {
+  const body = (outputs: string): Graph.Graph =>
+    graphOf(following("mul %lse, %gate").replace(/return "result".*/, outputs))
+  const input = (name: string, shape: string) =>
+    graphOf(`%${name}: ${shape} = input {name = "${name}"}\nreturn %${name}`).inputs[0]
+  const [q, k, v, gate] = [
+    input("q", "f32[2, 4, T, 8]"),
+    input("k", "f32[2, 2, S, 8]"),
+    input("v", "f32[2, 2, S, 8]"),
+    input("gate", "f32[2, 4, T]")
+  ].map((n) => n as Node.Node) as [Node.Node, Node.Node, Node.Node, Node.Node]
+  const result = Node.make("fused", [q, k, v, gate], { body: body("return %result") }) as Node.Node
+  const partners = (factor: Node.Node): number => {
+    const lse = Node.make("fused", [q, k, v, factor], { body: body("return %after") }) as Node.Node
+    return flashPartners(
+      Graph.make([
+        { name: "result", node: result },
+        { name: "lse", node: lse }
+      ])
+    ).size
+  }
+  expect(partners(gate)).toBe(1)
+  expect(partners(Node.make("reduce_sum", [result], { axes: [3] }) as Node.Node)).toBe(0)
+})
+
+test("an output that is read late is not overwritten in between", async () => {
+  const steps = [..."abcd"].map(
+    (name, n, all) =>
+      `%${name}: f32[2, 4, T, 8] = cumsum %${n === 0 ? "result" : all[n - 1]} {axis = ${2 + (n % 2)}}`
+  )
+  const late = `${steps.join("\n")}
+%after: f32[2, 4, T] = reduce_sum %d {axes = [3]}
+%late: f32[2, 4, T] = add %after, %lse
+return "late": %late`
+  const program = text({ outputs: ["result", "lse"] }).replace(/return "result".*/, late)
+  const graph = graphOf(program)
+  const limits = await limitsOf("cpu")
+  const made = lower(planned(program, limits, small), limits)
+  expect(made.kernels.map((k) => k.name)).toContain("flash_prefill_result_lse")
+  const sizes = { T: 5, S: 7 }
+  const from = arrays.random(6)
+  const inputs = graph.inputs.map((i) =>
+    arrays.array(from, i.type.dtype, Shape.evaluate(i.type.shape, sizes))
+  )
+  const expected = Reference.evaluate(graph, inputs, sizes, { precision: "f64" })
+  expectOutputs(graph, sizes, await runProgram(made, inputs, sizes), expected, { exponent: 8 })
 })
 
 test("attention over other operands stays apart", () => {
