@@ -1,4 +1,5 @@
 import { describe, test } from "vitest"
+import { biases } from "../support/family/biases.ts"
 import { functions } from "../support/family/functions.ts"
 import { logits } from "../support/family/logits.ts"
 import { averages, statistics, sums, weightsOut } from "../support/family/outputs.ts"
@@ -8,12 +9,20 @@ import * as s from "../support/spell.ts"
 
 /** Few rows and many: each goes to kernels of its own. */
 const lengths = [
-  { B: 2, T: 5, S: 7 },
-  { B: 1, T: 35, S: 37 }
+  { B: 2, T: 5, S: 7, N: 3, L: 6 },
+  { B: 1, T: 35, S: 37, N: 2, L: 33 }
 ] as const
 
 /** The family of attention, by kernels for either kind of device. */
-for (const [name, table] of Object.entries({ logits, functions, statistics, weightsOut, sums, averages })) {
+for (const [name, table] of Object.entries({
+  logits,
+  functions,
+  statistics,
+  weightsOut,
+  sums,
+  averages,
+  biases
+})) {
   describe(`${name} on the GPU`, () => {
     for (const [n, [own, { outputs }]] of Object.entries(table).entries()) {
       test(own, async () => {

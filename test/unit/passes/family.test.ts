@@ -11,6 +11,7 @@ import { normalizeMask } from "../../../passes/normalizeMask.ts"
 import { normalizeSoftmax } from "../../../passes/normalizeSoftmax.ts"
 import { unexpandHeads } from "../../../passes/unexpandHeads.ts"
 import { unfuseAttention } from "../../../passes/unfuseAttention.ts"
+import { biases } from "../../support/family/biases.ts"
 import { functions, masked, others } from "../../support/family/functions.ts"
 import { logits, rope } from "../../support/family/logits.ts"
 import { averages, statistics, sums, weightsOut } from "../../support/family/outputs.ts"
@@ -21,10 +22,10 @@ import * as s from "../../support/spell.ts"
 type Flash = Node.NodeOf<"flash_attention">
 
 const lengths: ReadonlyArray<s.Dim.Bindings> = [
-  { B: 2, T: 3, S: 5 },
-  { B: 1, T: 4, S: 1 },
-  { B: 2, T: 1, S: 7 },
-  { B: 2, T: 3, S: 0 }
+  { B: 2, T: 3, S: 5, N: 3, L: 4 },
+  { B: 1, T: 4, S: 1, N: 1, L: 5 },
+  { B: 2, T: 1, S: 7, N: 2, L: 1 },
+  { B: 2, T: 3, S: 0, N: 2, L: 0 }
 ]
 
 const front = [canonicalize, normalizeSoftmax, normalizeMask, unexpandHeads, fuseAttention]
@@ -76,6 +77,7 @@ all("statistics", statistics)
 all("weights", weightsOut)
 all("sums of weights", sums)
 all("averages", averages)
+all("biases", biases)
 
 test("keys of a further logit keep the heads they have", () => {
   for (const name of ["a part with one head for all (MLA)", "the part first, its keys expanded"]) {
@@ -133,6 +135,19 @@ test("a mask is seen where the weights are 0", () => {
     expect([name, seen]).toEqual([name, name in masked || name.startsWith("over their own sum")])
     expect(diagnostics.some((d) => d.into?.includes("no softmax"))).toBe(true)
   }
+})
+
+test("biases are read where they are, as long as they are", () => {
+  const { flashes } = check(biases["Evoformer: rows, gated"] as Member)
+  const [{ operands, attrs }] = flashes as readonly [Flash]
+  const { captures } = parts(operands, attrs)
+  expect(captures.map((c) => [c.op, Shape.print(c.type.shape)])).toEqual([
+    ["input", "[B, N, 1, 1, L]"],
+    ["input", "[B, 1, 2, L, L]"]
+  ])
+  for (const member of Object.values(biases))
+    for (const flash of check(member).flashes)
+      expect(parts(flash.operands, flash.attrs).captures.map((c) => c.op)).not.toContain("broadcast")
 })
 
 test("statistics come from the same attention", () => {
