@@ -41,7 +41,7 @@ const recognised: { readonly [rule: string]: Law } = {
   "scale-of-values": law("p (v · c)", "(p v) · c"),
   "group-of-heads": law("a key head for each query head", "query heads that share a key head"),
   "several-logits": law("q kᵀ + r sᵀ", "two logits of one pair, both summed in the loop"),
-  "contraction-is-read": law("a contraction that is an output as well", "a tensor the loop reads"),
+  "contraction-is-read": law("a contraction with keys that queries do not share", "a tensor the loop reads"),
   "infinity-is-a-mask": law("scores of -∞", "pairs that take no part"),
   "fill-is-kept": law("scores of a finite number", "the fill of the pairs the mask leaves out"),
   "zero-is-a-mask": law("weights of 0", "pairs that take no part"),
@@ -49,7 +49,8 @@ const recognised: { readonly [rule: string]: Law } = {
   "columns-without-values": law("columns of the softmax that meet no value", "a sink in the sum"),
   "factor-on-weights": law("softmax(x) · f", "a factor on each weight, in the loop"),
   "sum-is-shared": law("logsumexp of the same scores", "what the loop knows in the end"),
-  "maximum-is-shared": law("max of the same scores", "what the loop knows in the end")
+  "maximum-is-shared": law("max of the same scores", "what the loop knows in the end"),
+  "weights-from-sum": law("softmax(x) that somebody else reads", "exp(x - max) / sum, of what the loop knows")
 }
 
 const laws = new Map<string, Law>([
