@@ -116,7 +116,11 @@ const computedAngles = (
   const half = rotated / 2
   const given = options.frequencies
   if (given !== undefined && (given.length !== half || !given.every(Number.isFinite))) {
-    throw Site.attrError("rope", `${given.length} frequencies for ${half} pairs`, "give one finite number a pair")
+    throw Site.attrError(
+      "rope",
+      `${given.length} frequencies for ${half} pairs`,
+      "give one finite number a pair"
+    )
   }
   const values = Array.from({ length: half }, (_, i) => scale * (given?.[i] ?? base ** ((-2 * i) / rotated)))
   const frequencies = Site.emit("constant", [], { values, type: { dtype, shape: [Dim.constant(half)] } })
