@@ -93,6 +93,27 @@ describe("several softmaxes", () => {
   })
 })
 
+/** A node knows the sums of its own rows, which may be more or fewer than those that somebody asks for. */
+describe("log-sum-exp of other rows", () => {
+  const alone = s.matmul(s.input("q", ["B", 4, 1, 8]), s.swap(k))
+  const shared = s.matmul(s.input("q", ["B", "T", 8]), s.swap(s.input("k", ["B", "S", 8])))
+  const even = s.matmul(s.input("q", ["B", 4, 6, 8]), s.swap(s.input("k", ["B", 4, "S", 8])))
+  hold({
+    "of scores that all heads share": fuses({
+      out: s.einsum("bts,bhsd->bhtd", s.softmax(shared), v),
+      lse: s.logsumexp(shared)
+    }),
+    "of one query, whose weights all rows have": fuses({
+      out: s.matmul(s.broadcast(s.softmax(alone), ["B", 4, 3, "S"]), v),
+      lse: s.logsumexp(alone)
+    }),
+    "of all queries, where the values see some": fuses({
+      out: s.matmul(s.slice(s.softmax(even), 2, 2, 6), v),
+      lse: s.logsumexp(even)
+    })
+  })
+})
+
 describe("several logits", () => {
   hold({
     "multiplied by each other": fuses(attend(s.mul(scores, others)), "score"),
