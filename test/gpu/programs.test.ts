@@ -10,4 +10,10 @@ describe("attention programs drawn along the axes of spelling, on WebGPU", () =>
     const { outcome, why } = await onWebgpu(p)
     expect(outcome, why).toBe("fused")
   })
+
+  // The kernels of the parts, which attention that is refused runs by.
+  test.each([2, 77].map((seed) => [print(draw(seed)), draw(seed)] as const))("unfused: %s", async (_, p) => {
+    const { outcome, why } = await onWebgpu(p, { pipeline: "canonicalize" })
+    expect(outcome, why).toBe("fused")
+  })
 })

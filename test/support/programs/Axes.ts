@@ -127,6 +127,7 @@ export const axes = {
     "exp(logSoftmax)",
     "safe",
     "where(isNaN, 0)",
+    "where(isNaN, 0) of the op",
     "divided after P V",
     "exp(x), divided after P V"
   ],
@@ -261,7 +262,7 @@ const repairs: ReadonlyArray<Repair> = [
   // A product of 0 and infinity is NaN, and a guard against NaN makes a constant of that.
   {
     broken: both(
-      among("softmax", "where(isNaN, 0)"),
+      among("softmax", "where(isNaN, 0)", "where(isNaN, 0) of the op"),
       among("mask", "s + (1 - keep) * fill", "s - big * (1 - keep)"),
       among("fill", "-inf")
     ),

@@ -1,6 +1,6 @@
 import { Effect } from "effect"
 import type { HostArray } from "../../../ir/HostArray.ts"
-import { compile } from "../../../src/compile.ts"
+import { type CompileOptions, compile } from "../../../src/compile.ts"
 import * as WebGpu from "../../../src/WebGpu.ts"
 import { sharedDevice } from "../dawn.ts"
 import { signature } from "./arguments.ts"
@@ -9,9 +9,9 @@ import { call, inFloat32, runs, type Verdict } from "./judge.ts"
 import type { Program } from "./Program.ts"
 
 /** Runs a program on WebGPU at all its lengths, against the oracle. Whether it fuses is the same for every backend. */
-export const onWebgpu = async (p: Program): Promise<Verdict> => {
+export const onWebgpu = async (p: Program, options: CompileOptions = {}): Promise<Verdict> => {
   const run = Effect.gen(function* () {
-    const f = yield* compile(build(p), signature(p))
+    const f = yield* compile(build(p), signature(p), options)
     const graph = f.graph("traced")
     for (const lengths of runs(p)) {
       const c = call(p, graph, lengths)

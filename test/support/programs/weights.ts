@@ -33,6 +33,8 @@ export interface Weights {
 const sum = (e: Any): Any => Tensor.sum(e, -1, { keepDims: true })
 const shift = (x: Any): Any => Tensor.sub(x, Tensor.max(x, -1, { keepDims: true }))
 
+const withoutNaN = (w: Any): Any => Tensor.where(Tensor.isNaN(w as Tensor.Tensor<"f32">), 0, w)
+
 const softmax = (p: Program, x: Any): Weights => {
   switch (p.choices.softmax) {
     case "op":
@@ -63,9 +65,10 @@ const softmax = (p: Program, x: Any): Weights => {
     }
     case "where(isNaN, 0)": {
       const e = Tensor.exp(shift(x))
-      const w = Tensor.div(e, sum(e))
-      return { weights: Tensor.where(Tensor.isNaN(w as Tensor.Tensor<"f32">), 0, w) }
+      return { weights: withoutNaN(Tensor.div(e, sum(e))) }
     }
+    case "where(isNaN, 0) of the op":
+      return { weights: withoutNaN(Tensor.softmax(x, -1)) }
     case "divided after P V": {
       const e = Tensor.exp(shift(x))
       return { weights: e, divisor: sum(e) }
