@@ -257,8 +257,9 @@ export const group = (graph: Graph.Graph, limits: Limits): ReadonlyArray<Kernel>
     // The target of an in-place update is a buffer.
     if (entries.length > 1 || place.tiled || node.op === "update_slice") return false
     // What reads later values cannot be computed with the first attention over the same operands.
-    const first = facts.firstOf.get(node) ?? Infinity
-    if ([...operandsWith(draft, node)].some((o) => (facts.ids.get(o) as number) > first)) return false
+    const first = facts.firstOf.get(node)
+    const isLater = (o: Node): boolean => (facts.ids.get(o) as number) > (first as number)
+    if (first !== undefined && [...operandsWith(draft, node)].some(isLater)) return false
     if (traits.isAnchor(node))
       return place.paths.size === 1 && (draft.anchor === undefined ? place.onto : sums(draft, place, node))
     const repeated = place.spread || place.paths.size > 1
