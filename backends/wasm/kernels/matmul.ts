@@ -7,18 +7,30 @@ import * as Frame from "../emit/Frame.ts"
 import { compute } from "../emit/scalar.ts"
 import * as Value from "../emit/Value.ts"
 import type { Job, Lowered } from "../Job.ts"
+import type { Condition } from "../Program.ts"
+import { matvec } from "./matvec.ts"
 import { type Packed, pack, panelBytes, panels, type Side } from "./pack.ts"
 import { accumulate, tileColumns, tileRows } from "./tile.ts"
 
 /** Rows of an item: what is packed of them stays in the second cache while columns pass. */
 const blockRows = 64
 
+/** Calls of at most so many rows read both sides where they lie. */
+const fewRows = 3
+
 /** Matrix products: both sides are packed, then tiles of the result are computed and what follows is done to them. */
 export const matmul = (job: Job): ReadonlyArray<Lowered> => {
   const anchor = job.anchor as NodeOf<"dot">
   const { lhs, rhs } = sidesOf(anchor)
+  const rows = Shape.size(lhs.free)
+  const few: Condition = { _tag: "size", left: rows, relation: "<=", right: fewRows }
+  const many: Condition = { ...few, relation: ">" }
+  const known = Dim.value(rows)
+  const direct = known !== undefined && known > fewRows ? [] : [{ ...matvec(job, lhs, rhs), when: [few] }]
+  if (known !== undefined && known <= fewRows) return direct
   const [left, right] = [pack(job, lhs, tileRows), pack(job, rhs, tileColumns)]
-  return [left.lowered, right.lowered, multiply(job, anchor, lhs, rhs, left, right)]
+  const packed = [left.lowered, right.lowered, multiply(job, anchor, lhs, rhs, left, right)]
+  return [...direct, ...packed.map((lowered) => ({ ...lowered, when: direct.length === 0 ? [] : [many] }))]
 }
 
 const sidesOf = ({ operands, attrs }: NodeOf<"dot">): { readonly lhs: Side; readonly rhs: Side } => {

@@ -38,7 +38,7 @@ type RowOpName = OfFamily<"reduce" | "normalise">
 export type RowAnchor = { [K in RowOpName]: NodeOf<K> }[RowOpName]
 
 /** At the end of a row only lane 0 holds an element; the others do nothing. */
-const active = (e: Emitter, x: V, neutral: V): V =>
+export const active = (e: Emitter, x: V, neutral: V): V =>
   e.width === 4 ? x : e.bind(op("v128.bitselect", x, neutral, words(-1, 0, 0, 0)))
 
 const swapped = (x: V, by: 1 | 2): V => shuffle(x, x, by === 2 ? [2, 3, 0, 1] : [1, 0, 3, 2])

@@ -1,0 +1,98 @@
+import * as Dim from "../../../ir/Dim.ts"
+import type { Node, NodeOf } from "../../../ir/Node.ts"
+import * as Shape from "../../../ir/Shape.ts"
+import { type Expr, i32, op, splat } from "../assembler/Instruction.ts"
+import * as Body from "../emit/body.ts"
+import * as Epilogue from "../emit/epilogue.ts"
+import * as Frame from "../emit/Frame.ts"
+import { madd } from "../emit/math.ts"
+import { compute } from "../emit/scalar.ts"
+import * as Value from "../emit/Value.ts"
+import type { Job, Lowered } from "../Job.ts"
+import type { Side } from "./pack.ts"
+import { across, active } from "./rowOps.ts"
+
+type V = Expr<"v128">
+
+/** Columns of an item: as many accumulators as a tile has. */
+const blockColumns = 32
+
+/** Products of so few rows that packing the other side would cost more than they do: it is read where it lies, once for each row. */
+export const matvec = (job: Job, lhs: Side, rhs: Side): Lowered => {
+  const anchor = job.anchor as NodeOf<"dot">
+  const frame = Frame.open(job)
+  const { e } = frame
+  const body = Body.make(frame, job.body)
+  const epilogue = Epilogue.make(frame)
+  const [rows, columns, depth] = [lhs.free, rhs.free, lhs.depth].map(Shape.size) as [
+    Dim.Dim,
+    Dim.Dim,
+    Dim.Dim
+  ]
+  const integers = compute(anchor.type.dtype) !== "f32"
+  const multiplyAdd = (a: V, b: V, sum: V): V =>
+    integers ? op("i32x4.add", op("i32x4.mul", a, b), sum) : madd(e, a, b, sum)
+  const blocks = e.div(e.add(e.dim(columns), i32(blockColumns - 1)), i32(blockColumns))
+
+  e.loop(frame.begin, frame.end, 1, (item) => {
+    const entry = e.div(item, blocks)
+    const first = e.mul(e.sub(item, e.mul(entry, blocks)), i32(blockColumns))
+    const batch = Value.delinearize(e, Value.uniform(entry), lhs.batch)
+    const stop = e.min(e.add(first, i32(blockColumns)), e.dim(columns))
+    e.loop(i32(0), e.dim(rows), 1, (row) => {
+      const rowIndices = Value.delinearize(e, Value.uniform(row), lhs.free)
+      const elements = (side: Side, free: ReadonlyArray<Value.Value>, k: Value.Value): V =>
+        Value.toVector(e, side.at(body, e, batch, free, Value.delinearize(e, k, side.depth)))
+      const put = (free: ReadonlyArray<Value.Value>, value: V): void =>
+        epilogue([...batch, ...rowIndices, ...free], Value.vector(value))
+
+      if (isAlongDepth(anchor)) {
+        e.loop(first, stop, 1, (column) => {
+          const free = Value.delinearize(e, Value.uniform(column), rhs.free)
+          const sum = e.variable(splat(0))
+          Frame.vectors(e, depth, Dim.value(depth), (k) => {
+            const at = Value.along(e, k, depth)
+            const product = multiplyAdd(elements(lhs, rowIndices, at), elements(rhs, free, at), splat(0))
+            sum.set(op(integers ? "i32x4.add" : "f32x4.add", sum.value, active(e, e.bind(product), splat(0))))
+          })
+          const total = across(e, sum.value, (a, b) => op(integers ? "i32x4.add" : "f32x4.add", a, b))
+          e.at(1, () => put(free, total))
+        })
+        return
+      }
+      /** Some vectors of neighbouring columns, all depth steps. */
+      const together = (starts: ReadonlyArray<Expr<"i32">>): void => {
+        const free = starts.map((c) => Value.delinearize(e, Value.along(e, c, columns), rhs.free))
+        const sums = starts.map(() => e.variable(splat(0)))
+        e.loop(i32(0), e.dim(depth), 1, (k) => {
+          const at = Value.uniform(k)
+          const element = elements(lhs, rowIndices, at)
+          sums.forEach((sum, n) => {
+            sum.set(multiplyAdd(element, elements(rhs, free[n] as ReadonlyArray<Value.Value>, at), sum.value))
+          })
+        })
+        sums.forEach((sum, n) => {
+          put(free[n] as ReadonlyArray<Value.Value>, e.now(sum.value))
+        })
+      }
+      e.branch(
+        e.bind(op("i32.eq", e.sub(stop, first), i32(blockColumns))),
+        () => together(Array.from({ length: blockColumns / 4 }, (_, n) => e.add(first, i32(4 * n)))),
+        () => {
+          const whole = e.bind(op("i32.and", stop, i32(-4)))
+          e.loop(first, whole, 4, (c) => e.at(4, () => together([c])))
+          e.loop(whole, stop, 1, (c) => e.at(1, () => together([c])))
+        }
+      )
+    })
+  })
+  return frame.finish("matvec", { times: Shape.size(lhs.batch), of: columns, per: blockColumns })
+}
+
+/** Whether neighbours along the contracted axis of the right side lie side by side, so far as views without arithmetic tell. */
+const isAlongDepth = ({ operands, attrs }: NodeOf<"dot">): boolean => {
+  let node = operands[1] as Node
+  while (node.op === "cast") node = node.operands[0] as Node
+  const last = node.type.shape.length - 1
+  return attrs.rhsContract.includes(node.op === "transpose" ? node.attrs.perm.indexOf(last) : last)
+}

@@ -1,0 +1,79 @@
+import { describe, expect, test } from "vitest"
+import { agree, compiled } from "../../support/onWasm.ts"
+
+/** Few rows, around a tile, around a block, and nothing at all. */
+const lengths = [1, 2, 3, 4, 5, 63, 66, 0].map((M) => ({ M }))
+
+const dot = (lhs: string, rhs: string, attrs: string, result: string): string =>
+  [
+    `%a: ${lhs} = input {name = "a"}`,
+    `%b: ${rhs} = input {name = "b"}`,
+    `%c: ${result} = dot %a, %b {${attrs}}`,
+    "return %c"
+  ].join("\n")
+
+const none = "lhsBatch = [], rhsBatch = []"
+
+describe("matrix products, at any number of rows by the same kernels", () => {
+  const cases: { readonly [name: string]: string } = {
+    "rows times columns": dot(
+      "f32[M, 7]",
+      "f32[7, 45]",
+      `${none}, lhsContract = [1], rhsContract = [0]`,
+      "f32[M, 45]"
+    ),
+    "columns that lie along the depth": dot(
+      "f32[M, 9]",
+      "f32[34, 9]",
+      `${none}, lhsContract = [1], rhsContract = [1]`,
+      "f32[M, 34]"
+    ),
+    "rows that lie across": dot(
+      "f32[6, M]",
+      "f32[6, 5]",
+      `${none}, lhsContract = [0], rhsContract = [0]`,
+      "f32[M, 5]"
+    ),
+    "in 16 bits": dot(
+      "f16[M, 12]",
+      "f16[12, 33]",
+      `${none}, lhsContract = [1], rhsContract = [0]`,
+      "f16[M, 33]"
+    ),
+    integers: dot("i32[M, 5]", "i32[5, 8]", `${none}, lhsContract = [1], rhsContract = [0]`, "i32[M, 8]"),
+    "integers along the depth": dot(
+      "u32[M, 5]",
+      "u32[8, 5]",
+      `${none}, lhsContract = [1], rhsContract = [1]`,
+      "u32[M, 8]"
+    ),
+    "in batches": dot(
+      "f32[3, M, 5]",
+      "f32[3, 5, 10]",
+      "lhsBatch = [0], rhsBatch = [0], lhsContract = [2], rhsContract = [1]",
+      "f32[3, M, 10]"
+    ),
+    "over nothing": dot(
+      "f32[M, 0]",
+      "f32[0, 6]",
+      `${none}, lhsContract = [1], rhsContract = [0]`,
+      "f32[M, 6]"
+    ),
+    "without columns": dot("f32[M, 3]", "f32[3]", `${none}, lhsContract = [1], rhsContract = [0]`, "f32[M]"),
+    "over several axes": dot(
+      "f32[2, M, 3]",
+      "f32[3, 9, 2]",
+      `${none}, lhsContract = [0, 2], rhsContract = [2, 0]`,
+      "f32[M, 9]"
+    )
+  }
+  test.each(Object.entries(cases))("%s", (_, text) => agree(text, lengths))
+})
+
+test("few rows are multiplied where they lie, many are packed", async () => {
+  const { executable } = await compiled(
+    dot("f32[M, 7]", "f32[7, 45]", `${none}, lhsContract = [1], rhsContract = [0]`, "f32[M, 45]")
+  )
+  expect([1, 3, 4].map((M) => executable.stats({ M }).dispatches)).toEqual([1, 1, 3])
+  expect(executable.stats({ M: 3 }).scratchBytes).toBe(0)
+})
