@@ -122,9 +122,35 @@ const split = (a: Linear, by: number): readonly [multiple: Linear, rest: Linear]
   ]
 }
 
-/** floor(a / by) for a positive number. Multiples leave the quotient: `(4 * i + 5) / 4` is `i + 1`. */
+/** Choices and maxima in a sum, those within them included. */
+const branches = (a: Linear): number =>
+  [...a.terms.values()].reduce((sum, { atom }) => {
+    if (atom.tag === "choice") return sum + 1 + branches(atom.then) + branches(atom.otherwise)
+    return atom.tag === "max" ? sum + 1 + branches(atom.left) + branches(atom.right) : sum
+  }, 0)
+
+/** More of them stay inside a quotient or a remainder: each that leaves it writes it twice. */
+const mostBranches = 3
+
+/** `f(a)` with a choice outside: `f` of either side. */
+const eachChoice = (a: Linear, f: (side: Linear) => Linear): Linear | undefined => {
+  for (const { atom, coefficient } of a.terms.values()) {
+    if (atom.tag !== "choice" || branches(a) > mostBranches) continue
+    const rest = minus(a, scale(one(atom), coefficient))
+    const [then, otherwise] = [
+      f(plus(rest, atom.then, coefficient)),
+      f(plus(rest, atom.otherwise, coefficient))
+    ]
+    return one({ tag: "choice", condition: atom.condition, then, otherwise })
+  }
+  return undefined
+}
+
+/** floor(a / by) for a positive number. Multiples leave the quotient: `(4 * i + 5) / 4` is `i + 1`. Choices do, too. */
 export const quotient = (a: Linear, by: number): Linear => {
   if (by === 1) return a
+  const chosen = eachChoice(a, (side) => quotient(side, by))
+  if (chosen !== undefined) return chosen
   const [multiple, rest] = split(a, by)
   if (rest.terms.size === 0) return multiple
   const [only] = rest.terms.values()
@@ -138,6 +164,8 @@ export const quotient = (a: Linear, by: number): Linear => {
 
 /** a - by * floor(a / by) for a positive number. */
 export const remainder = (a: Linear, by: number): Linear => {
+  const chosen = eachChoice(a, (side) => remainder(side, by))
+  if (chosen !== undefined) return chosen
   const [, rest] = split(a, by)
   return rest.terms.size === 0 ? rest : one({ tag: "remainder", of: rest, by })
 }

@@ -1,6 +1,6 @@
 import * as Dim from "../../ir/Dim.ts"
 import type { Graph } from "../../ir/Graph.ts"
-import type { Node } from "../../ir/Node.ts"
+import { type Node, postOrder } from "../../ir/Node.ts"
 import * as Linear from "./Linear.ts"
 
 /** A mask region read as arithmetic: which nodes depend on the query i or the key j, and its integers as sums. */
@@ -8,6 +8,8 @@ export interface Region {
   readonly graph: Graph
   /** Whether a node depends on neither i nor j; for one row, whether it does not depend on j. */
   readonly isUnit: (node: Node) => boolean
+  /** Which of i and j a node depends on. */
+  readonly dependence: (node: Node) => Linear.Dependence
   /** An i32 node of the region as a sum. */
   readonly linear: (node: Node) => Linear.Linear
 }
@@ -25,6 +27,10 @@ export const read = (graph: Graph, rows: "block" | "one" = "block"): Region => {
   return {
     graph,
     isUnit: (node) => !varying.has(node),
+    dependence: (node) => {
+      const within = new Set(postOrder([node]))
+      return { i: within.has(i as Node), j: within.has(j as Node) }
+    },
     linear: (node) => sums.get(node) ?? Linear.one({ tag: "unknown", node })
   }
 }

@@ -69,17 +69,21 @@ const describe = (node: Node.Node, region: Region.Region, of: (node: Node.Node) 
       return comparison(node, region)
     default:
       if (region.isUnit(node)) return opposite("a condition per head")
-      return opposite(node.op === "load" ? "tensor mask" : `a condition (${node.op})`)
+      return opposite(node.op === "load" ? flags(region.dependence(node)) : `a condition (${node.op})`)
   }
 }
 
 const comparison = (node: Node.Node, region: Region.Region): Words => {
   const [x, y] = node.operands as readonly [Node.Node, Node.Node]
   if (region.isUnit(node)) return opposite("a condition per head")
+  if (x.type.dtype === "bool" && (node.op === "eq" || node.op === "ne")) {
+    const alike = opposite("a condition alike for query and key")
+    return node.op === "eq" ? alike : { yes: alike.no, no: alike.yes }
+  }
   if (x.type.dtype !== "i32") return opposite("tensor condition")
   const difference = unwrapped(Linear.simplify(Linear.minus(region.linear(x), region.linear(y))))
   const below = (factor: 1 | -1, by: 0 | 1): string =>
-    atMostZero(Linear.plus(Linear.scale(difference, factor), Linear.constant(by)))
+    chosen(Linear.plus(Linear.scale(difference, factor), Linear.constant(by)), (x) => atMostZero(x, region))
   switch (node.op) {
     case "lt":
       return { yes: below(1, 1), no: below(-1, 0) }
@@ -90,11 +94,14 @@ const comparison = (node: Node.Node, region: Region.Region): Words => {
     case "ge":
       return { yes: below(-1, 0), no: below(1, 1) }
     default: {
-      const equal = opposite(equality(difference))
+      const equal = opposite(chosen(difference, (x) => equality(x, region)))
       return node.op === "eq" ? equal : { yes: equal.no, no: equal.yes }
     }
   }
 }
+
+const flags = ({ i, j }: Linear.Dependence): string =>
+  i && j ? "tensor mask" : i ? "flags of queries" : "flags of keys"
 
 /** Where queries hold the heads of a group, a position is the remainder of an index: it reads as the index. */
 const unwrapped = (x: Linear.Linear): Linear.Linear =>
@@ -115,10 +122,36 @@ const parts = (x: Linear.Linear) => {
 const readsData = (rest: ReadonlyArray<Linear.Term>): boolean =>
   rest.some((t) => t.atom.tag === "unit" && Node.postOrder([t.atom.node]).some((n) => n.op === "load"))
 
+/** What data at queries, and at keys, there is in a sum. */
+const dataIn = (rest: ReadonlyArray<Linear.Term>, region: Region.Region): ReadonlyArray<Linear.Dependence> =>
+  rest.flatMap((t) => (t.atom.tag === "unknown" ? [region.dependence(t.atom.node)] : []))
+
+/** What is said whichever way choices go. */
+const chosen = (x: Linear.Linear, say: (x: Linear.Linear) => string, depth = 0): string => {
+  for (const { atom, coefficient } of x.terms.values()) {
+    if (atom.tag !== "choice") continue
+    const rest = Linear.minus(x, Linear.scale(Linear.one(atom), coefficient))
+    const of = (side: Linear.Linear): string => chosen(Linear.plus(rest, side, coefficient), say, depth + 1)
+    const then = depth < mostChoices ? of(atom.then) : undefined
+    return then !== undefined && then === of(atom.otherwise) ? then : "a condition on positions"
+  }
+  return say(x)
+}
+
+/** Choices that are followed both ways. */
+const mostChoices = 4
+
 /** What `x ≤ 0` says. */
-const atMostZero = (x: Linear.Linear): string => {
+const atMostZero = (x: Linear.Linear, region: Region.Region): string => {
   const { i, j, rest, c } = parts(x)
-  if (rest.some((t) => t.atom.tag === "unknown")) return "tensor condition"
+  const data = dataIn(rest, region)
+  if (data.length > 0) {
+    const [ofQueries, ofKeys] = [data.every((d) => !d.j), data.every((d) => !d.i)]
+    if (ofQueries && i === 0 && j !== 0)
+      return `keys ${j > 0 ? "up to an end" : "from a start"} of each query`
+    if (ofKeys && j === 0 && i !== 0) return `queries ${i > 0 ? "up to an end" : "from a start"} of each key`
+    return "tensor condition"
+  }
   if (rest.length === 1 && rest[0]?.atom.tag === "max" && i === 0 && j === 0) return distance(rest[0], c)
   const plain = rest.every((t) => t.atom.tag === "unit")
   if (plain && i === -1 && j === 1) {
@@ -155,10 +188,12 @@ const distance = (term: Linear.Term, c: number): string => {
 }
 
 /** What `x = 0` says. */
-const equality = (x: Linear.Linear): string => {
+const equality = (x: Linear.Linear, region: Region.Region): string => {
   const { i, j, rest, c } = parts(x)
-  if (rest.some((t) => t.atom.tag === "unknown")) {
-    return rest.length === 2 && i === 0 && j === 0 ? "same document" : "tensor condition"
+  const [one, other] = dataIn(rest, region)
+  if (one !== undefined) {
+    const apart = other !== undefined && one.i !== one.j && one.i === other.j && one.j === other.i
+    return rest.length === 2 && i === 0 && j === 0 && apart ? "same document" : "tensor condition"
   }
   const [a, b] = rest.map((t) => t.atom)
   if (rest.length === 2 && a?.tag === "quotient" && b?.tag === "quotient" && a.by === b.by)

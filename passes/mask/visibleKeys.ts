@@ -82,8 +82,8 @@ const copy = (root: Node.Node, copies: Map<Node.Node, Node.Node>): Node.Node => 
 /** Masks of more nodes than this are not analysed: they are no pattern that a person wrote. */
 const mostConditions = 2000
 
-/** A bound that takes more than this many nodes to write costs more than it saves. */
-const mostNodes = 300
+/** A bound that takes more than this many nodes to write, equal ones counted each time, costs more than it saves. */
+const mostNodes = 1000
 
 const conditionOf = (
   region: Region.Region,

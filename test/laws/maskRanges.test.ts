@@ -174,6 +174,26 @@ ${lines}`)
   })
 })
 
+it("positions counted anew from a length on leave quotients: blocks of either half see their own", () => {
+  const block = (name: string): string => `%${name}c: bool[] = ge %${name}, %n
+%${name}d: i32[] = sub %${name}, %n
+%${name}p: i32[] = select %${name}c, %${name}d, %${name}
+%${name}q: i32[] = floor_div %${name}p, %two`
+  const graph = analysed(
+    attention(`%n: i32[] = dim {value = N}
+${constant("two", 2)}
+${block("i")}
+${block("j")}
+%e: bool[] = eq %iq, %jq
+%s: bool[] = eq %ic, %jc
+%m: bool[] = and %e, %s`)
+  )
+  const sizes = { B: 1, T: 16, S: 16, N: 8 }
+  const { wrong, visited, needed } = checkRanges(graph, inputsOf(random(3), 1, 16, 16), sizes)
+  expect(wrong).toEqual([])
+  expect(visited / needed).toBeLessThan(2.2)
+})
+
 describe("the check itself", () => {
   const range = (hi: string, fullHi: string) => {
     const parameters = ["b", "h", "first", "last"].map((name) => parameter(name, "i32[]"))

@@ -10,6 +10,8 @@ export interface MaskCase {
   readonly data?: (B: number, T: number, S: number) => ReadonlyArray<HostArray.HostArray>
   /** "range": arithmetic on lengths; "row": that of each row, with data at the row; "measured": by a kernel before. */
   readonly by: "range" | "row" | "measured"
+  /** What people are told, where another test does not say. */
+  readonly words?: string
   /** Visible keys of a block may have holes, which an interval spans. */
   readonly holes?: true
   /** Keys by which an end of the interval may be too far out: a step of two is not followed to where the keys begin and end. */
@@ -147,6 +149,7 @@ export const maskCases: ReadonlyArray<MaskCase> = [
   {
     name: "packed causal documents by their start",
     by: "row",
+    words: "causal and keys from a start of each query",
     captures: { start: "i32[T]" },
     data: (_, T) => [ints([T], (i) => startOf(i, T))],
     mask: ["%s: i32[] = load %start, %i", "%x: bool[] = ge %j, %s", causal, and("c", "x")]
@@ -168,6 +171,7 @@ export const maskCases: ReadonlyArray<MaskCase> = [
   {
     name: "documents by cumulative lengths",
     by: "measured",
+    words: "same document",
     captures: { doc: "i32[S]" },
     data: (_, __, S) => [ints([S], (i) => startOf(i, S))],
     mask: ["%x: i32[] = load %doc, %i", "%y: i32[] = load %doc, %j", "%m: bool[] = eq %x, %y"]
@@ -183,6 +187,7 @@ export const maskCases: ReadonlyArray<MaskCase> = [
   {
     name: "tree behind a prefix",
     by: "measured",
+    words: "prefix of a length or tensor mask",
     holes: true,
     captures: { ancestor: "bool[T, T]" },
     // Node t has the parent floor((t - 1) / 2).
@@ -204,6 +209,7 @@ export const maskCases: ReadonlyArray<MaskCase> = [
   {
     name: "window or flags of global tokens",
     by: "measured",
+    words: "window of 2 on both sides or (flags of queries or flags of keys)",
     holes: true,
     captures: { global: "bool[S]" },
     data: (_, __, S) => [bools([S], (j) => j === 4)],
@@ -225,6 +231,7 @@ export const maskCases: ReadonlyArray<MaskCase> = [
   {
     name: "causal and padding by flags",
     by: "measured",
+    words: "causal and flags of keys",
     captures: { keep: "bool[B, S]" },
     data: (B, _, S) => [bools([B, S], (at) => at % S >= 3 * Math.floor(at / S) + 2)],
     mask: ["%k: bool[] = load %keep, %b, %j", causal, and("c", "k")]

@@ -56,7 +56,7 @@ const check = (
   const S = Shape.evaluate((k as NonNullable<typeof k>).type.shape, sizes)[2] as number
   const wrong: Array<string> = []
   let [visited, needed] = [0, 0]
-  const block = (b: number, h: number, first: number, last: number, found: ArrayLike<number>): void => {
+  const block = (b: number, h: number, first: number, last: number, found: ArrayLike<number>): number => {
     const [lo, hi, fullLo, fullHi] = Array.from(found) as [number, number, number, number]
     let [least, most] = [S, 0]
     for (let i = first; i <= last; i++) {
@@ -69,15 +69,27 @@ const check = (
           wrong.push(`${where}: hidden, but inside [${fullLo}, ${fullHi})`)
       }
     }
-    visited += Math.max(0, Math.min(hi, S) - Math.max(lo, 0))
-    needed += Math.max(0, most - least)
+    return Math.max(0, most - least)
+  }
+  /** The keys that some row of the block may see, by the rows themselves. */
+  const union = (b: number, h: number, first: number, last: number): readonly [number, number] => {
+    if (ofRow === undefined) return [0, S]
+    let [least, most] = [S, 0]
+    for (let i = first; i <= last; i++) {
+      const [lo, hi] = Array.from(ofRow(b, h, i)) as [number, number]
+      if (lo < hi) [least, most] = [Math.min(least, lo), Math.max(most, hi)]
+    }
+    return [least, most]
   }
   for (let b = 0; b < B; b++) {
     for (let h = 0; h < H; h++) {
       for (let first = 0; first < T; first++) {
         for (const rows of [1, 2, 4]) {
           const last = Math.min(first + rows, T) - 1
-          block(b, h, first, last, ofBlock(b, h, first, last))
+          const bounds = Array.from(ofBlock(b, h, first, last))
+          needed += block(b, h, first, last, bounds)
+          const [lo, hi] = union(b, h, first, last)
+          visited += Math.max(0, Math.min(bounds[1] as number, hi) - Math.max(bounds[0] as number, lo))
         }
         if (ofRow !== undefined) block(b, h, first, first, ofRow(b, h, first))
       }

@@ -9,6 +9,7 @@ import { portable } from "../../../ir/Limits.ts"
 import * as Verify from "../../../ir/Verify.ts"
 import { analyseMask } from "../../../passes/analyseMask.ts"
 import { fuseElementwise } from "../../../passes/fuseElementwise.ts"
+import { classifyMask } from "../../../passes/mask/classify.ts"
 import * as Pipeline from "../../../passes/Pipeline.ts"
 import { graphOf } from "../../support/evaluate.ts"
 import { type Attention, flashText } from "../../support/flashText.ts"
@@ -46,7 +47,8 @@ describe("masks that read data", () => {
     const graph = analysed(graphOf(flashText(named(c.name))))
     expect(Result.isSuccess(Verify.graph(graph))).toBe(true)
     expect(Result.isSuccess(Form.check(graph, "kernels"))).toBe(true)
-    const { range, rowRange } = attentionIn(graph).attrs
+    const { range, rowRange, mask } = attentionIn(graph).attrs
+    if (c.words !== undefined) expect(classifyMask(mask as Graph.Graph)).toBe(c.words)
     const bounds = measuring(graph)
     expect(range).toBeDefined()
     expect(bounds.length).toBe(c.by === "measured" ? 1 : 0)
@@ -152,4 +154,22 @@ describe("what a call costs", () => {
     expect(measuring(graph).length).toBe(2)
     expect(stats({ B: 1, T: 4000, S: 4000 }).scratchBytes).toBeLessThanOrEqual(2 * 3 * 4 * 4000)
   })
+})
+
+it("words say what holds whichever way a choice of positions goes", () => {
+  const block = (name: string): ReadonlyArray<string> => [
+    `%${name}c: bool[] = ge %${name}, %n`,
+    `%${name}d: i32[] = sub %${name}, %n`,
+    `%${name}p: i32[] = select %${name}c, %${name}d, %${name}`,
+    `%${name}q: i32[] = floor_div %${name}p, %two`
+  ]
+  const mask = [
+    "%n: i32[] = dim {value = N}",
+    "%two: i32[] = constant {values = [2]}",
+    ...block("i"),
+    ...block("j"),
+    "%m: bool[] = eq %iq, %jq"
+  ]
+  const graph = analysed(graphOf(flashText({ ...large, mask })))
+  expect(classifyMask(attentionIn(graph).attrs.mask as Graph.Graph)).toBe("chunks of 2")
 })
