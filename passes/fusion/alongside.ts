@@ -25,14 +25,20 @@ export const alongside = (
 ): Graph.Graph => {
   const known = new Map<string, Fused>()
   const numbers = new Map(graph.nodes.map((n, i) => [n, i] as const))
-  const keyOf = (scores: Node.Node | undefined, axis: number): string =>
-    `${scores && numbers.get(scores)}:${axis}`
+  /** Scores that nobody reads any more are no node of the graph. */
+  const keyOf = (scores: Node.Node | undefined, axis: number): string | undefined => {
+    const number = scores && numbers.get(scores)
+    return number === undefined ? undefined : `${number}:${axis}`
+  }
   for (const fused of all) {
     const { softmax } = fused.found
-    if (softmax !== undefined) known.set(keyOf(softmax.scores, softmax.axis), fused)
+    const key = softmax && keyOf(softmax.scores, softmax.axis)
+    if (key !== undefined) known.set(key, fused)
   }
-  const of = (scores: Node.Node, axis: number): Fused | undefined =>
-    known.get(keyOf(scores, axis)) ?? known.get(keyOf(beforeWidening(scores), axis))
+  const of = (scores: Node.Node, axis: number): Fused | undefined => {
+    const keys = [keyOf(scores, axis), keyOf(beforeWidening(scores), axis)]
+    return keys.flatMap((key) => (key === undefined ? [] : (known.get(key) ?? [])))[0]
+  }
   const read = (node: Node.Node): Fused | undefined => {
     if (node.op === "softmax") return of(node.operands[0] as Node.Node, node.attrs.axis)
     const statistic = statisticOf(node)

@@ -207,7 +207,6 @@ export const fusion: Theme = {
         'node.op === "mul" && isScalar(a) && same(b)',
         'node.op === "mul" && same(b)'
       ],
-      ["a factor does not widen an operand", "if (isScalar(b) && same(a))", "if (isScalar(b))"],
       [
         "casts of operands lose nothing",
         'if (node.op === "cast" && widening.has(',

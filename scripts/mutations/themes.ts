@@ -1,6 +1,7 @@
+import { family } from "./family.ts"
 import { fusion, indices } from "./fusion.ts"
 import type { Theme } from "./Mutation.ts"
 import { masks } from "./masks.ts"
 import { rules } from "./rules.ts"
 
-export const themes: ReadonlyArray<Theme> = [rules, fusion, indices, masks]
+export const themes: ReadonlyArray<Theme> = [rules, fusion, family, indices, masks]

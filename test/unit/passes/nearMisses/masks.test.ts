@@ -40,6 +40,15 @@ const floats = s.input("mask", ["T", "S"])
 
 /** A mask is what the expression says, not what its name or its shape says. */
 describe("masks that are easily mistaken", () => {
+  /** Heads of a bias from one on, in steps; of 9 queries and 6 keys where asked. */
+  const from = (first: number, last: number, step = 1, queries?: number): s.N => {
+    const bias = s.input("bias", queries === undefined ? [4, "T", "S"] : [4, queries, 6])
+    return node("slice", [bias], {
+      starts: Shape.from([first, 0, 0]),
+      stops: [s.Dim.from(last), ...bias.type.shape.slice(1)],
+      steps: [step, 1, 1]
+    })
+  }
   const squares = s.input("keep", [6, 6], "bool")
   const cube = s.input("x", [4, 4, 6, 6])
   const heads = s.input("keep", [4, "T", "S"], "bool")
@@ -144,6 +153,29 @@ describe("masks that are easily mistaken", () => {
     "the greater of two positions": fuses(
       masked(s.op("lt", s.op("max", s.reshape(s.iota("T"), ["T", 1]), s.iota("S")), s.constant(2, "i32"))),
       "mask"
+    ),
+    "a bias of the even heads, then of the odd": fuses(
+      used(s.add(scores, s.concat(0, from(0, 4, 2), from(1, 4, 2)))),
+      "mask",
+      "score"
+    ),
+    "a bias of heads in pieces of several lengths": fuses(
+      used(s.add(scores, s.concat(0, from(0, 1), from(0, 2), from(1, 2)))),
+      "mask",
+      "score"
+    ),
+    "a bias of heads, each from another query on": fuses(
+      s.matmul(
+        s.softmax(
+          s.add(
+            even,
+            s.concat(0, ...[0, 1, 2, 3].map((head) => s.slice(from(head, head + 1, 1, 9), 1, head, head + 6)))
+          )
+        ),
+        square("v")
+      ),
+      "mask",
+      "score"
     ),
     "remainders by a negative number": fuses(
       masked(s.op("lt", s.op("mod", s.iota("S"), s.constant(-3, "i32")), s.op("neg", queries))),

@@ -70,7 +70,7 @@ const regions = ({ attrs }: Flash): ReadonlyArray<Shown> => [
 ]
 
 /** Lengths that tell axes apart, and lengths of 1 that do not. */
-const lengths: ReadonlyArray<Dim.Bindings> = [
+export const lengths: ReadonlyArray<Dim.Bindings> = [
   { B: 2, T: 3, S: 5 },
   { B: 1, T: 4, S: 1 }
 ]
@@ -96,7 +96,7 @@ const operands = new Set([
  * The same numbers where tensors besides queries, keys and values hold -inf, as masks do; NaN may become a number. No range of keys
  * that mask analysis gives leaves a visible key out.
  */
-const expectSameNumbers = (before: Graph.Graph, after: Graph.Graph): void => {
+export const expectSameNumbers = (before: Graph.Graph, after: Graph.Graph): void => {
   const at = lengths[0] as Dim.Bindings
   const from = arrays.random(3)
   const inputs = before.inputs.map(({ attrs, type }) =>
