@@ -10,6 +10,7 @@ export const fusion: Theme = {
     "test/unit/passes/fuseAttention.test.ts",
     "test/unit/passes/meaning.test.ts",
     "test/unit/passes/spellings.test.ts",
+    "test/unit/passes/unexpandHeads.test.ts",
     "test/filetests"
   ],
   mutations: [

@@ -160,7 +160,7 @@ describe("masks that are easily mistaken", () => {
       "score"
     ),
     "a bias of heads in pieces of several lengths": fuses(
-      used(s.add(scores, s.concat(0, from(0, 1), from(0, 2), from(1, 2)))),
+      used(s.add(scores, s.concat(0, from(0, 1), from(1, 3), from(2, 3)))),
       "mask",
       "score"
     ),
