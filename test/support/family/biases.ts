@@ -7,12 +7,18 @@ const clipped = (x: s.N, least: number, most: number): s.N =>
   s.op("min", s.op("max", x, s.constant(least, "i32")), s.constant(most, "i32"))
 const distance = s.sub(s.iota("S"), row)
 
-/** T5: half of the buckets for keys ahead, the near ones exact, the far ones by the logarithm of the distance. */
+/**
+ * T5: half of the buckets for keys ahead, the near ones exact, the far ones by the logarithm of the distance. A little more than it, since
+ * devices round logarithms of powers to either side of a bucket.
+ */
 const bucket = (x: s.N): s.N => {
   const ahead = s.op("gt", x, s.constant(0, "i32"))
   const far = s.op("abs", x)
   const log = s.op("log", s.div(s.cast(s.op("max", far, s.constant(1, "i32")), "f32"), s.constant(4)))
-  const large = s.add(s.constant(4, "i32"), s.cast(s.mul(log, s.constant(4 / Math.log(16))), "i32"))
+  const large = s.add(
+    s.constant(4, "i32"),
+    s.cast(s.add(s.mul(log, s.constant(4 / Math.log(16))), s.constant(0.01)), "i32")
+  )
   const near = s.select(s.op("lt", far, s.constant(4, "i32")), far, clipped(large, 0, 7))
   return s.add(s.select(ahead, s.constant(8, "i32"), s.constant(0, "i32")), near)
 }

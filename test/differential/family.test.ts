@@ -1,0 +1,46 @@
+import { Effect, Result } from "effect"
+import { describe, test } from "vitest"
+import * as Reference from "../../backends/reference/Reference.ts"
+import * as Wasm from "../../backends/wasm/Backend.ts"
+import type { MemoryPlan } from "../../ir/MemoryPlan.ts"
+import * as Pipeline from "../../passes/Pipeline.ts"
+import { biases } from "../support/family/biases.ts"
+import { functions, others } from "../support/family/functions.ts"
+import { logits } from "../support/family/logits.ts"
+import { averages, statistics, sums, weightsOut } from "../support/family/outputs.ts"
+import { randomInputs } from "../support/fusing.ts"
+import * as s from "../support/spell.ts"
+import { expectOutputs } from "../support/tolerance.ts"
+
+const pipeline = Result.getOrThrow(Pipeline.parse(Pipeline.defaultText))
+
+/** Lengths that fill no vector, more keys than a tile has, one of each, and none. */
+const lengths = [
+  { B: 2, T: 5, S: 7, N: 3, L: 6 },
+  { B: 1, T: 9, S: 70, N: 1, L: 33 },
+  { B: 1, T: 1, S: 1, N: 1, L: 1 },
+  { B: 2, T: 3, S: 0, N: 2, L: 0 }
+]
+
+const tables = { logits, functions, others, statistics, weightsOut, sums, averages, biases }
+
+/** The family of attention on WebAssembly. */
+for (const [name, table] of Object.entries(tables)) {
+  describe(name, () => {
+    for (const [own, { outputs }] of Object.entries(table)) {
+      test(own, async () => {
+        const graph = s.graph(outputs)
+        const backend = await Effect.runPromise(Wasm.make())
+        const planned = Result.getOrThrow(Pipeline.run(pipeline, graph, { limits: backend.limits }))
+        const plan = { ...planned, memory: planned.memory as MemoryPlan }
+        const executable = await Effect.runPromise(backend.compile(plan))
+        for (const [n, sizes] of lengths.entries()) {
+          const inputs = randomInputs(graph, sizes, n)
+          const expected = Reference.evaluate(graph, inputs, sizes, { precision: "f64" })
+          const call = executable.call(inputs, sizes, { donated: new Set<number>() })
+          expectOutputs(graph, sizes, await Effect.runPromise(call), expected, { reassociated: true })
+        }
+      })
+    }
+  })
+}
