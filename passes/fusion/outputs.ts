@@ -12,6 +12,7 @@ import * as rearrange from "./rearrange.ts"
 import * as rows from "./rows.ts"
 import { operandsOf } from "./terms.ts"
 import { isProduct, ofScores } from "./unnormalised.ts"
+import { unrounded } from "./unrounded.ts"
 import type { Walk } from "./Walk.ts"
 
 /** What else people want of attention: statistics of the rows of scores, the weights, sums of the weights over the queries. */
@@ -215,7 +216,8 @@ export const weights = (
   const of = { scores: softmax.operands[0] as Node.Node, axis: softmax.attrs.axis }
   const own = node.op === "slice" ? partOf(node, of.scores, of.axis) : of.scores
   if (own === undefined) return undefined
-  const over = exponentials(wide(own), rearrange.cast(max, wide(own).type.dtype), of, softmax)
+  const scores = wide(unrounded(own))
+  const over = exponentials(scores, rearrange.cast(max, scores.type.dtype), of, softmax)
   const make = written(softmax)
   const one = make("constant", [], { values: [1], type: { dtype: over.type.dtype, shape: [] } })
   // A row without keys has the sum 0, and no weights.

@@ -9,7 +9,7 @@ import { portable } from "../../ir/Limits.ts"
 import * as Pipeline from "../../passes/Pipeline.ts"
 import { graphOf } from "../support/evaluate.ts"
 import { nodesOf } from "../support/fusing.ts"
-import { axes, names, simplest } from "../support/programs/Axes.ts"
+import { axes, type Choices, names, simplest } from "../support/programs/Axes.ts"
 import { coverage } from "../support/programs/coverage.ts"
 import { call, changes, difference, judge, runs, traced } from "../support/programs/judge.ts"
 import { draw, make, type Program, describe as print, turned } from "../support/programs/Program.ts"
@@ -62,6 +62,55 @@ describe("attention programs drawn along the axes of spelling", () => {
       }
     }
   )
+})
+
+/** What drawn programs found and shrank to; the graphs are filetests. */
+const found: ReadonlyArray<readonly [string, Partial<Choices>, Partial<Program["sizes"]>]> = [
+  ["sinks beside a division after the values", { sinks: "last column", softmax: "divided after P V" }, {}],
+  ["base 2 and the log-sum-exp", { softmax: "base 2", extra: "log-sum-exp" }, {}],
+  ["one key, expanded and first", { scale: "kT * s", keys: "einsum bhkd,bhqd", heads: "repeat" }, { G: 2 }],
+  [
+    "one key of two heads, expanded and first",
+    { dtype: "f16", keys: "einsum bhkd,bhqd", heads: "repeat", precision: "dtype argument" },
+    { M: 2, G: 2, D: 1 }
+  ],
+  [
+    "one key under an additive mask",
+    { mask: "s + m", kind: "float", source: "tensor [T, S]", softmax: "exp(x) / sum" },
+    {}
+  ],
+  ["zero times infinity", { mask: "s + (1 - keep) * fill" }, {}],
+  [
+    "a product with infinity under exponentials",
+    { mask: "s - big * (1 - keep)", softmax: "exp(x) / sum", extra: "log-sum-exp" },
+    {}
+  ],
+  [
+    "weights of a fill that half precision rounds",
+    {
+      dtype: "f16",
+      scale: "qk * s",
+      mask: "where(keep, s, fill)",
+      source: "bottom-right",
+      fill: "finfo.min",
+      maskAt: "before the scale",
+      extra: "weights"
+    },
+    { T: 2 }
+  ]
+]
+
+describe("programs that failed once", () => {
+  test.each(found)("%s", (_, choices, sizes) => {
+    const small = { B: 1, N: 1, P: 1, M: 1, G: 1, T: 1, S: 1, D: 2, E: 2, ...sizes }
+    for (const lengths of axes.lengths) {
+      for (let seed = 1; seed <= 4; seed++) {
+        const p = make(seed, { ...simplest, ...choices, lengths }, small)
+        const { outcome, why } = judge(p)
+        expect(outcome, `${print(p)}\n${why}`).toBe("fused")
+      }
+    }
+  })
 })
 
 describe("the judge", () => {
