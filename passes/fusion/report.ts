@@ -29,7 +29,12 @@ export const report = ({ found, flash }: Fused): Diagnostic.Diagnostic => {
   const { score, mask, fill, sink, probability, output } = flash.attrs
   const steps = score.nodes.filter((n) => n.op !== "input" && n.op !== "constant").map((n) => n.op)
   const normalised = flash.attrs.normaliser !== "none"
-  const wanted = { result: found.v === undefined ? "sums of the weights of " : "", lse: "the log-sum-exp of ", max: "the maxima of ", sum: "the sums of " }
+  const wanted = {
+    result: found.v === undefined ? "sums of the weights of " : "",
+    lse: "the log-sum-exp of ",
+    max: "the maxima of ",
+    sum: "the sums of "
+  }
   const words = [
     `${wanted[output as keyof typeof wanted]}flash_attention of q ${TensorType.print(q.type)}, k ${TensorType.print(k.type)}${found.v === undefined ? "" : `, v ${TensorType.print(v.type)}`}`,
     ...more.map(
