@@ -4,14 +4,19 @@ import * as Fusion from "./Fusion.ts"
 import { lineage } from "./lineage.ts"
 import type { Count } from "./Statistics.ts"
 
-/** A decision to fuse, with the rules that led to it, and with formulas that are worked out only for those who ask. */
+/**
+ * A decision to fuse, with the rules that led to it, and with formulas that are worked out only for those who ask. `nodes` are the contraction
+ * that is replaced: as the pass was given it, and over operands that are rebuilt already.
+ */
 export const describeFusion = (
   said: Diagnostic,
   flash: Node.NodeOf<"flash_attention">,
-  contraction: ReadonlyArray<Node.Node>,
+  nodes: ReadonlyArray<Node.Node>,
   { trail }: Count
 ): Diagnostic => {
-  const steps = trail?.of(contraction.flatMap((node) => lineage(node, flash.operands))) ?? []
+  const rebuilt = nodes.at(-1)
+  const behind = rebuilt === undefined ? [] : lineage(rebuilt, flash.operands)
+  const steps = trail?.of([...nodes, ...behind]) ?? []
   let fusion: Fusion.Fusion | undefined
   return {
     ...said,

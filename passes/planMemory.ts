@@ -42,24 +42,47 @@ const plan = (graph: Graph, donated: ReadonlySet<string>): MemoryPlan => {
   const inPlace = updatesInPlace(graph, donated)
   const outputs = new Set(graph.outputs.map((o) => o.node))
   const lives = livesOf(graph).filter(({ node }) => !outputs.has(node) && !inPlace.has(node))
-  const slots: Array<Array<Life>> = []
+  const slots: Array<Slot> = []
   const slotOf = new Map<Node, number>()
   // Large values choose first: what comes later is no larger than the slot it finds.
   for (const life of [...lives].sort((a, b) => b.estimate - a.estimate || a.from - b.from)) {
-    const free = slots.flatMap((held, slot) => (held.some((h) => meets(h, life)) ? [] : [slot]))
-    const same = free.find((slot) => slots[slot]?.some((h) => Dim.equals(h.bytes, life.bytes)))
-    const slot = same ?? free[0] ?? slots.length
-    slots[slot] = [...(slots[slot] ?? []), life]
-    slotOf.set(life.node, slot)
+    const free = slots.flatMap((slot, index) => (isFree(slot, life) ? [index] : []))
+    const same = free.find((index) => slots[index]?.bytes.has(life.bytes.key))
+    const index = same ?? free[0] ?? slots.length
+    const slot = slots[index] ?? { lives: [], bytes: new Map() }
+    slots[index] = slot
+    slot.lives.splice(placeOf(slot, life), 0, life)
+    slot.bytes.set(life.bytes.key, life.bytes)
+    slotOf.set(life.node, index)
   }
-  return { slots: slots.map((held) => ({ bytes: distinct(held.map((h) => h.bytes)) })), slotOf, inPlace }
+  return { slots: slots.map(({ bytes }) => ({ bytes: [...bytes.values()] })), slotOf, inPlace }
 }
 
-const meets = (a: Life, b: Life): boolean => a.from <= b.to && b.from <= a.to
+/** Values that take turns in one buffer. */
+interface Slot {
+  /** One after the other; none meets another. */
+  readonly lives: Array<Life>
+  /** Sizes by their keys. */
+  readonly bytes: Map<string, Dim.Dim>
+}
 
-const distinct = (dims: ReadonlyArray<Dim.Dim>): ReadonlyArray<Dim.Dim> => [
-  ...new Map(dims.map((d) => [d.key, d] as const)).values()
-]
+/** Where a life stands among those of a slot, by when they begin. */
+const placeOf = ({ lives }: Slot, { from }: Life): number => {
+  let [low, high] = [0, lives.length]
+  while (low < high) {
+    const middle = (low + high) >> 1
+    if ((lives[middle] as Life).from < from) low = middle + 1
+    else high = middle
+  }
+  return low
+}
+
+/** Lives of a slot are in order, so only neighbours can meet. */
+const isFree = (slot: Slot, life: Life): boolean => {
+  const at = placeOf(slot, life)
+  const [before, after] = [slot.lives[at - 1], slot.lives[at]]
+  return (before === undefined || before.to < life.from) && (after === undefined || life.to < after.from)
+}
 
 /** Bytes of a value on a device. */
 export const bytesOf = ({ type }: Node): Dim.Dim =>
