@@ -18,7 +18,7 @@ const layers: { readonly [Name in BackendName]: Layer.Layer<Backend, Unsupported
 
 export const backendNames = Object.keys(layers) as ReadonlyArray<BackendName>
 
-/** The backend that is asked for; unasked, WebGPU where there is an adapter, else the reference, and says why. */
+/** The backend that is asked for; unasked, WebGPU where there is an adapter, else WebAssembly or the reference, and says why. */
 const layerOf = (choice: Option.Option<BackendName>): Layer.Layer<Backend, CliFailure, Io> => {
   if (choice._tag === "Some") return Layer.unwrap(opened(choice.value))
   return Layer.unwrap(
@@ -26,10 +26,10 @@ const layerOf = (choice: Option.Option<BackendName>): Layer.Layer<Backend, CliFa
       const io = yield* Io
       const built = yield* Effect.result(Layer.build(layers.webgpu))
       if (built._tag === "Success") return Layer.succeedContext(built.success)
-      yield* io.tell(
-        io.paintError("note", `note: running on the reference interpreter: ${built.failure.what}`)
-      )
-      return Reference.layer
+      const wasm = yield* Effect.result(Layer.build(layers.wasm))
+      const instead = wasm._tag === "Success" ? "WebAssembly" : "the reference interpreter"
+      yield* io.tell(io.paintError("note", `note: running on ${instead}: ${built.failure.what}`))
+      return wasm._tag === "Success" ? Layer.succeedContext(wasm.success) : Reference.layer
     })
   )
 }

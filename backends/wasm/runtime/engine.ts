@@ -26,4 +26,5 @@ export interface Instance {
 }
 
 /** The host's WebAssembly; undefined where there is none. */
-export const engine = (): Engine | undefined => (globalThis as { readonly WebAssembly?: Engine }).WebAssembly
+export const engine = (): Engine | undefined =>
+  (globalThis as unknown as { readonly WebAssembly?: Engine }).WebAssembly
