@@ -22,16 +22,6 @@ export const family: Theme = {
       ["a sum of a row has 0 for infinities", "|| uniform(nothing as Node.Node) !== 0) return", ") return"],
       ["exponentials are less their own maximum", "&& max.operands[0] === x &&", "&&"],
       [
-        "a sum over keys is no sum of columns",
-        "if (leaves.length === 0 || rowwise) return",
-        "if (leaves.length === 0) return"
-      ],
-      [
-        "columns of rows without keys are 0",
-        'table.apply("div", [weight, atLeast(known.sum, 1)], dtype)',
-        'table.apply("div", [weight, table.load(known.sum, row)], dtype)'
-      ],
-      [
         "weights of rows without keys are 0",
         'const under = make("max", [rearrange.cast(sum, over.type.dtype), one], {})',
         "const under = rearrange.cast(sum, one.type.dtype)"

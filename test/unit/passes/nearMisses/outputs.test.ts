@@ -1,4 +1,5 @@
 import { describe, test } from "vitest"
+import * as Shape from "../../../../ir/Shape.ts"
 import { expectSameValue } from "../../../support/fusing.ts"
 import * as s from "../../../support/spell.ts"
 import {
@@ -49,6 +50,14 @@ describe("weights beside the result", () => {
       out: s.matmul(s.slice(s.softmax(x), 3, 0, "S"), v),
       seen: s.slice(s.softmax(x), 3, 0, "S")
     }))(s.concat(3, some, s.input("sink", ["B", 4, "T", 1]))),
+    "of some heads and the keys beside a sink": ((x: s.N) => ({
+      out: s.matmul(s.slice(s.softmax(x), 3, 0, "S"), v),
+      seen: node("slice", [s.softmax(x)], {
+        starts: Shape.from([0, 1, 0, 0]),
+        stops: Shape.from(["B", 3, "T", "S"]),
+        steps: [1, 1, 1, 1]
+      })
+    }))(s.concat(3, some, s.input("sink", ["B", 4, "T", 1]))),
     "the sink beside the keys": ((x: s.N) => ({
       out: s.matmul(s.slice(s.softmax(x), 3, 0, "S"), v),
       seen: s.slice(s.softmax(x), 3, "S", s.Dim.add(s.Dim.from("S"), s.Dim.one))
@@ -76,7 +85,7 @@ describe("statistics beside the result", () => {
   const beside = (x: s.N, seen: s.N) => ({ out: attend(x), seen })
   hold({
     "the greatest score of each row, some empty": beside(some, greatest(some, 3)),
-    "the greatest score of rows and heads": beside(some, greatest(some, 1, 3)),
+    "the greatest score of rows and heads": beside(some, greatest(some, 3, 1)),
     "the greatest score of columns": beside(some, greatest(some, 2)),
     "the greatest of other scores": beside(some, greatest(scores, 3)),
     "the log-sum-exp of columns": beside(masked, s.logsumexp(masked, 2)),
@@ -86,8 +95,8 @@ describe("statistics beside the result", () => {
     "of exponentials less the maximum of columns": beside(scores, over(guarded(scores, max(scores, 2)), 3)),
     "of exponentials and ones": beside(masked, over(guarded(masked, max(masked), s.constant(1)), 3)),
     "of exponentials kept where others are finite": beside(
-      masked,
-      over(s.select(s.op("is_inf", s.input("other", ["T", "S"])), zero, s.exp(s.sub(masked, max(masked)))), 3)
+      scores,
+      over(s.select(s.op("is_inf", s.input("other", ["T", "S"])), zero, s.exp(s.sub(scores, max(scores)))), 3)
     ),
     "of roots less the maximum": beside(
       masked,
