@@ -75,7 +75,7 @@ const head = (node: Node.Node, numbers: Numbering, paint: Paint): string => {
 }
 
 const tail = (node: Node.Node, options: Options): string =>
-  options.locations === true && node.at !== undefined ? location(node.at) : ""
+  options.locations === true && node.at !== undefined && node.at.file !== "unknown" ? location(node.at) : ""
 
 /** One node on one line, regions shortened to `{...}`: what messages quote. `graph` prints regions in full. */
 export const node = (node: Node.Node, numbers: Numbering, options: Options = {}): string => {

@@ -20,10 +20,10 @@ const checked = (file: string): string => {
   return stderr ?? ""
 }
 
-/** `:2:22` where the line below the source has a caret, else `:2`. */
+/** `:2:22` where a line below the source is all carets, else `:2`. */
 const position = (line: string, source: string): string => {
-  const column = (source.split(/\r?\n/)[1] ?? "").indexOf("^")
-  return column < 0 ? `:${line}` : `:${line}:${column + 1}`
+  const carets = source.split(/\r?\n/).findLast((text) => /^\s*\^+\s*$/.test(text))
+  return carets === undefined ? `:${line}` : `:${line}:${carets.indexOf("^") + 1}`
 }
 
 /** What went wrong while a person's module was loaded, without our part of the stack. */

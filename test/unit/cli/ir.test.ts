@@ -98,6 +98,13 @@ describe("dump", () => {
     expect(painted.out.replace(escape, "")).toBe(bare.out)
   })
 
+  test("--locations ends nodes with the line that wrote them, and says nothing of those that have none", async () => {
+    const { out } = await effuse(["dump", attention, "--before", "--locations"])
+    expect(out).toMatch(/= softmax [^\n]* @ "[^"\n]*definitions\.ts":8:14\n/)
+    expect(out).not.toContain("unknown")
+    graphOf(out)
+  })
+
   test("--out writes a file, without colour", async () => {
     const path = join(folder, "out.eir")
     const { out } = await effuse(["dump", attention, "--before", "--out", path], { paint: ansi })

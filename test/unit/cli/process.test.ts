@@ -75,6 +75,16 @@ describe("the process", { timeout: 60_000 }, () => {
     )
   })
 
+  test("a module that is no TypeScript gets line, column and a caret", async () => {
+    const folder = mkdtempSync(join(tmpdir(), "effuse-cli-"))
+    const path = join(folder, "syntax.ts")
+    writeFileSync(path, "export const a: number = (\n  const b = 2\n")
+    const { code, err } = await spawnEffuse(["explain", path])
+    rmSync(folder, { recursive: true })
+    expect([code, err]).toEqual([3, expect.stringContaining("syntax.ts:2:3: error:")])
+    expect(err).toMatch(/\n {2}\| {3}const b = 2\n {2}\| {3}\^+\n/)
+  })
+
   test("reads standard input", async () => {
     const text = 'graph {\n  %0: f32[T] = input {name = "x"}\n  return %0\n}\n'
     expect((await spawnEffuse(["dump", "-", "--before"], { stdin: text })).out).toBe(text)
