@@ -11,6 +11,7 @@ import * as Promised from "./promise.ts"
 import type { TensorsOf } from "./spec.ts"
 import type { Tensor } from "./tensor/Tensor.ts"
 import type { Returned, Signature } from "./trace.ts"
+import type * as Wasm from "./Wasm.ts"
 import type * as WebGpu from "./WebGpu.ts"
 
 /** `Compiled` with `TaskEither`: nothing runs until the task is called, errors are on the left. */
@@ -86,6 +87,13 @@ const engine = (open: Promised.Engine): Engine => ({
 /** Opens the best WebGPU adapter there is. */
 export const webgpu = (options: WebGpu.Options = {}): TE.TaskEither<UnsupportedByDevice, Engine> =>
   task(async () => engine(await Promised.webgpu(options)))
+
+/** Opens WebAssembly on this thread. */
+export const wasm = (options: Wasm.Options = {}): TE.TaskEither<UnsupportedByDevice, Engine> =>
+  task(async () => engine(await Promised.wasm(options)))
+
+/** Opens the fastest of all that are there. */
+export const auto: TE.TaskEither<never, Engine> = task(async () => engine(await Promised.auto()))
 
 /** Opens the reference interpreter. */
 export const reference: TE.TaskEither<never, Engine> = task(async () => engine(await Promised.reference()))

@@ -4,6 +4,7 @@ import type { Bindings } from "../ir/Dim.ts"
 import type { HostArray } from "../ir/HostArray.ts"
 import type { Diagnostic } from "../passes/Diagnostic.ts"
 import type { Explanation } from "../passes/explain.ts"
+import * as Auto from "./Auto.ts"
 import { isDeviceArray } from "./argument.ts"
 import type { Compiled, DeviceResult, HostResult, Inputs } from "./Compiled.ts"
 import { type CompileOptions, compile } from "./compile.ts"
@@ -14,6 +15,7 @@ import type { TensorsOf } from "./spec.ts"
 import type { Tensor } from "./tensor/Tensor.ts"
 import type { Returned, Signature } from "./trace.ts"
 import { download, free, upload } from "./transfer.ts"
+import * as Wasm from "./Wasm.ts"
 import * as WebGpu from "./WebGpu.ts"
 
 /** `Compiled` with promises. They reject with the same tagged errors. */
@@ -147,6 +149,12 @@ const callable = <S extends Signature, R extends Returned>(
 
 /** Opens the best WebGPU adapter there is. */
 export const webgpu = (options: WebGpu.Options = {}): Promise<Engine> => open(WebGpu.layerWith(options))
+
+/** Opens WebAssembly on this thread. */
+export const wasm = (options: Wasm.Options = {}): Promise<Engine> => open(Wasm.layerWith(options))
+
+/** Opens the fastest of all that are there. */
+export const auto = (): Promise<Engine> => open(Auto.layer)
 
 /** Opens the reference interpreter. */
 export const reference = (options: Reference.Options = {}): Promise<Engine> =>

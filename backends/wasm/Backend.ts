@@ -15,9 +15,14 @@ import * as Session from "./runtime/Session.ts"
 import { read, storageBytes, write } from "./runtime/transfer.ts"
 import { statsOf } from "./stats.ts"
 
+export interface Options {
+  /** `false` leaves relaxed instructions out, whose results may differ in the last place from engine to engine. */
+  readonly relaxed?: boolean
+}
+
 /** WebAssembly on this thread as a backend. Fails with `UnsupportedByDevice` where the host has none. */
-export const make = (): Effect.Effect<BackendShape, UnsupportedByDevice> =>
-  Effect.try({ try: Session.make, catch: refusal }).pipe(Effect.map(of))
+export const make = (options: Options = {}): Effect.Effect<BackendShape, UnsupportedByDevice> =>
+  Effect.try({ try: () => Session.make(options.relaxed ?? true), catch: refusal }).pipe(Effect.map(of))
 
 const refusal = (cause: unknown): UnsupportedByDevice => {
   if (cause instanceof UnsupportedByDevice) return cause
@@ -50,16 +55,24 @@ const owned = (
 const of = (session: Session.Session): BackendShape => {
   const { features, heap, memory } = session
   let modules = 0
+  /** Addresses by content: what programs share is there once. */
+  const constantsOf = new Map<string, number>()
+
+  const constant = (data: Uint8Array<ArrayBuffer>): number => {
+    const key = data.reduce((text, byte) => text + String.fromCharCode(byte), "")
+    const known = constantsOf.get(key)
+    if (known !== undefined) return known
+    const address = heap.allocate(data.byteLength, "a constant")
+    new Uint8Array(memory.buffer, address, data.byteLength).set(data)
+    constantsOf.set(key, address)
+    return address
+  }
 
   const load = async (plan: Plan): Promise<Executable> => {
     const program = lowered(plan, session)
     const kernels = await compiled(program, session)
     modules++
-    const constants = program.constants.map(({ data }) => {
-      const address = heap.allocate(data.byteLength, "a constant")
-      new Uint8Array(memory.buffer, address, data.byteLength).set(data)
-      return address
-    })
+    const constants = program.constants.map(({ data }) => constant(data))
     const loaded: Loaded = { program, kernels, constants }
     return {
       program: Program.print(program),

@@ -24,9 +24,9 @@ export interface Compiled {
 }
 
 /** A text, or a graph, on a WebAssembly backend of its own. */
-export const compiled = async (program: string | Graph): Promise<Compiled> => {
+export const compiled = async (program: string | Graph, options: Wasm.Options = {}): Promise<Compiled> => {
   const graph = typeof program === "string" ? graphOf(program) : program
-  const backend = await Effect.runPromise(Wasm.make())
+  const backend = await Effect.runPromise(Wasm.make(options))
   const executable = await Effect.runPromise(backend.compile(planOf(graph)))
   return {
     graph,
@@ -39,9 +39,9 @@ export const compiled = async (program: string | Graph): Promise<Compiled> => {
 export const agree = async (
   program: string | Graph,
   lengths: ReadonlyArray<Dim.Bindings>,
-  options: { readonly data?: arrays.Kind; readonly inputs?: ReadonlyArray<HostArray> } = {}
+  options: { readonly data?: arrays.Kind; readonly inputs?: ReadonlyArray<HostArray> } & Wasm.Options = {}
 ): Promise<void> => {
-  const { graph, run } = await compiled(program)
+  const { graph, run } = await compiled(program, options)
   for (const [n, sizes] of lengths.entries()) {
     const from = arrays.random(7 + n)
     const inputs =

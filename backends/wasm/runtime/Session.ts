@@ -13,7 +13,7 @@ export interface Session {
 }
 
 /** Throws `UnsupportedByDevice` where the host has no WebAssembly. */
-export const make = (): Session => {
+export const make = (relaxed: boolean): Session => {
   const host = engine()
   if (host === undefined) {
     throw new UnsupportedByDevice({
@@ -21,6 +21,7 @@ export const make = (): Session => {
       hint: "run on the reference"
     })
   }
+  const found = detect(host)
   const memory = new host.Memory({ initial: 16, maximum: Math.floor(mostBytes / page) })
   const size = (): number => memory.buffer.byteLength
   const grow = (bytes: number): boolean => {
@@ -38,7 +39,7 @@ export const make = (): Session => {
   }
   return {
     engine: host,
-    features: detect(host),
+    features: { ...found, relaxed: found.relaxed && relaxed },
     memory,
     heap: Heap.make({ size, grow, limit: mostBytes })
   }

@@ -1,7 +1,12 @@
 import { Effect } from "effect"
 import { afterEach, expect, test, vi } from "vitest"
 import { Backend } from "../../../backends/Backend.ts"
+import type { HostArray } from "../../../ir/HostArray.ts"
 import * as Auto from "../../../src/Auto.ts"
+import * as fpTs from "../../../src/fp-ts.ts"
+import * as promised from "../../../src/promise.ts"
+import { spec } from "../../../src/spec.ts"
+import * as Tensor from "../../../src/Tensor.ts"
 
 afterEach(() => void vi.unstubAllGlobals())
 
@@ -31,4 +36,29 @@ test("without WebAssembly either, on the reference", async () => {
   const { name, description } = await described()
   expect(name).toBe("reference")
   expect(description).toContain("no WebAssembly")
+})
+
+const softmax = [
+  ({ x }: { readonly x: Tensor.Tensor }) => Tensor.softmax(x, -1),
+  { x: spec("f32", ["N"]) }
+] as const
+const input = { x: { dtype: "f32", shape: [2], data: Float32Array.of(0, 0) } } as const
+
+test("the faces for promises and fp-ts open it", async () => {
+  const engine = await promised.wasm()
+  const f = await engine.compile(softmax[0] as never, softmax[1])
+  expect([...((await f(input as never)) as HostArray).data]).toEqual([0.5, 0.5])
+  await engine.close()
+  const opened = await fpTs.wasm({ relaxed: false })()
+  if (opened._tag === "Left") throw opened.left
+  expect(opened.right.description).toContain("WebAssembly, SIMD")
+  await opened.right.close()
+  withoutAdapter()
+  const first = await promised.auto()
+  expect(first.description).toMatch(/^WebAssembly/)
+  await first.close()
+  const second = await fpTs.auto()
+  if (second._tag === "Left") throw second.left
+  expect(second.right.description).toMatch(/^WebAssembly/)
+  await second.right.close()
 })

@@ -116,6 +116,10 @@ const cases: { readonly [name: string]: Attention } = {
 describe("attention, at any lengths by the same kernels", () => {
   test.each(Object.entries(cases))("%s", (_, attention) => agree(flashText(attention), lengths))
 
+  test.each(["plain", "causal", "sinks", "factors on weights"])("%s, without relaxed instructions", (name) =>
+    agree(flashText(cases[name] as Attention), lengths, { relaxed: false })
+  )
+
   test("logits that are infinite", () =>
     agree(flashText(both({ score: ["%x: f32[] = add %logit, %logit"] })), lengths, { data: "holes" }))
 })
