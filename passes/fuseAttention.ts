@@ -70,6 +70,7 @@ export const fuseAttention: Pass = {
       return node
     }
     const attended = Graph.transform(graph, step, log.follow)
+    Log.streams(log, sums)
     const shared = alongside(alone.columns(attended, log), sums, log)
     const result = alone.rows(functions(shared, log), log)
     // Views that led to the weights now meet those that lead away from the node: one does for both.

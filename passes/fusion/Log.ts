@@ -39,3 +39,18 @@ export const left = (node: Node.Node, { failed }: Refusal): Diagnostic => ({
   ...about(node),
   nearest: `weights without a softmax stay in memory: ${failed}`
 })
+
+/** Says which weights were contracted more than once: each time an attention, which reads queries and keys for itself. */
+export const streams = ({ say }: Log, all: ReadonlyArray<Fused>): void => {
+  const times = new Map<Node.Node, number>()
+  for (const { found } of all)
+    if (found.softmax !== undefined) times.set(found.softmax.node, (times.get(found.softmax.node) ?? 0) + 1)
+  for (const [softmax, count] of times)
+    if (count > 1)
+      say({
+        pass: "fuse-attention",
+        outcome: "note",
+        ...about(softmax),
+        nearest: `${count} streams of values: an attention each, so queries and keys are read ${count} times`
+      })
+}

@@ -150,6 +150,13 @@ test("biases are read where they are, as long as they are", () => {
       expect(parts(flash.operands, flash.attrs).captures.map((c) => c.op)).not.toContain("broadcast")
 })
 
+test("streams of values are counted", () => {
+  const { diagnostics } = check(logits["two streams of values, joined"] as Member)
+  expect(diagnostics.filter((d) => d.outcome === "note").map((d) => d.nearest)).toEqual([
+    expect.stringContaining("2 streams of values")
+  ])
+})
+
 test("statistics come from the same attention", () => {
   const { counts } = check(statistics["maximum and log-sum-exp of the same attention"] as Member)
   expect([counts.get("sum-is-shared"), counts.get("maximum-is-shared")]).toEqual([1, 1])
