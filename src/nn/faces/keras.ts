@@ -9,6 +9,8 @@ import * as Layer from "../Layer.ts"
 import type * as Params from "../Params.ts"
 import * as Kernel from "./kernel.ts"
 
+export { AdditiveAttention, Attention } from "./kerasScores.ts"
+
 /**
  * `keras.layers.MultiHeadAttention` and `GroupQueryAttention` (Keras 3.16, which TensorFlow ships): options, defaults, parameter names and layouts,
  * mask polarity. Shapes: B batch, T queries, S keys, N query heads, M key/value heads, D key dim, E value dim.

@@ -8,7 +8,7 @@ type T = Tensor.Tensor
 type Bools = Tensor.Tensor<"bool">
 
 /** A literal as the file holds it; which fields there are depends on its kind. */
-interface Literal {
+export interface Literal {
   readonly kind: string
   readonly name: string
   readonly tol: number
@@ -16,19 +16,19 @@ interface Literal {
   readonly [field: string]: unknown
 }
 
-const numbers = (c: Literal, field: string): ReadonlyArray<number> | undefined =>
+export const numbers = (c: Literal, field: string): ReadonlyArray<number> | undefined =>
   Array.isArray(c[field]) ? (c[field] as ReadonlyArray<unknown>).flat(8).map(Number) : undefined
 
-const number = (c: Literal, field: string): number | undefined =>
+export const number = (c: Literal, field: string): number | undefined =>
   typeof c[field] === "number" ? (c[field] as number) : undefined
 
-const f32 = (shape: ReadonlyArray<number>, values: ReadonlyArray<number>): HostArray => ({
+export const f32 = (shape: ReadonlyArray<number>, values: ReadonlyArray<number>): HostArray => ({
   dtype: "f32",
   shape,
   data: Float32Array.from(values)
 })
 
-const bools = (shape: ReadonlyArray<number>, values: ReadonlyArray<number>): HostArray => ({
+export const bools = (shape: ReadonlyArray<number>, values: ReadonlyArray<number>): HostArray => ({
   dtype: "bool",
   shape,
   data: Uint8Array.from(values)

@@ -2,7 +2,8 @@ import { existsSync, readFileSync } from "node:fs"
 import { join } from "node:path"
 import type { HostArray } from "../../../ir/HostArray.ts"
 import type { Case } from "./Case.ts"
-import { literalCase } from "./literals.ts"
+import { type LayerCase, layerCase } from "./layers.ts"
+import { type Literal, literalCase } from "./literals.ts"
 import { onnxCase } from "./onnx.ts"
 
 /** The folder of published cases: `EFFUSE_CONFORMANCE`, or the one beside the project. */
@@ -88,3 +89,11 @@ export const cases = (at: string = folder()): ReadonlyArray<Case> => {
   for (const one of literal) if (literals.has(one.kind)) found.push(literalCase(one))
   return found
 }
+
+/** The literals through layers. Throws where there is a kind that no layer gives. */
+export const layerCases = (at: string = folder()): ReadonlyArray<LayerCase> =>
+  (json(join(at, "literals.json")) as ReadonlyArray<Literal>).map((literal) => {
+    const made = layerCase(literal)
+    if (made === undefined) throw new Error(`no layer is known for literals of the kind ${literal.kind}`)
+    return made
+  })

@@ -29,7 +29,8 @@ export const layerNorm = (x: Dense, { weight, bias }: Linear, epsilon: number): 
     const mean = row.reduce((s, y) => s + y, 0) / F
     const variance = row.reduce((s, y) => s + (y - mean) ** 2, 0) / F
     return (
-      (((row[f] as number) - mean) / Math.sqrt(variance + epsilon)) * at(weight, f) + at(bias as Dense, f)
+      (((row[f] as number) - mean) / Math.sqrt(variance + epsilon)) * at(weight, f) +
+      (bias === undefined ? 0 : at(bias, f))
     )
   })
 }
@@ -77,6 +78,8 @@ export interface Options {
   readonly causal?: boolean
   readonly activation: (x: number) => number
   readonly visible?: (b: number, j: number) => boolean
+  /** Which positions of the encoder take part. */
+  readonly met?: (b: number, j: number) => boolean
 }
 
 export const block = (x: Dense, p: Block, options: Options, encoded?: Dense): Dense => {
@@ -96,7 +99,10 @@ export const block = (x: Dense, p: Block, options: Options, encoded?: Dense): De
       : added(
           own,
           p.crossNorm as Linear,
-          (y) => attend(p.cross as Parameters, [y, encoded, encoded], [heads, heads]).out
+          (y) =>
+            attend(p.cross as Parameters, [y, encoded, encoded], [heads, heads], {
+              visible: (b, _h, _i, j) => options.met?.(b, j) ?? true
+            }).out
         )
   return added(met, p.mlpNorm, (y) => linear(map(linear(y, p.up), activation), p.down))
 }

@@ -2,35 +2,12 @@ import { describe, expect, it } from "vitest"
 import * as Mask from "../../../src/Mask.ts"
 import * as nn from "../../../src/nn/index.ts"
 import type * as Tensor from "../../../src/Tensor.ts"
-import { attend, type Linear, type Steps } from "../../support/nn/attend.ts"
+import { attend, type Steps } from "../../support/nn/attend.ts"
 import { prepare } from "../../support/nn/face.ts"
+import { linears, rows, swapped } from "../../support/nn/torch.ts"
 import { at, bound, build, type Dense, dense, expectDense, randomDense, run } from "../../support/tensors.ts"
 
 const [N, L, S, E, H] = [2, 3, 5, 8, 4]
-
-const rows = (x: Dense, from: number, to: number): Dense =>
-  x.shape.length === 1
-    ? build([to - from], (o) => at(x, from + o))
-    : build([to - from, x.shape[1] as number], (o, i) => at(x, from + o, i))
-
-/** PyTorch's parameters as four linear maps. */
-const linears = (p: { readonly [name: string]: Dense }) => {
-  const own = (n: number, name: string): Linear => ({
-    weight: p[name] ?? rows(p.in_proj_weight as Dense, n * E, (n + 1) * E),
-    bias: p.in_proj_bias && rows(p.in_proj_bias, n * E, (n + 1) * E)
-  })
-  return {
-    query: own(0, "q_proj_weight"),
-    key: own(1, "k_proj_weight"),
-    value: own(2, "v_proj_weight"),
-    out: { weight: p["out_proj.weight"] as Dense, bias: p["out_proj.bias"] }
-  }
-}
-
-const swapped = (x: Dense): Dense => {
-  const [a, b, c] = x.shape as [number, number, number]
-  return build([b, a, c], (i, j, f) => at(x, j, i, f))
-}
 
 const averaged = (x: Dense): Dense => {
   const [n, h, l, s] = x.shape as [number, number, number, number]
