@@ -28,7 +28,7 @@ type I = Expr<"i32">
 export const attend = (
   problem: Problem,
   packed: ReadonlyArray<{ readonly q: Ref; readonly k: Ref }>,
-  values: Ref | undefined
+  values: Values.Layout | undefined
 ): Lowered => {
   const { node, Hkv, T, S, E, B } = problem
   const R = Dim.mul(T, problem.group)
@@ -106,10 +106,12 @@ export const attend = (
         e.branch(visible, pass(true), pass(false))
         if (values === undefined) return
         const head = Value.linearize(e, [b, keyHead], problem.v.batch)
-        const vBytes = panelBytes(e, problem.v.depth, tileColumns)
+        const { ref, panelBytes: vBytes, step } = values
+        const bytes = vBytes === undefined ? panelBytes(e, problem.v.depth, tileColumns) : i32(vBytes)
+        const headBytes = e.mul(valuePanels, panelBytes(e, problem.v.depth, tileColumns))
         const vStart = e.add(
-          e.add(frame.pointer(values), e.mul(Value.first(e, head), e.mul(valuePanels, vBytes))),
-          e.mul(start, i32(4 * tileColumns))
+          e.add(frame.pointer(ref), e.mul(Value.first(e, head), headBytes)),
+          e.mul(start, i32(step))
         )
         Values.add(frame, {
           weights: scores[0] as I,
@@ -119,7 +121,8 @@ export const attend = (
           factor: statistics.factor,
           values: vStart,
           panels: valuePanels,
-          panelBytes: vBytes,
+          panelBytes: bytes,
+          step,
           sums,
           sumStride: valueStride,
           count

@@ -1,12 +1,37 @@
+import * as Dim from "../../../ir/Dim.ts"
+import type { Node } from "../../../ir/Node.ts"
 import { type Expr, i32, load, op, splatF32, store } from "../assembler/Instruction.ts"
 import type { Variable } from "../emit/Emitter.ts"
 import type { Frame } from "../emit/Frame.ts"
 import { madd } from "../emit/math.ts"
+import { operand, type Ref } from "../Job.ts"
 import { accumulate, tileColumns, tileRows } from "../kernels/tile.ts"
+import type { Problem } from "./Problem.ts"
 import { noPart } from "./softmax.ts"
 
 type I = Expr<"i32">
 type V = Expr<"v128">
+
+/** How values lie: in panels of columns, or as the caller has them. */
+export interface Layout {
+  readonly ref: Ref
+  /** From one panel to the next; undefined where panels are whole. */
+  readonly panelBytes: number | undefined
+  /** From one key to the next. */
+  readonly step: number
+}
+
+export const packed = (ref: Ref): Layout => ({ ref, panelBytes: undefined, step: 4 * tileColumns })
+
+/** Values that are read where they lie: f32, an operand as it is, whose columns fill panels. */
+export const inPlace = ({ job, node, E }: Problem): Layout | undefined => {
+  const [, , v] = node.operands as readonly [Node, Node, Node]
+  const width = Dim.value(E)
+  const index = (job.body.inputs as ReadonlyArray<Node>).indexOf(v)
+  if (index < 0 || v.type.dtype !== "f32" || width === undefined || width % tileColumns !== 0)
+    return undefined
+  return { ref: operand(index), panelBytes: 4 * tileColumns, step: 4 * width }
+}
 
 /** The weights of a tile of keys, their values, and the sums they are added to. Addresses, and bytes from one row to the next. */
 export interface Product {
@@ -20,6 +45,8 @@ export interface Product {
   readonly values: I
   readonly panels: I
   readonly panelBytes: I
+  /** From one key to the next. */
+  readonly step: number
   readonly sums: I
   readonly sumStride: I
   readonly count: I
@@ -43,15 +70,15 @@ export const add = (frame: Frame, product: Product): void => {
 }
 
 /** Whether a value of the tile is infinite or NaN: its product with 0 is no 0. */
-const isOpen = ({ e }: Frame, { values, panels, panelBytes, count }: Product): I => {
+const isOpen = ({ e }: Frame, { values, panels, panelBytes, step, count }: Product): I => {
   const zeros = e.variable(splatF32(0))
   e.loop(i32(0), panels, 1, (panel) => {
     const start = e.add(values, e.mul(panel, panelBytes))
-    e.loop(i32(0), e.mul(count, i32(4 * tileColumns)), 16, (at) =>
-      zeros.set(
-        op("f32x4.add", zeros.value, op("f32x4.mul", load("v128.load", e.add(start, at)), splatF32(0)))
-      )
-    )
+    e.loop(i32(0), count, 1, (key) => {
+      const at = e.add(start, e.mul(key, i32(step)))
+      for (const half of halves)
+        zeros.set(op("f32x4.add", zeros.value, op("f32x4.mul", load("v128.load", at, half), splatF32(0))))
+    })
   })
   return op("v128.any_true", op("f32x4.ne", zeros.value, zeros.value))
 }
@@ -68,7 +95,7 @@ const oneByOne = ({ e }: Frame, p: Product): void =>
         const at = e.add(row, e.mul(key, i32(4)))
         e.branch(op("i32.ne", load("i32.load", at), i32(noPart)), () => {
           const weight = e.now(load("v128.load32_splat", at))
-          const value = e.add(from, e.mul(key, i32(4 * tileColumns)))
+          const value = e.add(from, e.mul(key, i32(p.step)))
           sums.forEach((sum, n) => {
             sum.set(madd(e, weight, load("v128.load", value, 16 * n), sum.value))
           })
@@ -100,7 +127,7 @@ const multiply = ({ e }: Frame, p: Product): void => {
           step: 4,
           row: (r) => p.weightStride * r
         },
-        { start: e.add(p.values, e.mul(panel, p.panelBytes)), step: 4 * tileColumns },
+        { start: e.add(p.values, e.mul(panel, p.panelBytes)), step: p.step },
         p.count
       )
       tile.forEach((row, r) => {

@@ -22,6 +22,7 @@ const cases: { readonly [name: string]: Attention } = {
   "grouped heads": both({ heads: [6, 2] }),
   "one key/value head, a batch": both({ heads: [3, 1], sizes: [2, "T", "S"] }),
   "odd head sizes": both({ head: [5, 3] }),
+  "values of several panels": { ...causal, head: [8, 24], heads: [4, 2], sizes: [2, "T", "S"] },
   "head sizes of 1": { head: [1, 1] },
   "a head size past a panel": { head: [20, 17] },
   causal: both(causal),
