@@ -23,11 +23,14 @@ export interface Layout {
 
 export const packed = (ref: Ref): Layout => ({ ref, panelBytes: undefined, step: 4 * tileColumns })
 
-/** Values that are read where they lie: f32, an operand as it is, whose columns fill panels. */
+/** Values that are read where they lie: f32, an operand in its own order, whose columns fill panels. */
 export const inPlace = ({ job, node, E }: Problem): Layout | undefined => {
   const [, , v] = node.operands as readonly [Node, Node, Node]
   const width = Dim.value(E)
-  const index = (job.body.inputs as ReadonlyArray<Node>).indexOf(v)
+  // A reshape names the same elements in the same order.
+  let from = v
+  while (from.op === "reshape") from = from.operands[0] as Node
+  const index = (job.body.inputs as ReadonlyArray<Node>).indexOf(from)
   if (index < 0 || v.type.dtype !== "f32" || width === undefined || width % tileColumns !== 0)
     return undefined
   return { ref: operand(index), panelBytes: 4 * tileColumns, step: 4 * width }
