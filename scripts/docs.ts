@@ -13,6 +13,7 @@ import * as Pipeline from "../passes/Pipeline.ts"
 import { passes } from "../passes/passes.ts"
 import { knobs } from "../src/knobs.ts"
 import { trace } from "../src/trace.ts"
+import * as LayerOptions from "./layerOptions.ts"
 import * as Markdown from "./markdown.ts"
 
 const traced = Result.getOrThrow(trace(fn as Parameters<typeof trace>[0], signature)).graph
@@ -137,6 +138,7 @@ const sections: {
     cost,
     promotion,
     knobs: knobTable,
+    options: LayerOptions.table,
     gallery: () => fenced("text", drawn("draftTree"))
   },
   "ARCHITECTURE.md": { pipeline },
