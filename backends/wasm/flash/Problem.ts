@@ -1,6 +1,7 @@
 import * as Dim from "../../../ir/Dim.ts"
 import type { Node, NodeOf } from "../../../ir/Node.ts"
 import { parts } from "../../../ir/ops/flashAttention.ts"
+import { UnsupportedByDevice } from "../../errors.ts"
 import * as Value from "../emit/Value.ts"
 import type { Job } from "../Job.ts"
 import type { Side } from "../kernels/pack.ts"
@@ -24,7 +25,21 @@ export interface Problem {
   readonly fill: number | undefined
   /** Whether weights are the exponentials of scores; the scores themselves otherwise. */
   readonly normalised: boolean
-  readonly output: "result" | "lse" | "max" | "sum"
+  readonly output: Output
+}
+
+const outputs = ["result", "lse", "max", "sum"] as const
+
+type Output = (typeof outputs)[number]
+
+/** What this backend knows how to compute; anything else is refused by name. */
+const outputOf = (name: string): Output => {
+  const known = outputs.find((o) => o === name)
+  if (known !== undefined) return known
+  throw new UnsupportedByDevice({
+    message: `flash_attention: the WebAssembly backend does not compute the output ${JSON.stringify(name)}`,
+    hint: "run on the reference, or run unfuse-attention"
+  })
 }
 
 export interface Term {
@@ -97,6 +112,6 @@ export const of = (job: Job): Problem => {
     captures,
     fill: attrs.mask === undefined || fill === -Infinity ? undefined : fill,
     normalised: attrs.normaliser === undefined,
-    output: attrs.output as Problem["output"]
+    output: outputOf(attrs.output)
   }
 }

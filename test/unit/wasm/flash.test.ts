@@ -15,7 +15,7 @@ const lengths = [
   { T: 5, S: 0 }
 ]
 
-const both = (a: Attention): Attention => ({ ...a, outputs: ["result", "lse", "max"] })
+const both = (a: Attention): Attention => ({ ...a, outputs: ["result", "lse", "max", "sum"] })
 
 const cases: { readonly [name: string]: Attention } = {
   plain: both({}),
