@@ -139,7 +139,7 @@ export const attention = (config: AttentionConfig): AttentionLayer => {
       fill: config.fill,
       sinks: p.sinks as Tensor.Tensor | undefined,
       dropout: dropoutOf(config, inputs),
-      ...Masks.combine(config, inputs, more, cache?.length as Tensor.Tensor<"i32"> | undefined)
+      ...Masks.combine(config, inputs, more, cache)
     })
     const flat = joined(stages.result)
     const open =

@@ -100,7 +100,7 @@ export interface Cache {
   readonly key: Tensor.Tensor
   readonly value: Tensor.Tensor
   readonly length: Tensor.Tensor
-  /** Positions past C start again at 0: a ring, for windows. */
+  /** Positions past C start again at 0: a ring, for windows. It holds a window and the keys of a call: C ≥ window + T. */
   readonly ring?: boolean | undefined
 }
 

@@ -2,7 +2,7 @@ import type * as Attention from "../Attention.ts"
 import { AttrError } from "../errors.ts"
 import * as Mask from "../Mask.ts"
 import * as Tensor from "../Tensor.ts"
-import type { Alignment, AttentionConfig, AttentionInputs } from "./attentionConfig.ts"
+import type { Alignment, AttentionConfig, AttentionInputs, Cache } from "./attentionConfig.ts"
 
 /** All masks of a call as one mask and what is added to the logits. */
 
@@ -49,8 +49,7 @@ export const combine = (
   config: AttentionConfig,
   inputs: AttentionInputs,
   extra: number,
-  /** How many positions the first query stands behind the first key, where a cache holds earlier ones. */
-  offset: Mask.Amount | undefined
+  cache: Cache | undefined
 ): Pick<Attention.Options, "mask" | "bias" | "window"> => {
   const keeps: Array<Mask.Mask> = []
   const lead = inputs.query.shape.slice(0, -2)
@@ -81,21 +80,47 @@ export const combine = (
   }
   const causal = inputs.causal ?? config.causal
   const window = inputs.window ?? config.window
-  if (offset === undefined) {
+  const [left, right] = typeof window === "number" ? [window, 0] : (window ?? [Infinity, Infinity])
+  if (cache === undefined) {
     const own = causalMask(causal)
     if (own !== undefined) positional(own)
+    if (window !== undefined) positional(aligned(Mask.slidingWindow(left, right)))
   } else {
+    const length = cache.length as Tensor.Tensor<"i32">
     // Keys of a cache past the newest query hold nothing yet.
-    positional(Mask.causalFrom(offset))
-  }
-  if (window !== undefined) {
-    const [left, right] = typeof window === "number" ? [window, 0] : window
-    const near = Mask.slidingWindow(left, right)
-    positional(offset === undefined ? aligned(near) : Mask.shift(near, offset))
+    if (cache.ring === true) positional(Mask.shift(inRing(left, cache, inputs.query), length))
+    else {
+      positional(Mask.causalFrom(length))
+      if (window !== undefined) positional(Mask.shift(Mask.slidingWindow(left, right), length))
+    }
   }
   const [first, ...rest] = keeps.map((m) => (m._tag === "Keep" ? m : Mask.toKeep(m)))
   const all = first === undefined ? undefined : rest.reduce<Mask.Keep>((a, b) => Mask.and(a, b), first)
   return { mask: all, bias }
+}
+
+/**
+ * A window over a ring: the key in place s of C stands as far behind a query at p as p - s modulo C. What a call writes over lies past every
+ * window, which is as long as fits unless told otherwise.
+ */
+const inRing = (left: number, cache: Cache, query: Tensor.Tensor): Mask.Keep => {
+  const [capacity, length] = [cache.key.shape[2], query.shape.at(-2)]
+  if (
+    typeof capacity === "number" &&
+    typeof length === "number" &&
+    left !== Infinity &&
+    capacity < left + length
+  )
+    throw new AttrError({
+      op: "attention",
+      message: `a ring of ${capacity} does not hold a window of ${left} and ${length} new keys`,
+      hint: `use one of ${left + length} or more`
+    })
+  return Mask.keepWhere(({ query: own, key, keys, queries }) => {
+    const behind = Tensor.mod(Tensor.sub(own, key), keys)
+    const reach = left === Infinity ? Tensor.sub(keys, queries) : left
+    return Tensor.and(Tensor.le(behind, reach), Tensor.le(behind, own)) as Tensor.Tensor<"bool">
+  })
 }
 
 /** A mask over all keys but the last `extra`, which every query sees. */

@@ -81,6 +81,41 @@ it.each([
   })
 })
 
+it.each([
+  ["row by row, around it and around again", [1, 1, 1, 1, 1, 1], 2, 3],
+  ["a prefill that fills it, then rows", [4, 1, 1], 2, 6],
+  ["two at a time, across the end", [2, 2, 2], 1, 3],
+  ["a window of the own key alone", [1, 2, 3], 0, 3]
+])("a ring equals a window over the whole: %s", (_, steps, window, capacity) => {
+  const made = prepared({ rope: { base: 50 }, window })
+  const x = randomDense(3, [B, T, features])
+  const whole = bound("f64", x)
+  const expected = run(made.layer.apply(made.params, { query: whole.tensor }).out, [...made.bounds, whole])
+  let first = 0
+  stepwise(made, x, steps, capacity, true).forEach((part, n) => {
+    const count = steps[n] as number
+    expectDense(part, cut(expected, first, first + count))
+    first += count
+  })
+})
+
+it("a ring without a window holds as many keys as fit", () => {
+  const x = randomDense(3, [B, T, features])
+  const [open, windowed] = [prepared({}), prepared({ window: 3 })]
+  const rows = [1, 1, 1, 1, 1, 1]
+  const expected = stepwise(windowed, x, rows, 4, true)
+  stepwise(open, x, rows, 4, true).forEach((part, n) => {
+    expectDense(part, expected[n] as Dense)
+  })
+})
+
+it("refuses a ring that does not hold its window", () => {
+  const x = randomDense(3, [B, T, features])
+  expect(() => stepwise(prepared({ window: 3 }), x, [2], 4, true)).toThrow(
+    /ring of 4 does not hold a window of 3 and 2 new keys/
+  )
+})
+
 it("refuses keys of other heads than the cache holds", () => {
   const { layer, params } = prepared({})
   const [x, key, length] = [
