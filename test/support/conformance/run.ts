@@ -12,7 +12,7 @@ export interface Outcome {
   readonly failure?: string
   /** Largest absolute error of any output. */
   readonly error: number
-  /** How many flash_attention nodes there are, and softmaxes that are left. */
+  /** How many flash_attention nodes give values (others give statistics of the same scores), and softmaxes that are left. */
   readonly attention: number
   readonly softmax: number
   /** What the compiler said of attention it did not fuse. */
@@ -48,7 +48,7 @@ export const run = (c: Case): Effect.Effect<Outcome, never, Backend> =>
     return {
       ...(failure === undefined ? {} : { failure }),
       error,
-      attention: nodes.filter((n) => n.op === "flash_attention").length,
+      attention: nodes.filter((n) => n.op === "flash_attention" && n.attrs.output === "result").length,
       softmax: nodes.filter((n) => n.op === "softmax").length,
       refusals: compiled.diagnostics.filter((d) => d.outcome === "refused").map((d) => d.failed ?? d.subject)
     }
