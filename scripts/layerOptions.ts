@@ -215,6 +215,16 @@ export const options: ReadonlyArray<Option> = [
     test: ["flax", "decodes token by token what it computes at once"]
   },
   {
+    option: "a cache as a ring, for windows",
+    core: "cache: ring",
+    test: ["cache", "a ring without a window holds as many keys as fit"]
+  },
+  {
+    option: "a cache of pages, shared among sequences",
+    core: "cache: table",
+    test: ["pages", "a prompt of whole pages, then words"]
+  },
+  {
     option: "encoder and decoder layers",
     ...{ torch: "TransformerEncoderLayer, TransformerDecoderLayer", core: "transformerLayer" },
     test: ["torchTransformer", "causal, with padding that is true where it is ignored"]

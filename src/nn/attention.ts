@@ -10,7 +10,7 @@ import {
   sizesOf
 } from "./attentionConfig.ts"
 import * as Masks from "./attentionMask.ts"
-import { append } from "./cache.ts"
+import { append, held } from "./cache.ts"
 import * as Initialiser from "./Initialiser.ts"
 import * as Layer from "./Layer.ts"
 import { type LinearParams, linear } from "./linear.ts"
@@ -120,7 +120,7 @@ export const attention = (config: AttentionConfig): AttentionLayer => {
     let k = turned(heads(layers.key.apply(p.key, key), sizes.kvHeads, headSize), p.keyNorm)
     let v = heads(layers.value.apply(p.value, value), sizes.kvHeads, valueHeadSize)
     const next = cache === undefined ? undefined : append(cache, k, v)
-    if (next !== undefined) [k, v] = [next.key, next.value]
+    if (next !== undefined) [k, v] = held(next)
     if (p.extraKey !== undefined && p.extraValue !== undefined)
       [k, v] = [behind(k, p.extraKey as Tensor.Tensor), behind(v, p.extraValue as Tensor.Tensor)]
     if (config.zeroKey === true) {

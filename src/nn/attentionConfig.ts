@@ -102,6 +102,11 @@ export interface Cache {
   readonly length: Tensor.Tensor
   /** Positions past C start again at 0: a ring, for windows. It holds a window and the keys of a call: C ≥ window + T. */
   readonly ring?: boolean | undefined
+  /**
+   * i32 [B, W]: keys and values are then pages of a pool, [P, R, M, D] and [P, R, M, E], and position p of entry b is row p mod R of page
+   * `table[b, p div R]`. Entries may share pages that are full; no two write to one. B, R and T are numbers.
+   */
+  readonly table?: Tensor.Tensor | undefined
 }
 
 /** What a call gives. */

@@ -104,6 +104,12 @@ export const combine = (
  * window, which is as long as fits unless told otherwise.
  */
 const inRing = (left: number, cache: Cache, query: Tensor.Tensor): Mask.Keep => {
+  if (cache.table !== undefined)
+    throw new AttrError({
+      op: "attention",
+      message: "a cache is a ring or has pages, not both",
+      hint: "leave one out"
+    })
   const [capacity, length] = [cache.key.shape[2], query.shape.at(-2)]
   if (
     typeof capacity === "number" &&
