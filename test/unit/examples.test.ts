@@ -78,17 +78,21 @@ const expectPlain = async <const S extends Signature, const R extends Tensor.Ten
 
 const scale = 1 / Math.sqrt(8)
 
-test("every example is run here or in a browser, those of the gallery in gallery.test.ts", () => {
+test("every example is run here or in a browser, those of the gallery in gallery.test.ts, of layers in nn/examples.test.ts", () => {
   const files = readdirSync(`${root}/examples`, { recursive: true, encoding: "utf8" })
   expect(files.filter((file) => /^(?!gallery).*\.ts$/.test(file)).sort()).toEqual([
     "browser/page.ts",
     "causalAlibi.ts",
     "crossAttention.ts",
     "decode.ts",
+    "generate.ts",
+    "maskInLayer.ts",
     "paddedBatch.ts",
     "promise.ts",
+    "pytorchWeights.ts",
     "slidingWindow.ts",
-    "softcapSinks.ts"
+    "softcapSinks.ts",
+    "visionTransformer.ts"
   ])
 })
 

@@ -1,0 +1,66 @@
+/** Weights of a PyTorch attention layer, from a file of safetensors to the device, and to Flax' layout: `node examples/pytorchWeights.ts`. */
+import { mkdtemp, rm, writeFile } from "node:fs/promises"
+import { tmpdir } from "node:os"
+import { join } from "node:path"
+import { fileURLToPath } from "node:url"
+import { Effect } from "effect"
+import * as Safetensors from "../src/files/Safetensors.ts"
+import { Auto, compile, type HostArray, spec } from "../src/index.ts"
+import * as nn from "../src/nn/index.ts"
+
+const [E, H] = [16, 4]
+const torch = nn.torch.MultiheadAttention(E, H, { batchFirst: true })
+const flax = nn.flax.MultiHeadAttention({ numHeads: H, inFeatures: E })
+const x = spec("f32", [1, "T", E])
+
+/** What `safetensors.torch.save_file(model.state_dict(), path)` writes of a model with one such layer; here the numbers are drawn. */
+export const save = async (path: string): Promise<void> => {
+  const drawn = Object.entries(nn.Params.flatten(torch.init(3)))
+  await writeFile(
+    path,
+    Safetensors.write(new Map(drawn.map(([name, value]) => [`encoder.self_attn.${name}`, value])))
+  )
+}
+
+/** The layer with the file's weights, and Flax' layer with the same in its own layout. */
+export const both = (path: string, input: HostArray<"f32">, onProgress: (line: string) => void) =>
+  Effect.gen(function* () {
+    const weights = yield* nn.openWeights([yield* nn.fileSource(path)])
+    const names = { rename: (name: string) => `encoder.self_attn.${name}` }
+    const onDevice = yield* nn.loaded(nn.load(weights, torch.params, names), (step) =>
+      onProgress(nn.progressLine(step))
+    )
+    const own = yield* compile(
+      (inputs) => {
+        const call = { query: inputs.x, key: inputs.x, value: inputs.x, needWeights: false }
+        return torch.apply(nn.Params.nest(torch.params, inputs), call).out
+      },
+      { ...nn.Params.signature(torch.params), x },
+      { requireFused: true }
+    )
+
+    const state = Object.fromEntries(
+      yield* Effect.forEach(weights.names, (name) =>
+        Effect.map(weights.read(name), (value) => [name.replace("encoder.self_attn.", ""), value] as const)
+      )
+    )
+    const converted = nn.convert(state, "torch", "flax", { heads: H })
+    const other = yield* compile(
+      (inputs) => flax.apply(nn.Params.nest(flax.params, inputs), { inputsQ: inputs.x }).out,
+      { ...nn.Params.signature(flax.params), x },
+      { requireFused: true }
+    )
+    return [yield* own({ ...onDevice, x: input }), yield* other({ ...converted, x: input })] as const
+  }).pipe(Effect.scoped)
+
+if (process.argv[1] === fileURLToPath(import.meta.url)) {
+  const folder = await mkdtemp(join(tmpdir(), "effuse-"))
+  const path = join(folder, "model.safetensors")
+  await save(path)
+  const data = Float32Array.from({ length: 5 * E }, (_, n) => Math.sin(n))
+  const input = { dtype: "f32", shape: [1, 5, E], data } as const
+  const [a, b] = await Effect.runPromise(both(path, input, console.log).pipe(Effect.provide(Auto.layer)))
+  const apart = Math.max(...[...a.data].map((value, n) => Math.abs(Number(value) - Number(b.data[n]))))
+  console.log(`PyTorch's layout and Flax' give the same: ${apart < 1e-5}`)
+  await rm(folder, { recursive: true })
+}
