@@ -1,5 +1,9 @@
+import { Effect } from "effect"
 import { expect, it } from "vitest"
+import { compile } from "../../../src/compile.ts"
 import * as nn from "../../../src/nn/index.ts"
+import * as Reference from "../../../src/Reference.ts"
+import { spec } from "../../../src/spec.ts"
 import type * as Tensor from "../../../src/Tensor.ts"
 import {
   type Bound,
@@ -107,6 +111,31 @@ it("a ring without a window holds as many keys as fit", () => {
   stepwise(open, x, rows, 4, true).forEach((part, n) => {
     expectDense(part, expected[n] as Dense)
   })
+})
+
+it("a ring is one flash_attention that reads keys where they lie", async () => {
+  const layer = nn.attention({ features, heads: 4, kvHeads: 2, causal: true, window: 3 })
+  const rows = spec("f32", [B, 2, "C", 4])
+  const f = await Effect.runPromise(
+    compile(
+      ({ x, key, value, length, ...p }) => {
+        const call = { query: x, cache: { key, value, length, ring: true } }
+        const { out, cache } = layer.apply(nn.Params.nest(layer.params, p), call)
+        return { out, key: cache?.key ?? key, value: cache?.value ?? value }
+      },
+      {
+        ...nn.Params.signature(layer.params),
+        ...{ x: spec("f32", [B, 1, features]), key: rows, value: rows, length: spec("i32", [B]) }
+      },
+      { requireFused: true, donate: ["key", "value"] }
+    ).pipe(Effect.provide(Reference.layer))
+  )
+  const { nodes } = f.graph("after-fuse-attention")
+  const attended = nodes.filter(({ op }) => op === "flash_attention")
+  expect(attended).toHaveLength(1)
+  expect(attended[0]?.operands.slice(1, 3).map(({ op }) => op)).toEqual(["update_slice", "update_slice"])
+  const memory = f.diagnostics.find(({ pass }) => pass === "plan-memory")
+  expect(memory?.subject).toMatch(/2 results in place/)
 })
 
 it("refuses a ring that does not hold its window", () => {
