@@ -128,6 +128,9 @@ export const GroupQueryAttention = (options: GroupedOptions): KerasLayer => {
   })
 }
 
+/** The same by the name of its class. */
+export { GroupQueryAttention as GroupedQueryAttention }
+
 const make = (options: Common, sizes: Sizes): KerasLayer => {
   const {
     features,
