@@ -207,6 +207,8 @@ describe("keras.GroupQueryAttention", () => {
   })
 
   it("refuses heads that do not divide", () => {
-    expect(() => nn.keras.GroupedQueryAttention({ ...options, numQueryHeads: 3 })).toThrow(/must be divisible/)
+    expect(() => nn.keras.GroupedQueryAttention({ ...options, numQueryHeads: 3 })).toThrow(
+      /must be divisible/
+    )
   })
 })
