@@ -52,25 +52,28 @@ export interface Arranged {
   readonly axes: ReadonlyArray<ReadonlyArray<IndexExpr.Digit>>
 }
 
-/** The digits that each axis counts, no digit twice; of a slice, where an axis is counted in one piece of it. */
+/** The digits that each axis counts, no digit twice; of a slice, where an axis is counted in one piece of it or in steps. */
 const arranged = (node: Node.Node, at: At): Arranged | undefined => {
   const { shape } = node.type
   const axes: Array<ReadonlyArray<IndexExpr.Digit>> = []
   const used = new Set<string>()
-  const [starts, stops] = [shape.map(() => Dim.zero), [...shape]]
+  const [starts, stops, steps] = [shape.map(() => Dim.zero), [...shape], shape.map(() => 1)]
   for (const [axis, e] of at.entries()) {
     const size = shape[axis] as Dim.Dim
-    const found = IndexExpr.digits(e, size) ?? IndexExpr.piece(e, size)
+    const whole = IndexExpr.digits(e, size)
+    const part = whole === undefined ? IndexExpr.piece(e, size) : undefined
+    const found = whole ?? part?.digits
     if (found === undefined || found.some((d) => used.has(d.name))) return undefined
     for (const d of found) used.add(d.name)
     const length = Dim.product(found.map((d) => d.size))
     if (!Dim.equals(length, size)) {
       starts[axis] = e.constant
-      stops[axis] = Dim.add(e.constant, length)
+      steps[axis] = part?.step ?? 1
+      stops[axis] = IndexExpr.pieceEnd(e.constant, length, part?.step ?? 1)
     }
     axes.push(found)
   }
-  return { node: rearrange.slice(node, starts, stops), axes }
+  return { node: rearrange.slice(node, starts, stops, steps), axes }
 }
 
 /** A variable whose quotient or remainder is read: the split that would make both plain. */

@@ -294,14 +294,32 @@ export const digits = (e: IndexExpr, size: Dim.Dim): ReadonlyArray<Digit> | unde
   return Dim.equals(stride, size) ? inner : undefined
 }
 
-/** The digits of an expression that counts one piece of 0 .. size-1, which begins at its constant. */
-export const piece = (e: IndexExpr, size: Dim.Dim): ReadonlyArray<Digit> | undefined => {
+/** The digits of an expression that counts one piece of 0 .. size-1, or every step-th of it, which begins at its constant. */
+export const piece = (
+  e: IndexExpr,
+  size: Dim.Dim
+): { readonly digits: ReadonlyArray<Digit>; readonly step: number } | undefined => {
+  const strides = e.terms.flatMap(({ coefficient }) => Dim.value(coefficient) ?? [])
+  const step = strides.length === 0 ? 1 : Math.min(...strides)
+  if (step < 1) return undefined
   const length = Dim.product(e.terms.map(({ atom }) => (atom._tag === "variable" ? atom.size : Dim.zero)))
-  const rest = Dim.sub(Dim.sub(size, e.constant), length)
-  return isNonNegative(e.constant) && isNonNegative(rest)
-    ? digits(assemble(e.terms, Dim.zero), length)
-    : undefined
+  // How many steps fit into a symbolic length is no polynomial.
+  if (step > 1 && !((Dim.value(length) ?? 0) > 0)) return undefined
+  const rest = Dim.sub(size, pieceEnd(e.constant, length, step))
+  if (!isNonNegative(e.constant) || !isNonNegative(rest)) return undefined
+  const terms: Array<Term> = []
+  for (const { atom, coefficient } of e.terms) {
+    const own = Dim.divideExact(coefficient, Dim.constant(step))
+    if (own === undefined) return undefined
+    terms.push({ atom, coefficient: own })
+  }
+  const found = digits(assemble(terms, Dim.zero), length)
+  return found && { digits: found, step }
 }
+
+/** One past the last element of a piece. */
+export const pieceEnd = (start: Dim.Dim, length: Dim.Dim, step: number): Dim.Dim =>
+  Dim.sub(Dim.add(start, Dim.mul(Dim.constant(step), length)), Dim.constant(step - 1))
 
 /** The expression that counts through digits, outermost first. */
 export const count = (digits: ReadonlyArray<Digit>): IndexExpr =>

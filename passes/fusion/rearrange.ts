@@ -16,11 +16,18 @@ const transpose = (x: Node.Node, perm: ReadonlyArray<number>): Node.Node =>
 const broadcast = (x: Node.Node, shape: Shape.Shape): Node.Node =>
   Shape.equals(x.type.shape, shape) ? x : (Node.make("broadcast", [x], { shape }) as Node.Node)
 
-/** One piece of each axis. */
-export const slice = (x: Node.Node, starts: Shape.Shape, stops: Shape.Shape): Node.Node =>
-  Shape.equals(x.type.shape, stops) && starts.every((d) => Dim.equals(d, Dim.zero))
+/** One piece of each axis, or every step-th element of it. */
+export const slice = (
+  x: Node.Node,
+  starts: Shape.Shape,
+  stops: Shape.Shape,
+  steps: ReadonlyArray<number>
+): Node.Node =>
+  Shape.equals(x.type.shape, stops) &&
+  starts.every((d) => Dim.equals(d, Dim.zero)) &&
+  steps.every((s) => s === 1)
     ? x
-    : (Node.make("slice", [x], { starts, stops, steps: starts.map(() => 1) }) as Node.Node)
+    : (Node.make("slice", [x], { starts, stops, steps }) as Node.Node)
 
 export const cast = (x: Node.Node, dtype: Node.Node["type"]["dtype"]): Node.Node =>
   x.type.dtype === dtype ? x : (Node.make("cast", [x], { dtype }) as Node.Node)
