@@ -6,7 +6,7 @@ import type { Refusal } from "./Attention.ts"
 import { type Fused, fuse, type Numbers } from "./fuse.ts"
 import * as Log from "./Log.ts"
 import { isTransparent } from "./nearSoftmax.ts"
-import { findColumns, findRows, findStatistic, statisticOf } from "./outputs.ts"
+import { findColumns, findRows, findStatistic, type OfScores, statisticOf } from "./outputs.ts"
 import * as rearrange from "./rearrange.ts"
 import { isOverTokens } from "./unnormalised.ts"
 import * as Walk from "./Walk.ts"
@@ -28,25 +28,25 @@ export const ofRows = (node: Node.Node, numbers: Numbers): Tried => {
         : Result.fail(undefined)
       : findStatistic(walk, node, statistic)
   return Result.flatMap(found, (attention) =>
-    isOverTokens(attention)
-      ? fuse(walk, attention, statistic?.output ?? "result", node.type.dtype, numbers, (n) =>
-          isOfRows(n, numbers)
-        )
-      : Result.fail(undefined)
+    fuse(walk, attention, statistic?.output ?? "result", node.type.dtype, numbers, (n) =>
+      isOfRows(n, numbers)
+    )
   )
 }
 
 /** Whether a node is computed from scores without having them in memory. */
-export const isOfRows = (node: Node.Node, numbers: Numbers): boolean =>
-  (node.op === "logsumexp" || node.op === "reduce_max" || node.op === "reduce_sum") &&
-  Result.isSuccess(ofRows(node, numbers))
+export const isOfRows = (node: Node.Node, numbers: Numbers): boolean => {
+  if (node.op !== "logsumexp" && node.op !== "reduce_max" && node.op !== "reduce_sum") return false
+  const tried = ofRows(node, numbers)
+  return Result.isSuccess(tried) && isOverTokens(tried.success.found)
+}
 
 /** A sum over queries of weights. */
 const ofColumns = (node: Node.Node, numbers: Numbers): Tried => {
   if (node.op !== "reduce_sum") return Result.fail(undefined)
   const walk = Walk.make()
   return Result.flatMap(findColumns(walk, node), ({ attention, sums }) =>
-    [...sums].every((n) => isOfRows(n, numbers))
+    [...sums].every((n) => Result.isSuccess(ofRows(n, numbers)))
       ? fuse(walk, attention, "result", node.type.dtype, numbers, (n) => sums.has(n))
       : Result.fail(undefined)
   )
@@ -69,6 +69,7 @@ const replace = (
   graph: Graph.Graph,
   candidates: ReadonlyArray<Node.Node>,
   attend: (node: Node.Node, numbers: Numbers) => Tried,
+  isMeant: (fused: Fused, node: Node.Node) => boolean,
   /** What must not be in memory: scores, or weights. */
   scoresOf: (fused: Fused, node: Node.Node) => ReadonlyArray<Node.Node>,
   log: Log.Log
@@ -78,7 +79,7 @@ const replace = (
   const found = new Map<Node.Node, Fused>()
   for (const node of candidates) {
     const tried = attend(node, numbers)
-    if (Result.isSuccess(tried)) found.set(node, tried.success)
+    if (Result.isSuccess(tried) && isMeant(tried.success, node)) found.set(node, tried.success)
   }
   const live = reached(graph, new Set(found.keys()))
   for (const [node, fused] of found)
@@ -119,16 +120,33 @@ export const columns = (graph: Graph.Graph, log: Log.Log): Graph.Graph => {
         for (const o of next.operands) seen.add(o)
     return [...seen].filter((n) => n.op === "softmax")
   }
-  return replace(graph, found, ofColumns, softmaxes, log)
+  return replace(graph, found, ofColumns, () => true, softmaxes, log)
 }
+
+/** The maxima and sums of rows that softmax weights come from: whatever a softmax is over, a sum over its queries is one of columns. */
+const normalising = (graph: Graph.Graph): ReadonlySet<Node.Node> => {
+  const all = graph.nodes.flatMap((node) => {
+    const statistic = statisticOf(node)
+    return statistic === undefined || statistic.output === "lse" ? [] : [{ node, ...statistic }]
+  })
+  const sums = all.filter(({ output }) => output === "sum")
+  const isOfSum = (x: OfScores): boolean => sums.some((s) => s.scores === x.scores && s.axis === x.axis)
+  return new Set(all.filter(isOfSum).map(({ node }) => node))
+}
+
+/** A maximum or sum of rows that attention gives: what reads it with scores is their softmax. */
+const isOfAttention = (node: Node.Node): boolean =>
+  node.op === "flash_attention" && node.attrs.output !== "result"
 
 /** Statistics and sums of rows of scores that nobody else reads. */
 export const rows = (graph: Graph.Graph, log: Log.Log): Graph.Graph => {
-  /** What contractions reach, and whether one of them counts a batch, as those of tokens with tokens do. */
+  /** What contractions reach, and whether one of them counts a batch or is normalised, as those of tokens with tokens are. */
   const carriers = new Map<Node.Node, boolean>()
   const found: Array<Node.Node> = []
+  const ofSoftmax = normalising(graph)
   for (const node of graph.nodes) {
     if (node.op === "dot") carriers.set(node, node.attrs.lhsBatch.length > 0)
+    else if (isOfAttention(node)) carriers.set(node, true)
     const reads = node.operands.flatMap((o) => carriers.get(o) ?? [])
     if (reads.length === 0) continue
     if (isTransparent(node)) carriers.set(node, reads.includes(true))
@@ -136,9 +154,12 @@ export const rows = (graph: Graph.Graph, log: Log.Log): Graph.Graph => {
       const axis = node.op === "logsumexp" ? node.attrs.axis : node.attrs.axes[0]
       const one = node.op === "logsumexp" || node.attrs.axes.length === 1
       const length = axis === undefined ? undefined : node.operands[0]?.type.shape[axis]
-      if (one && length !== undefined && (reads.includes(true) || !Dim.isConstant(length))) found.push(node)
+      if (!one || length === undefined) continue
+      if (reads.includes(true) || !Dim.isConstant(length) || ofSoftmax.has(node)) found.push(node)
     }
   }
   const contractions = ({ found: { terms } }: Fused) => terms.map((t) => t.contraction as Node.Node)
-  return replace(graph, found, ofRows, contractions, log)
+  const isMeant = (fused: Fused, node: Node.Node) =>
+    ofSoftmax.has(node) || fused.captured.some(isOfAttention) || isOverTokens(fused.found)
+  return replace(graph, found, ofRows, isMeant, contractions, log)
 }

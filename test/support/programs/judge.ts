@@ -55,17 +55,15 @@ const isPairwise = ({ type }: Node.Node): boolean =>
 const narrow = new Set(["out", "other", "lse", "max", "columns", "keys", "k", "v"])
 
 /**
- * Sums of columns come from scores in memory where these are there for somebody else, and where lengths are numbers: then they may be
- * those of the layers of a network, whose weights are no keys.
+ * Sums of columns come from scores in memory where these are there for somebody else. Where lengths are numbers, those of numerators may
+ * be a layer's, and scores of one query or one key are a row like any other.
  */
-const mayKeepScores = ({ choices: { lengths, user } }: Program): boolean =>
-  lengths === "numbers" || user === "sums of logits"
+const mayKeepScores = ({ choices: { lengths, user, softmax }, sizes: { T, S } }: Program): boolean =>
+  user === "sums of logits" ||
+  (lengths === "numbers" && (T === 1 || S === 1 || softmax.endsWith("divided after P V")))
 
-/** Random bits are drawn in memory, a word for each pair. */
-const isAllowed = new Set<string>(["flash_attention", "random_bits"])
-
-/** What keeps the attention of a graph from being one node; undefined if nothing does. */
-const missing = (p: Program, graph: Graph.Graph): string | undefined => {
+/** What keeps the attention of a graph from being one node, and scores out of what its kernels write; undefined if nothing does. */
+const missing = (p: Program, graph: Graph.Graph, kernels: Graph.Graph): string | undefined => {
   const softmax = graph.nodes.find((n) => n.op === "softmax")
   if (softmax !== undefined) return `there still is a softmax of ${Shape.print(softmax.type.shape)}`
   for (const { name, node } of graph.outputs) {
@@ -75,9 +73,10 @@ const missing = (p: Program, graph: Graph.Graph): string | undefined => {
     const results = flash.filter((n) => n.attrs.output === "result")
     const attends = name === "out" || name === "other"
     if (attends && results.length !== 1) return `${name} comes from ${results.length} flash_attention nodes`
-    const left = values.find(
-      (n) => n.op === "dot" || (isPairwise(n) && !isAllowed.has(n.op) && !isArgument(n))
-    )
+    const result = kernels.outputs.find((o) => o.name === name)
+    const left =
+      values.find((n) => n.op === "dot") ??
+      [...behind(result?.node ?? node)].find((n) => isPairwise(n) && !isArgument(n))
     if (left !== undefined) return `${name} needs ${left.op} of ${Shape.print(left.type.shape)}`
     for (const n of attends ? results : []) {
       const other = n.operands.slice(1, 3).find((x) => !isArgument(x))
@@ -240,7 +239,7 @@ const judged = (p: Program, passes: string): Verdict => {
     if (off !== undefined) return { outcome: "wrong", why: `in float32: ${off}` }
   }
   const fused = snapshots.find((s) => s.pass === "fuse-attention")?.graph ?? compiled
-  const miss = missing(p, fused)
+  const miss = missing(p, fused, compiled)
   if (miss === undefined) return { outcome: "fused", why: "" }
   const said = diagnostics.filter((d) => d.pass === "fuse-attention").map(Diagnostic.print)
   return { outcome: "missed", why: [miss, ...said].join("\n") }
