@@ -3,6 +3,7 @@ import * as Dim from "../../ir/Dim.ts"
 import * as DType from "../../ir/DType.ts"
 import type * as Node from "../../ir/Node.ts"
 import * as NodeModule from "../../ir/Node.ts"
+import * as Shape from "../../ir/Shape.ts"
 import { variablesOf } from "../fusion/contraction.ts"
 import * as Element from "../fusion/Element.ts"
 import * as IndexExpr from "../fusion/IndexExpr.ts"
@@ -116,7 +117,9 @@ const logit = (
   y: Node.Node,
   extra: Node.Node
 ): { readonly scores: Node.Node; readonly logit: Node.Node } | undefined => {
-  const [x, shift] = y.op === "sub" ? y.operands : []
+  const [from, shift] = y.op === "sub" ? y.operands : []
+  // Scores that the shift alone stretches are one row for all, which has no place for a column of each.
+  const x = from !== undefined && Shape.equals(from.type.shape, y.type.shape) ? from : undefined
   const value = uniform(extra)
   if (value !== undefined)
     return value > 0 && value < Infinity ? { scores: y, logit: m.constant(Math.log(value)) } : undefined

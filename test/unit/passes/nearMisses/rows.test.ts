@@ -51,6 +51,7 @@ const y = s.input("y", ["T", "S"])
 /** As many rows as columns: a value of each row may stand where one of each column belongs. */
 const n = s.input("n", ["N", "N"])
 const perRow = s.input("r", ["T", 1])
+const oneRow = s.input("w", [1, "S"])
 const over = (w: s.N, below: s.N): s.N => s.div(w, below)
 const overSum = (w: s.N): s.N => over(w, sum(w))
 const atLeast = (w: s.N, least: number): s.N => over(w, s.op("max", sum(w), s.constant(least)))
@@ -76,6 +77,19 @@ describe("sums and their guards", () => {
     "one more, of another shift": [over(shifted, s.add(sum(shifted), s.exp(s.op("neg", perRow))))],
     "one more, shifted by others": [
       over(shifted, s.add(sum(shifted), s.exp(s.sub(perRow, s.add(perRow, one)))))
+    ],
+    "one more, of scores that the shift stretches": [
+      ((w: s.N) => over(w, s.add(sum(w), s.exp(s.op("neg", perRow)))))(s.exp(s.sub(oneRow, perRow)))
+    ],
+    "one more, of a vector of scores that the shift stretches": [
+      ((w: s.N) => over(w, s.add(sum(w), s.exp(s.sub(s.input("a", [1, 1]), perRow)))))(
+        s.exp(s.sub(s.input("w", ["S"]), perRow))
+      )
+    ],
+    "scores that the shift stretches": [overSum(s.exp(s.sub(oneRow, perRow)))],
+    "a sum that is put to 1 where it is not 0": [
+      over(e, s.select(s.op("ne", sum(e), zero), one, sum(e))),
+      { x: [1, 2] }
     ],
     "one more of each key": [over(e, s.add(sum(e), s.exp(y)))],
     "values of exponentials and their transpose": [
