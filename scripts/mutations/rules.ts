@@ -49,6 +49,26 @@ export const rules: Theme = {
         'node.op === "max" && uniform(b) !== undefined'
       ],
       ["the sum that is guarded is the one that is compared", "a.operands[0] === c &&", ""],
+      [
+        "the sum is guarded where it is 0",
+        'a?.op === "eq" &&\n    c !== undefined',
+        "a !== undefined &&\n    c !== undefined"
+      ],
+      [
+        "an empty row has all of its own scores -inf",
+        'node.op === "reduce_min" && node.attrs.axes.join() ===',
+        'node.op === "reduce_min" && node.attrs.axes !=='
+      ],
+      [
+        "a row with a key has some of its own scores not -inf",
+        'if (reduces && node.op === "reduce_max" && node.attrs.axes.join() ===',
+        'if (reduces && node.op === "reduce_max" && node.attrs.axes !=='
+      ],
+      [
+        "the greatest score of empty rows is along the softmax's axis",
+        "max.node.attrs.axes.join() ===",
+        "max.node.attrs.axes !=="
+      ],
       ["the guard compares with 0", "uniform(a.operands[1] as Node.Node) === 0", "true"],
       [
         "a guarded row keeps shifts that may be -inf",
@@ -225,6 +245,11 @@ export const rules: Theme = {
         "one more in a sum has the shift of the others",
         'u.op === "sub" && u.operands[1] === shift',
         'u.op === "sub"'
+      ],
+      [
+        "scores without their shift are those of every row",
+        "from !== undefined && Shape.equals(from.type.shape, y.type.shape) ? from : undefined",
+        "from"
       ],
       ["one more in a sum is one of each row", "|| !keepsRows(total)", ""]
     ),

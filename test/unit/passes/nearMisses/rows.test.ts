@@ -183,6 +183,18 @@ describe("masks that are not", () => {
   for (const [name, out] of Object.entries(cases)) test(name, () => same(out, { count: [0, 1, 2, 3] }))
 })
 
+describe("rows that are put to 0 by what columns hold", () => {
+  const p = s.softmax(n)
+  const column = (op: "reduce_min" | "reduce_max", c: s.N): s.N => asColumn(node(op, [c], { axes: [0] }))
+  const cases: { readonly [name: string]: s.N } = {
+    "all of it -inf": s.select(column("reduce_min", s.op("eq", n, minusInfinity)), zero, p),
+    "some of it not -inf": s.select(column("reduce_max", s.op("ne", n, minusInfinity)), p, zero),
+    "its greatest -inf": s.select(s.op("eq", column("reduce_max", n), minusInfinity), zero, p)
+  }
+  const values = { n: [-Infinity, 1, 2, -Infinity, 3, 4, -Infinity, 5, 6] }
+  for (const [name, out] of Object.entries(cases)) test(name, () => same(out, values))
+})
+
 describe("rows that are put to 0", () => {
   const p = s.softmax(x)
   const all = (c: s.N): s.N => s.reshape(node("reduce_min", [c], { axes: [1] }), ["T", 1])
