@@ -80,6 +80,7 @@ export const rules: Theme = {
         "isShift(by, x) && rows.isConstantAlong(by, y, axis) && mayDrop(by, x)",
         "isShift(by, x) && mayDrop(by, x)"
       ],
+      ["a shift stretches no scores", "same(x) && isShift", "isShift"],
       [
         "what is added is a shift where it was taken away",
         '(y.op === "sub" && (isRowMax(by, x, axis) ||',
@@ -137,6 +138,7 @@ export const rules: Theme = {
         "true\n      )"
       ],
       ["what is tested for infinity is the maximum", "x === c &&", ""],
+      ["the maximum is replaced where it is infinite", "return infinite && x === c", "return x === c"],
       [
         "weights kept by a condition are of scores that keep it too",
         '(x.op === "select" && x.operands[0] === keep && uniform(x.operands[2] as Node.Node) === -Infinity)',
@@ -189,6 +191,11 @@ export const rules: Theme = {
         ""
       ],
       [
+        "a log-sum-exp that a shift is added to is of the same row",
+        "if (!isLogSum(sum, shifted) ||",
+        'if (sum.node.op !== "logsumexp" ||'
+      ],
+      [
         "a shift that is added back is one of rows",
         "if (!rows.isConstantAlong(by, scores, sum.node.attrs.axis)) continue",
         ""
@@ -234,6 +241,11 @@ export const rules: Theme = {
         "true"
       ],
       ["a sum with one more is over the last axis", "row.attrs.axes.join() ===", "row.attrs.axes !=="],
+      [
+        "a sum with one more is a sum",
+        'row?.op === "reduce_sum" &&',
+        '(row?.op === "reduce_sum" || row?.op === "reduce_max") &&'
+      ],
       ["one more in a sum is above 0 and finite", "value > 0 && value < Infinity", "value > -Infinity"],
       ["one more in a sum is an exponential", 'if (extra.op !== "exp") return undefined', ""],
       [

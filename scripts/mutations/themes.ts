@@ -1,5 +1,6 @@
 import { family } from "./family.ts"
-import { fusion, indices } from "./fusion.ts"
+import { fusion } from "./fusion.ts"
+import { indices } from "./indices.ts"
 import type { Theme } from "./Mutation.ts"
 import { masks } from "./masks.ts"
 import { rules } from "./rules.ts"

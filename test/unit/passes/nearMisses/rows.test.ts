@@ -71,6 +71,7 @@ describe("sums and their guards", () => {
     ],
     "the logarithm of a sum over no axis": [s.op("log", bare("reduce_sum", e))],
     "one more, beside the sum of others": [over(e, s.add(sum(s.exp(y)), one))],
+    "one more, beside the greatest": [over(e, s.add(max(e), one))],
     "one more, beside the sum of a column": [
       over(s.exp(n), s.add(asColumn(bare("reduce_sum", s.exp(n), 0)), one))
     ],
@@ -87,6 +88,7 @@ describe("sums and their guards", () => {
       )
     ],
     "scores that the shift stretches": [overSum(s.exp(s.sub(oneRow, perRow)))],
+    "a vector of scores that the shift stretches": [overSum(s.exp(s.sub(s.input("w", ["S"]), perRow)))],
     "a sum that is put to 1 where it is not 0": [
       over(e, s.select(s.op("ne", sum(e), zero), one, sum(e))),
       { x: [1, 2] }
@@ -120,6 +122,10 @@ describe("sums and their guards", () => {
       atLeast(s.exp(s.sub(n, asRow(bare("reduce_max", n, 1)))), 1),
       { n: [9, 9, 9, 0, 0, 0, 1, 2, 3] }
     ],
+    "at least one, shifted by a maximum or, where that is 5, by 7": [
+      atLeast(s.exp(s.sub(x, s.select(s.op("eq", max(x), s.constant(5)), s.constant(7), max(x)))), 1),
+      { x: [1, 2, 3, 4, 5] }
+    ],
     "at least one, by a maximum where something else is finite": [
       atLeast(s.exp(s.sub(x, s.select(s.op("is_inf", perRow), s.constant(7), max(x)))), 1),
       { r: [Infinity, 0, 1] }
@@ -141,6 +147,9 @@ describe("exponentials that are not", () => {
     ],
     "shifted along the columns": [s.softmax(s.sub(n, asRow(bare("reduce_max", n, 1))))],
     "less the log-sum-exp of another row": [s.exp(s.sub(n, asRow(s.logsumexp(n))))],
+    "less the log-sum-exp of another row, shifted back": [
+      s.exp(s.sub(n, s.add(max(n), asRow(s.logsumexp(s.sub(n, max(n)))))))
+    ],
     "less the log-sum-exp of others, shifted back": [
       s.exp(s.sub(x, s.add(max(x), s.reshape(s.logsumexp(s.sub(y, max(x))), ["T", 1]))))
     ],

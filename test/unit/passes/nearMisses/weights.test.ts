@@ -68,6 +68,14 @@ describe("weights that are no multiple of the softmax", () => {
       s.select(s.op("ge", p, max(p)), p, zero),
       "the weights choose between values"
     ),
+    "dropped where they are large": other(
+      s.select(s.op("gt", p, s.constant(0.1)), zero, p),
+      "the weights choose between values"
+    ),
+    "and what a table has where the weights say": other(
+      s.add(p, s.gather(s.input("levels", [6]), s.cast(s.mul(p, s.constant(5)), "i32"), 0)),
+      "a position depends on the weights"
+    ),
     "as truth values": other(float(s.op("gt", p, s.constant(0.2))), "which is not a factor"),
     "guarded against NaN of what they are multiplied by": other(
       s.select(s.op("is_nan", s.mul(p, gate)), zero, s.mul(p, gate)),
