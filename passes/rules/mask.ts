@@ -1,4 +1,3 @@
-import * as DType from "../../ir/DType.ts"
 import type * as Node from "../../ir/Node.ts"
 import * as Scalar from "../../ir/Scalar.ts"
 import { constant, named, number, ops, uniform } from "../Pattern.ts"
@@ -45,7 +44,7 @@ export const masks: ReadonlyArray<Rule.Rule> = [
     law: "c · f = select(c, f, 0) for c of 0 or 1",
     kind: "refines-nan",
     match: ({ c }) => mul(cast(c), constant("f")),
-    when: (m) => isTruth(m.get("c")) && DType.isFloat(m.get("root").type.dtype),
+    when: (m) => isTruth(m.get("c")),
     rewrite: Rule.by((m) => m.build("select", [m.get("c"), m.constant(m.number("f")), m.constant(0)], {})),
     example: `%0: bool[T, S] = input {name = "drop"}\n%1: f32[T, S] = cast %0\n%2: f32[] = constant {values = [-10000]}\n%3: f32[T, S] = mul %1, %2`
   }),

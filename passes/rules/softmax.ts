@@ -189,16 +189,15 @@ const isRowMax = (value: Node.Node, scores: Node.Node, axis: number): boolean =>
   return isMax(rows.resolve(value, views.broadcasted(at, value.type.shape)))
 }
 
-/** Whether weights are 1 at the greatest score of each row that has any: exp(x - max x), kept where x is. */
+/** Whether weights that have a `logarithm` are 1 at the greatest score of each row that has any: exp(x - max x), kept where x is. */
 const sumsToOneOrMore = (weight: Node.Node, axis: number, keep?: Node.Node): boolean => {
-  const [a, b, c] = weight.operands
+  const [a, b] = weight.operands
   if (a === undefined) return false
   if (weight.op === "cast" && DType.isFloat(a.type.dtype)) return sumsToOneOrMore(a, axis, keep)
-  if (keep === undefined && weight.op === "select" && b !== undefined && c !== undefined && uniform(c) === 0)
-    return sumsToOneOrMore(b, axis, a)
+  if (keep === undefined && weight.op === "select" && b !== undefined) return sumsToOneOrMore(b, axis, a)
   if (keep === undefined && weight.op === "mul" && b !== undefined) {
     const [mask, kept] = isIndicator(a) ? [a, b] : [b, a]
-    return isIndicator(mask) && sumsToOneOrMore(kept, axis, mask.operands[0])
+    return sumsToOneOrMore(kept, axis, mask.operands[0])
   }
   if (weight.op !== "exp" && weight.op !== "exp2") return false
   let y = bare(a)

@@ -292,8 +292,8 @@ export const rules: Theme = {
       ],
       [
         "c · f needs a truth value c",
-        'when: (m) => isTruth(m.get("c")) && DType.isFloat(m.get("root").type.dtype),',
-        ""
+        'match: ({ c }) => mul(cast(c), constant("f")),\n    when: (m) => isTruth(m.get("c")),',
+        'match: ({ c }) => mul(cast(c), constant("f")),'
       ],
       [
         "(c - 1) · f needs a truth value c",

@@ -137,6 +137,14 @@ describe("sums and their guards", () => {
 describe("exponentials that are not", () => {
   const cases: { readonly [name: string]: readonly [s.N, Values?] } = {
     "weights put to 2": [overSum(s.select(s.input("drop", ["T", "S"], "bool"), s.constant(2), e))],
+    "at least one, put to 0 where the greatest are kept": [
+      atLeast(s.select(s.input("drop", ["T", "S"], "bool"), zero, shifted), 1),
+      { x: [1, 2, 3, 4, 5], drop: [0, 0, 0, 0, 1] }
+    ],
+    "at least one, kept by a count": [
+      atLeast(s.mul(shifted, s.cast(s.input("count", ["T", "S"], "i32"), "f32")), 1),
+      { count: [0, 1, 0], x: [3, 2] }
+    ],
     "weights kept by a count": [
       overSum(s.mul(e, s.cast(s.input("count", ["T", "S"], "i32"), "f32"))),
       { count: [0, 1, 2] }
@@ -182,6 +190,7 @@ describe("masks that are not", () => {
   const fill = s.constant(-2)
   const cases: { readonly [name: string]: s.N } = {
     "one less a count, times a number": s.add(x, s.mul(s.sub(one, count), fill)),
+    "a truth value, times an integer": s.mul(s.cast(keep, "i32"), s.constant(-3, "i32")),
     "a count, times a number": s.add(x, s.mul(count, fill)),
     "a count less one, times a number": s.add(x, s.mul(s.sub(count, one), fill)),
     "a number in front of -inf": s.select(drop, fill, s.select(keep, x, minusInfinity)),
