@@ -2,8 +2,15 @@ import type { Callee, Expr, Immediate, Label, Local, Statement } from "./Instruc
 import { codes, typeCodes, type ValueType } from "./instructions.ts"
 import { calleeOf, type Func, localsOf, type Module } from "./Module.ts"
 
-/** The binary format: WebAssembly core specification, chapter 5. */
-export const encode = (module: Module): Uint8Array<ArrayBuffer> => {
+/** What a memory's limits say: of any size, or shared by threads, which needs a most. */
+const memoryLimits = (shared: boolean): ReadonlyArray<number> =>
+  shared ? [3, 1, ...unsigned(65536)] : [0, 1]
+
+/** The binary format: WebAssembly core specification, chapter 5. The memory that it imports is shared by threads, or it is not. */
+export const encode = (
+  module: Module,
+  memory: { readonly shared: boolean } = { shared: false }
+): Uint8Array<ArrayBuffer> => {
   const types: Array<string> = []
   const typeBytes: Array<ReadonlyArray<number>> = []
   const typeOf = ({ params, result }: Callee): number => {
@@ -27,8 +34,7 @@ export const encode = (module: Module): Uint8Array<ArrayBuffer> => {
     [
       2,
       vector([
-        // A memory of any size.
-        [...text("env"), ...text("memory"), 2, 0, 1],
+        [...text("env"), ...text("memory"), 2, ...memoryLimits(memory.shared)],
         ...module.imports.map((c, i) => [
           ...text("env"),
           ...text(c.name),

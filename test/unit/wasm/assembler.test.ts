@@ -199,3 +199,15 @@ test("features are what the engine validates", () => {
   const major = Number(process.versions.node.split(".")[0])
   expect(detect(host).relaxed).toBe(major >= 22)
 })
+
+test("a module meets memory of the kind that it is encoded for", async () => {
+  const of = async (module: boolean, shared: boolean) => {
+    const size = { initial: 1, maximum: 65536, shared } as ConstructorParameters<Engine["Memory"]>[0]
+    const compiled = await host.compile(encode(moduleOf(square()), { shared: module }))
+    return host.instantiate(compiled, { env: { memory: new host.Memory(size) } })
+  }
+  await of(true, true)
+  await of(false, false)
+  await expect(of(true, false)).rejects.toThrow(/shared/)
+  await expect(of(false, true)).rejects.toThrow(/shared/)
+})
