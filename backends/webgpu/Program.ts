@@ -10,8 +10,8 @@ import * as Size from "./Size.ts"
  * What runs on a device, as plain data: kernels (WGSL), the order in which they are dispatched, and the buffers they
  * meet. Text generation ends here; only the runtime turns it into pipelines and commands.
  *
- * Layout of every bind group: binding 0 is the uniform `Sizes` (`uniform` gives its content; a kernel that reads no
- * size does not declare it), binding k + 1 is `Kernel.bindings[k]`.
+ * Layout of every bind group: binding 0 is the uniform `Sizes` (`uniform` gives its content), binding k + 1 is
+ * `Kernel.bindings[k]`.
  */
 export interface Program {
   /** Symbolic lengths in the order of the uniform; WGSL calls them s0, s1, … */
@@ -34,7 +34,7 @@ export interface Kernel {
   readonly workgroupSize: readonly [x: number, y: number, z: number]
   /**
    * Number of workgroups, counted linearly. A count over `maxComputeWorkgroupsPerDimension` is folded into x and y (`dispatchSize`);
-   * the kernel computes `workgroup_id.y * num_workgroups.x + workgroup_id.x` and leaves when that is past its work.
+   * the kernel computes `sizes.first + workgroup_id.y * num_workgroups.x + workgroup_id.x` and leaves when that is past its work.
    */
   readonly workgroups: Size.Size
   /** Workgroup memory in bytes. */
@@ -107,13 +107,14 @@ export const storageBytes = (type: TensorType.TensorType): Size.Size =>
 export const aligned = (bytes: Size.SizeLike): Size.Size =>
   Size.max(Size.mul(Size.ceilDiv(bytes, 16), 16), 16)
 
-/** Content of the uniform: a word that is 0, then the symbols in order, padded to 16 bytes. */
-export const uniform = (program: Program, bindings: Bindings): Int32Array<ArrayBuffer> => {
-  const words = new Int32Array(Math.ceil((program.symbols.length + 1) / 4) * 4)
+/** Content of the uniform: a word that is 0, the number of the first workgroup, then the symbols in order, padded to 16 bytes. */
+export const uniform = (program: Program, bindings: Bindings, first = 0): Int32Array<ArrayBuffer> => {
+  const words = new Int32Array(Math.ceil((program.symbols.length + 2) / 4) * 4)
+  words[1] = first
   program.symbols.forEach((s, i) => {
     const value = Object.hasOwn(bindings, s) ? bindings[s] : undefined
     if (value === undefined) throw new RangeError(`the symbol ${s} is not bound`)
-    words[i + 1] = value
+    words[i + 2] = value
   })
   return words
 }

@@ -57,8 +57,11 @@ const builtins = {
   sgi: "@builtin(subgroup_invocation_id) sgi: u32"
 }
 
-/** Linear number of the workgroup, whether or not the host folded the count into two dimensions; i32, uniform. */
-export const workgroupIndex = "i32(wid.y * nwg.x + wid.x)"
+/**
+ * Linear number of the workgroup, whether or not the host folded the count into two dimensions, or dispatches a kernel that takes long
+ * in several ranges; i32, uniform.
+ */
+export const workgroupIndex = "(sizes.first + i32(wid.y * nwg.x + wid.x))"
 
 const identifier = /[A-Za-z_]\w*/g
 
@@ -90,14 +93,11 @@ export const make = (job: Pick<Job, "limits" | "symbols">): Module => {
   const symbol = (name: string): string => {
     const number = symbolNumber.get(name)
     if (number === undefined) throw new Error(`the symbol ${name} is not in the program`)
-    symbolsUsed = Math.max(symbolsUsed, number + 2)
+    symbolsUsed = Math.max(symbolsUsed, number + 1)
     return `sizes.s${number}`
   }
 
-  const opaqueZero = (): string => {
-    symbolsUsed = Math.max(symbolsUsed, 1)
-    return "u32(sizes.zero)"
-  }
+  const opaqueZero = (): string => "u32(sizes.zero)"
 
   const buffer = (ref: Ref, element: Element): string => {
     const known = buffers.find((b) => sameRef(b.ref, ref) && b.element.type === element.type)
@@ -136,16 +136,12 @@ export const make = (job: Pick<Job, "limits" | "symbols">): Module => {
     const words = new Set(text.match(identifier))
     const f16 = words.has("f16") || buffers.some((b) => b.element.type.includes("f16"))
     const parameters = Object.entries(builtins).filter(([name]) => words.has(name))
-    const sizes = ["zero", ...Array.from({ length: Math.max(0, symbolsUsed - 1) }, (_, i) => `s${i}`)]
+    const sizes = ["zero", "first", ...Array.from({ length: symbolsUsed }, (_, i) => `s${i}`)]
     const wgsl = [
       ...(f16 ? ["enable f16;"] : []),
       ...(main.subgroups ? ["enable subgroups;", "diagnostic(off, subgroup_uniformity);"] : []),
-      ...(symbolsUsed > 0
-        ? [
-            `struct Sizes { ${sizes.map((s) => `${s}: i32`).join(", ")} }`,
-            "@group(0) @binding(0) var<uniform> sizes: Sizes;"
-          ]
-        : []),
+      `struct Sizes { ${sizes.map((s) => `${s}: i32`).join(", ")} }`,
+      "@group(0) @binding(0) var<uniform> sizes: Sizes;",
       ...buffers.map(
         (b, i) =>
           `@group(0) @binding(${i + 1}) var<storage, ${b.element.access}> ${b.name}: array<${b.element.type}>;`

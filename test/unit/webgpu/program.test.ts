@@ -28,11 +28,12 @@ describe("programs", () => {
     }
   })
 
-  test("the uniform holds a zero and the symbols in order", () => {
+  test("the uniform holds a zero, the first workgroup and the symbols in order", () => {
     const text = `%x: f32[T, S, B, P] = input {name = "x"}\n%1: f32[T, S, B, P] = neg %x\nreturn %1`
     const program = lower(planOf(graphOf(text)), Limits.portable)
     expect(program.symbols).toEqual(["B", "P", "S", "T"])
-    expect([...Program.uniform(program, { B: 2, P: 3, S: 4, T: 5 })]).toEqual([0, 2, 3, 4, 5, 0, 0, 0])
+    expect([...Program.uniform(program, { B: 2, P: 3, S: 4, T: 5 })]).toEqual([0, 0, 2, 3, 4, 5, 0, 0])
+    expect(Program.uniform(program, { B: 2, P: 3, S: 4, T: 5 }, 7)[1]).toBe(7)
     expect(() => Program.uniform(program, { B: 2, P: 3, S: 4 })).toThrow("T is not bound")
   })
 
