@@ -173,7 +173,7 @@ const next = (running: Running, state: State) =>
         [batch],
         state.rows.map((r) => r.length - 1)
       ),
-      seed: HostArray.fromNumbers("u32", [], [((options.seed ?? 0) * 0x9e3779b1 + state.made) % 2 ** 32])
+      seed: HostArray.fromNumbers("u32", [], [(Math.imul(options.seed ?? 0, 0x9e3779b1) + state.made) >>> 0])
     }
     const results = yield* run.onDevice({ ...weights, ...arrays, ...inputs })
     const word = results.next as DeviceArray

@@ -81,6 +81,7 @@ const scale = 1 / Math.sqrt(8)
 test("every example is run here or in a browser, those of the gallery in gallery.test.ts, of layers in nn/examples.test.ts", () => {
   const files = readdirSync(`${root}/examples`, { recursive: true, encoding: "utf8" })
   expect(files.filter((file) => /^(?!gallery).*\.ts$/.test(file)).sort()).toEqual([
+    "browser/generate.ts",
     "browser/page.ts",
     "causalAlibi.ts",
     "crossAttention.ts",
@@ -91,6 +92,7 @@ test("every example is run here or in a browser, those of the gallery in gallery
     "promise.ts",
     "pytorchWeights.ts",
     "slidingWindow.ts",
+    "smallLlama.ts",
     "softcapSinks.ts",
     "visionTransformer.ts"
   ])

@@ -76,6 +76,15 @@ describe("generate", () => {
     expect(columns(one)).not.toEqual(columns(other))
   })
 
+  it("draws anew in each step, by a large seed too", async () => {
+    const { model } = tiny()
+    const alike = { model, params: nn.Params.flatten(model.init(5)) }
+    const made = columns(
+      await onReference(collect(alike, { maxTokens: 12, temperature: 1, seed: 2_000_000_011 }))
+    )
+    expect(new Set(made[0]).size).toBeGreaterThan(3)
+  })
+
   it("penalises words that were there", async () => {
     const made = tiny()
     const texts = columns(await onReference(collect(made, { maxTokens: 8, repetitionPenalty: 1e6 })))
