@@ -16,6 +16,7 @@ import * as Program from "./Program.ts"
 import * as DeviceTensor from "./runtime/DeviceTensor.ts"
 import { describe, deviceLimits } from "./runtime/deviceLimits.ts"
 import { call, execute } from "./runtime/execute.ts"
+import * as Loaded from "./runtime/Loaded.ts"
 import { read } from "./runtime/read.ts"
 import * as Session from "./runtime/Session.ts"
 import { transact } from "./runtime/transact.ts"
@@ -25,12 +26,14 @@ import { statsOf } from "./stats.ts"
 /** A WebGPU device as a backend. The scope frees what the backend allocates; the device stays its owner's. */
 export const make = (
   device: GPUDevice,
-  info: GPUAdapterInfo
+  info: GPUAdapterInfo,
+  /** Multiply-adds of one submit; see `Launch.mostWork`. */
+  mostWork?: number
 ): Effect.Effect<BackendShape, never, Scope.Scope> =>
   Effect.gen(function* () {
     const limits = deviceLimits(device, info)
     const session = yield* Effect.acquireRelease(
-      Effect.sync(() => Session.make(device, limits)),
+      Effect.sync(() => Session.make(device, limits, mostWork)),
       (open) => Effect.sync(open.close)
     )
 
@@ -54,13 +57,7 @@ export const make = (
       attempt(async () => {
         session.check()
         const program = lowered(plan, limits)
-        const [pipelines, constants] = await Promise.all([
-          Promise.all(program.kernels.map(session.pipeline)),
-          Promise.all(program.constants.map(({ data }) => session.constant(data)))
-        ])
-        // A device that is lost gives pipelines as if nothing had happened.
-        session.check()
-        const loaded = { program, pipelines, constants }
+        const loaded = await Loaded.load(session, program)
         return {
           program: Program.print(program),
           stats: (sizes) => statsOf(plan, program, limits, sizes),

@@ -52,6 +52,8 @@ export interface Step {
   readonly kernel: number
   /** One for each of the kernel's bindings. */
   readonly buffers: ReadonlyArray<BufferRef>
+  /** Multiply-adds, estimated from above: what work is split by that would take too long. */
+  readonly work?: Size.Size
   /** All must hold for the step to run; none means it always runs. */
   readonly when?: ReadonlyArray<Condition>
 }

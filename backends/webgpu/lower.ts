@@ -19,6 +19,7 @@ import { update } from "./kernels/update.ts"
 import * as Program from "./Program.ts"
 import * as Size from "./Size.ts"
 import * as Epilogue from "./wgsl/epilogue.ts"
+import { workOf } from "./work.ts"
 
 export interface Options {
   /**
@@ -120,12 +121,14 @@ export const lower = (plan: Plan, limits: Limits, options: Options = {}): Progra
       run([rest], node, [...operands, between], to)
       return
     }
+    const work = Size.from(bodies.reduce((sum, body) => Dim.add(sum, workOf(body)), Dim.zero))
     const append = (lowered: ReadonlyArray<Lowered>, conditions: ReadonlyArray<Program.Condition>): void => {
       for (const { kernel, buffers, when = [] } of lowered) {
         const all = [...when, ...conditions]
         steps.push({
           kernel: kernelNumber(kernel),
           buffers: buffers.map(place),
+          work,
           ...(all.length === 0 ? {} : { when: all })
         })
       }

@@ -13,7 +13,11 @@ export interface Watched {
   readonly buffersCreated: () => number
   /** Buffers created and not destroyed, whatever they are for. */
   readonly buffersAlive: () => number
+  /** Bytes of these. */
+  readonly bytesAlive: () => number
   readonly pipelines: () => number
+  /** How often a method was called of the device, its queue, its encoders or their passes, such as `dispatchWorkgroups`. */
+  readonly calls: (method: string) => number
   /** What a caller without error scopes would be told. */
   readonly uncaptured: ReadonlyArray<string>
 }
@@ -28,9 +32,31 @@ export const watchedGpu = async (limits: Readonly<Record<string, number>> = {}):
   let opened: GPUDevice | undefined
   let [submits, pipelines, created] = [0, 0, 0]
   const alive = new Set<GPUBuffer>()
+  const counts = new Map<string, number>()
+
+  /** Counts calls of every method of an object, and of what its methods `more` return. */
+  const counted = <T extends object>(object: T, more: ReadonlyArray<string> = []): T => {
+    const names = Object.getOwnPropertyNames(Object.getPrototypeOf(object))
+    for (const name of names) {
+      const method = Object.getOwnPropertyDescriptor(Object.getPrototypeOf(object), name)?.value
+      if (typeof method !== "function" || name === "constructor") continue
+      Object.defineProperty(object, name, {
+        configurable: true,
+        writable: true,
+        value: (...args: ReadonlyArray<unknown>) => {
+          counts.set(name, (counts.get(name) ?? 0) + 1)
+          const result: unknown = method.apply(object, args)
+          return more.includes(name) ? counted(result as object, ["beginComputePass"]) : result
+        }
+      })
+    }
+    return object
+  }
 
   const watch = (device: GPUDevice): GPUDevice => {
-    const { queue } = device
+    const queue = counted(device.queue)
+    Object.defineProperty(device, "queue", { value: queue })
+    counted(device, ["createCommandEncoder"])
     const own = device.limits
     Object.defineProperty(device, "limits", {
       value: new Proxy(own, {
@@ -83,6 +109,8 @@ export const watchedGpu = async (limits: Readonly<Record<string, number>> = {}):
     pipelines: () => pipelines,
     buffersCreated: () => created,
     buffersAlive: () => alive.size,
+    bytesAlive: () => [...alive].reduce((sum, { size }) => sum + size, 0),
+    calls: (method) => counts.get(method) ?? 0,
     uncaptured
   }
 }

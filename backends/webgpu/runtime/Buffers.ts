@@ -60,8 +60,10 @@ export const check = (
 
 export const make = (device: GPUDevice, usage: number, keep: number = keepBytes): Buffers => {
   const { maxBufferSize, maxStorageBufferBindingSize } = device.limits
-  // By size; the size that was released last is the last of the map.
+  // By size; the size that was released last is the last of the map. The oldest buffer is the last of its size and taken first,
+  // so that calls that repeat find the same buffers, and with them the bind groups that they made.
   const idle = new Map<number, Array<GPUBuffer>>()
+  const ages = new WeakMap<GPUBuffer, number>()
   const out = new Set<GPUBuffer>()
   let kept = 0
   let created = 0
@@ -89,7 +91,7 @@ export const make = (device: GPUDevice, usage: number, keep: number = keepBytes)
       let buffer = pop(size)
       if (buffer === undefined) {
         buffer = device.createBuffer({ size, usage })
-        created++
+        ages.set(buffer, created++)
       }
       out.add(buffer)
       return buffer
@@ -97,7 +99,10 @@ export const make = (device: GPUDevice, usage: number, keep: number = keepBytes)
     release: (buffer) => {
       if (!out.delete(buffer)) return
       const same = idle.get(buffer.size) ?? []
-      same.push(buffer)
+      const age = ages.get(buffer) ?? 0
+      let at = same.length
+      while (at > 0 && (ages.get(same[at - 1] as GPUBuffer) ?? 0) < age) at--
+      same.splice(at, 0, buffer)
       idle.delete(buffer.size)
       idle.set(buffer.size, same)
       kept += buffer.size

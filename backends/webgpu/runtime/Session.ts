@@ -1,7 +1,9 @@
 import type { Limits } from "../../../ir/Limits.ts"
 import { DeviceLost, KernelError, OutOfMemory } from "../../errors.ts"
+import * as Launch from "../Launch.ts"
 import type { Kernel } from "../Program.ts"
 import * as Buffers from "./Buffers.ts"
+import * as Lru from "./Lru.ts"
 
 /** What the device reports about commands that it accepted at first. */
 export type Failure = OutOfMemory | KernelError
@@ -10,6 +12,8 @@ export type Failure = OutOfMemory | KernelError
 export interface Session {
   readonly device: GPUDevice
   readonly limits: Limits
+  /** Multiply-adds of one submit, see `Launch`. */
+  readonly mostWork: number
   /** What kernels read and write. */
   readonly buffers: Buffers.Buffers
   /** What the host reads back. */
@@ -40,10 +44,14 @@ const compute = 0x4 // GPUShaderStage.COMPUTE
 const defect = (message: string, source = ""): KernelError =>
   new KernelError({ message, source, hint: "this is a defect of Effuse: please report it" })
 
-export const make = (device: GPUDevice, limits: Limits): Session => {
+export const make = (
+  device: GPUDevice,
+  limits: Limits,
+  mostWork: number = Launch.mostWork[limits.kind]
+): Session => {
   const buffers = Buffers.make(device, Buffers.forKernels)
   const staging = Buffers.make(device, Buffers.forReading)
-  const pipelines = new Map<string, Promise<GPUComputePipeline>>()
+  const pipelines = Lru.make<string, Promise<GPUComputePipeline>>(keepPipelines)
   const layouts = new Map<string, GPUBindGroupLayout>()
   // Constants of forgotten programs may be collected: whoever runs a program holds its buffers.
   let constants: ReadonlyArray<WeakRef<GPUBuffer>> = []
@@ -147,6 +155,7 @@ export const make = (device: GPUDevice, limits: Limits): Session => {
   return {
     device,
     limits,
+    mostWork,
     buffers,
     staging,
     layout,
@@ -168,17 +177,11 @@ export const make = (device: GPUDevice, limits: Limits): Session => {
     },
     pipeline: (kernel) => {
       const text = `${kernel.bindings.map((b) => b.access).join(",")}\n${kernel.wgsl}`
-      const known = pipelines.get(text)
-      // Least recently used first: a Map keeps insertion order.
-      if (known !== undefined) pipelines.delete(text)
-      const pipeline = known ?? create(kernel)
-      pipelines.set(text, pipeline)
-      if (known === undefined) {
-        pipeline.catch(() => pipelines.delete(text))
-        const [oldest] = pipelines.keys()
-        if (pipelines.size > keepPipelines && oldest !== undefined) pipelines.delete(oldest)
-      }
-      return pipeline
+      return pipelines.get(text, () => {
+        const made = create(kernel)
+        made.catch(() => pipelines.delete(text))
+        return made
+      })
     },
     pipelinesCreated: () => created,
     check,

@@ -1,39 +1,35 @@
 import type { Bindings } from "../../../ir/Dim.ts"
 import type { HostArray } from "../../../ir/HostArray.ts"
-import * as Shape from "../../../ir/Shape.ts"
 import * as TensorType from "../../../ir/TensorType.ts"
 import type { RunOptions, Value } from "../../Backend.ts"
 import { InvalidArray } from "../../errors.ts"
-import * as Program from "../Program.ts"
-import * as Size from "../Size.ts"
+import { type Dispatch, type Launch, uniformBytes } from "../Launch.ts"
+import type * as Program from "../Program.ts"
 import * as DeviceTensor from "./DeviceTensor.ts"
+import type { Loaded } from "./Loaded.ts"
 import { readCopy } from "./read.ts"
 import type { Session } from "./Session.ts"
 import { type Acquire, transact } from "./transact.ts"
 import { toDevice } from "./transfer.ts"
 
-/** A program whose pipelines exist and whose constants are on the device. */
-export interface Loaded {
-  readonly program: Program.Program
-  readonly pipelines: ReadonlyArray<GPUComputePipeline>
-  readonly constants: ReadonlyArray<GPUBuffer>
-}
-
 /** The buffers of one call. */
-interface Bound {
+export interface Bound {
+  readonly launch: Launch
   readonly inputs: ReadonlyArray<GPUBuffer>
   readonly outputs: ReadonlyArray<GPUBuffer>
-  /** Those that the steps of this call use. */
-  readonly slots: ReadonlyMap<number, GPUBuffer>
+  /** Those that the steps of this call use, by the number of their slot. */
+  readonly slots: ReadonlyArray<GPUBuffer | undefined>
   readonly lengths: GPUBuffer
   /** Arguments given away: they are lent to the call. */
   readonly donated: ReadonlyMap<number, DeviceTensor.DeviceTensor>
-  readonly steps: ReadonlyArray<Program.Step>
   /** Copies of the outputs for the host, where it wants them. */
   readonly copies: ReadonlyArray<GPUBuffer>
   /** Buffers that are not an argument. */
   readonly acquired: ReadonlyArray<GPUBuffer>
 }
+
+/** What is encoded of a call, and how often it is submitted. */
+export type Encode = (session: Session, loaded: Loaded, bound: Bound) => ReadonlyArray<GPUCommandBuffer>
 
 /** One call. Its results stay on the device; all buffers but theirs are back in the pool. */
 export const execute = async (
@@ -43,12 +39,12 @@ export const execute = async (
   sizes: Bindings,
   options: RunOptions
 ): Promise<ReadonlyArray<DeviceTensor.DeviceTensor>> => {
-  const { outputs } = await start(session, loaded, values, sizes, options, false)
+  const { outputs, launch } = await start(session, loaded, values, sizes, options, false)
   return loaded.program.outputs.map(({ type }, i) =>
     DeviceTensor.make(
       session,
       type.dtype,
-      Shape.evaluate(type.shape, sizes),
+      [...(launch.outputs[i]?.shape ?? [])],
       outputs[i] as GPUBuffer,
       session.buffers.release
     )
@@ -63,12 +59,12 @@ export const call = async (
   sizes: Bindings,
   options: RunOptions
 ): Promise<ReadonlyArray<HostArray>> => {
-  const { outputs, copies } = await start(session, loaded, values, sizes, options, true)
+  const { outputs, copies, launch } = await start(session, loaded, values, sizes, options, true)
   // What the queue does next with these buffers comes after the copies.
   outputs.forEach(session.buffers.release)
   const results = await Promise.all(
     loaded.program.outputs.map(({ type }, i) =>
-      readCopy(session, copies[i] as GPUBuffer, type.dtype, Shape.evaluate(type.shape, sizes))
+      readCopy(session, copies[i] as GPUBuffer, type.dtype, [...(launch.outputs[i]?.shape ?? [])])
     )
   )
   session.check()
@@ -76,29 +72,37 @@ export const call = async (
 }
 
 /**
- * Uploads, encodes one compute pass and submits once. Throws a typed error before anything is submitted, or returns results that
- * are on their way. Every buffer it acquires and does not return goes back to the pool, also when it throws, and so does
- * every donated argument.
+ * Uploads, encodes and submits: one compute pass and one submit, unless the work has to be split. Throws a typed error before
+ * anything is submitted, or returns results that are on their way. Every buffer it acquires and does not return goes back
+ * to the pool, also when it throws, and so does every donated argument.
  */
-const start = async (
+export const start = async (
   session: Session,
   loaded: Loaded,
   values: ReadonlyArray<Value>,
   sizes: Bindings,
   options: RunOptions,
-  copied: boolean
+  copied: boolean,
+  encode: Encode = encodeCall
 ): Promise<Bound> => {
-  const refused = Program.unsupported(loaded.program, sizes, session.limits)
-  if (refused !== undefined) throw refused
   const lent: Array<DeviceTensor.DeviceTensor> = []
   const settle = (kept: boolean): void => {
     for (const tensor of lent.splice(0)) tensor.settle(kept)
   }
+  // Host data given away is a copy anyhow: there is no device memory to reuse.
+  const donated = new Map(
+    [...options.donated].flatMap((i) => {
+      const value = values[i] as Value
+      return "_tag" in value ? [[i, value as DeviceTensor.DeviceTensor] as const] : []
+    })
+  )
+  const launch = loaded.launch(sizes, new Set(donated.keys()))
+  if (launch.refused !== undefined) throw launch.refused
   try {
     const bound = await transact(session, (acquire) => {
       settle(false)
-      const made = bindBuffers(session, loaded.program, values, sizes, options, copied, acquire)
-      submit(session, loaded, made, sizes)
+      const made = bindBuffers(session, loaded, launch, values, donated, copied, acquire)
+      for (const commands of encode(session, loaded, made)) session.device.queue.submit([commands])
       for (const tensor of made.donated.values()) {
         tensor.lend()
         lent.push(tensor)
@@ -121,13 +125,14 @@ const start = async (
 /** Finds or acquires a buffer for each argument, result, slot and for the lengths, and uploads what is on the host. */
 const bindBuffers = (
   session: Session,
-  program: Program.Program,
+  loaded: Loaded,
+  launch: Launch,
   values: ReadonlyArray<Value>,
-  sizes: Bindings,
-  options: RunOptions,
+  donated: ReadonlyMap<number, DeviceTensor.DeviceTensor>,
   copied: boolean,
   pools: Acquire
 ): Bound => {
+  const { program } = loaded
   const { queue } = session.device
   const acquired: Array<GPUBuffer> = []
   const acquire = (bytes: number, what: string): GPUBuffer => {
@@ -138,17 +143,10 @@ const bindBuffers = (
   const inputs = program.inputs.map((port, i) => {
     const [value, what] = [values[i] as Value, `input ${JSON.stringify(port.name)}`]
     if ("_tag" in value) return DeviceTensor.bufferOf(session, value, what)
-    const buffer = acquire(Size.evaluate(port.bytes, sizes), what)
+    const buffer = acquire(launch.inputs[i] as number, what)
     queue.writeBuffer(buffer, 0, toDevice(value))
     return buffer
   })
-  // Host data given away is a copy anyhow: there is no device memory to reuse.
-  const donated = new Map(
-    [...options.donated].flatMap((i) => {
-      const value = values[i] as Value
-      return "_tag" in value ? [[i, value as DeviceTensor.DeviceTensor] as const] : []
-    })
-  )
   for (const i of donated.keys()) {
     if (inputs.some((b, j) => j !== i && b === inputs[i])) {
       throw new InvalidArray({
@@ -157,75 +155,92 @@ const bindBuffers = (
       })
     }
   }
-  const outputs = program.outputs.map((port) =>
+  const slots: Array<GPUBuffer | undefined> = []
+  for (const { index, bytes } of launch.slots) slots[index] = acquire(bytes, `intermediate buffer ${index}`)
+  let lengths = loaded.lengths(launch)
+  if (lengths === undefined) {
+    lengths = acquire(launch.uniform.byteLength, "the lengths")
+    queue.writeBuffer(lengths, 0, launch.uniform)
+  }
+  const outputs = program.outputs.map((port, i) =>
     port.donor !== undefined && donated.has(port.donor)
       ? (inputs[port.donor] as GPUBuffer)
-      : acquire(
-          Size.evaluate(port.bytes, sizes),
-          `output ${JSON.stringify(port.name)} ${TensorType.print(port.type)}`
-        )
+      : acquire(launch.outputs[i]?.bytes ?? 0, outputName(port))
   )
-  const steps = Program.steps(program, sizes, new Set(donated.keys()))
-  const slots = new Map(
-    [...Program.slotsOf(steps)].map((i) => {
-      const { bytes } = program.slots[i] as Program.Slot
-      return [i, acquire(Size.evaluate(bytes, sizes), `intermediate buffer ${i}`)] as const
-    })
-  )
-  const uniform = Program.uniform(program, sizes)
-  const lengths = acquire(uniform.byteLength, "the lengths")
-  queue.writeBuffer(lengths, 0, uniform)
   const copies = copied
-    ? program.outputs.map((port) =>
-        pools.staging(Size.evaluate(port.bytes, sizes), `output ${JSON.stringify(port.name)}`)
-      )
+    ? program.outputs.map((port, i) => pools.staging(launch.outputs[i]?.bytes ?? 0, outputName(port)))
     : []
-  return { inputs, outputs, slots, lengths, donated, steps, copies, acquired }
+  return { launch, inputs, outputs, slots, lengths, donated, copies, acquired }
 }
 
-/** Encodes the steps of this call into one pass, and the copies for the host, and submits them together. */
-const submit = (session: Session, loaded: Loaded, bound: Bound, sizes: Bindings): void => {
-  const { program, pipelines, constants } = loaded
-  const { steps, copies, outputs } = bound
-  if (steps.length + copies.length === 0) return
-  const resource = ({ _tag, index }: Program.BufferRef): GPUBufferBinding => {
-    switch (_tag) {
-      case "input":
-        return sized(bound.inputs[index], program.inputs[index]?.bytes)
-      case "output":
-        return sized(bound.outputs[index], program.outputs[index]?.bytes)
-      case "slot":
-        return sized(bound.slots.get(index), program.slots[index]?.bytes)
-      case "constant":
-        return { buffer: constants[index] as GPUBuffer }
-    }
-  }
-  const sized = (buffer: GPUBuffer | undefined, bytes: Size.Size | undefined): GPUBufferBinding => ({
-    buffer: buffer as GPUBuffer,
-    size: Size.evaluate(bytes as Size.Size, sizes)
+const outputName = ({ name, type }: Program.Output): string =>
+  `output ${JSON.stringify(name)} ${TensorType.print(type)}`
+
+/** One pass for each submit, and the copies for the host behind the last. */
+const encodeCall: Encode = (session, loaded, bound) => {
+  const { submits } = bound.launch
+  return submits.flatMap((dispatches, i) => {
+    const last = i === submits.length - 1
+    if (dispatches.length === 0 && !(last && bound.copies.length > 0)) return []
+    const encoder = session.device.createCommandEncoder()
+    const pass = encoder.beginComputePass()
+    let current: GPUComputePipeline | undefined
+    for (const dispatch of dispatches)
+      current = encodeDispatch(session, loaded, bound, pass, dispatch, current)
+    pass.end()
+    if (last) encodeCopies(encoder, bound)
+    return [encoder.finish()]
   })
-  const { device, limits } = session
-  const encoder = device.createCommandEncoder()
-  const pass = encoder.beginComputePass()
-  for (const step of steps) {
-    const kernel = program.kernels[step.kernel] as Program.Kernel
-    const entries = step.buffers.map(
-      (ref, i): GPUBindGroupEntry => ({ binding: i + 1, resource: resource(ref) })
-    )
-    pass.setPipeline(pipelines[step.kernel] as GPUComputePipeline)
-    pass.setBindGroup(
-      0,
-      device.createBindGroup({
-        layout: session.layout(kernel),
-        entries: [{ binding: 0, resource: { buffer: bound.lengths } }, ...entries]
-      })
-    )
-    pass.dispatchWorkgroups(...Program.dispatchSize(Size.evaluate(kernel.workgroups, sizes), limits))
+}
+
+export const encodeCopies = (encoder: GPUCommandEncoder, { launch, outputs, copies }: Bound): void => {
+  for (const [i, copy] of copies.entries()) {
+    encoder.copyBufferToBuffer(outputs[i] as GPUBuffer, 0, copy, 0, launch.outputs[i]?.bytes ?? 0)
   }
-  pass.end()
-  copies.forEach((copy, i) => {
-    const bytes = Size.evaluate((program.outputs[i] as Program.Output).bytes, sizes)
-    encoder.copyBufferToBuffer(outputs[i] as GPUBuffer, 0, copy, 0, bytes)
+}
+
+/** Encodes one dispatch behind another of the pipeline `current`, and gives its own. */
+export const encodeDispatch = (
+  session: Session,
+  loaded: Loaded,
+  bound: Bound,
+  pass: GPUComputePassEncoder,
+  { step, grid, block }: Dispatch,
+  current: GPUComputePipeline | undefined
+): GPUComputePipeline => {
+  const { kernel } = loaded.program.steps[step] as Program.Step
+  const pipeline = loaded.pipelines[kernel] as GPUComputePipeline
+  if (pipeline !== current) pass.setPipeline(pipeline)
+  pass.setBindGroup(0, groupOf(session, loaded, bound, step, block))
+  pass.dispatchWorkgroups(grid[0], grid[1])
+  return pipeline
+}
+
+/** Buffers are bound whole, whatever of them is used: a kernel knows its lengths, and other lengths find the same bind group. */
+const groupOf = (
+  session: Session,
+  loaded: Loaded,
+  bound: Bound,
+  step: number,
+  block: number
+): GPUBindGroup => {
+  const { program, constants } = loaded
+  const { kernel, buffers: refs } = program.steps[step] as Program.Step
+  const { inputs, outputs, slots, lengths } = bound
+  const places = { input: inputs, output: outputs, slot: slots, constant: constants }
+  const buffers = refs.map(({ _tag, index }) => places[_tag][index] as GPUBuffer)
+  buffers.push(lengths)
+  const known = block === 0 ? loaded.group(step, buffers) : undefined
+  if (known !== undefined) return known
+  const most = session.limits.maxStorageBufferBindingSize
+  const group = session.device.createBindGroup({
+    layout: session.layout(program.kernels[kernel] as Program.Kernel),
+    entries: buffers.map((buffer, i) =>
+      buffer === lengths && i === refs.length
+        ? { binding: 0, resource: { buffer, offset: block, size: uniformBytes(program) } }
+        : { binding: i + 1, resource: { buffer, size: Math.min(buffer.size, most) } }
+    )
   })
-  device.queue.submit([encoder.finish()])
+  if (block === 0) loaded.keepGroup(step, buffers, group)
+  return group
 }

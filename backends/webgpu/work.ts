@@ -1,0 +1,34 @@
+import * as Dim from "../../ir/Dim.ts"
+import type { Graph } from "../../ir/Graph.ts"
+import type { Node } from "../../ir/Node.ts"
+import { parts } from "../../ir/ops/flashAttention.ts"
+import * as Shape from "../../ir/Shape.ts"
+
+/**
+ * Multiply-adds of a kernel's body, as if every key were visible and every element took one: what a call is split by, so that
+ * it need not be exact.
+ */
+export const workOf = (body: Graph): Dim.Dim =>
+  body.nodes.reduce((sum, node) => Dim.add(sum, workOfNode(node)), Dim.zero)
+
+const workOfNode = (node: Node): Dim.Dim => {
+  const axis = (of: Node, n: number): Dim.Dim => of.type.shape[n] as Dim.Dim
+  switch (node.op) {
+    case "input":
+    case "constant":
+      return Dim.zero
+    case "dot": {
+      const [lhs] = node.operands as readonly [Node, Node]
+      return Dim.product([...node.type.shape, ...node.attrs.lhsContract.map((n) => axis(lhs, n))])
+    }
+    case "flash_attention": {
+      const { terms, v } = parts(node.operands, node.attrs)
+      const [q, k] = node.operands as readonly [Node, Node]
+      const width = terms.reduce((sum, term) => Dim.add(sum, axis(term.k, 3)), axis(v, 3))
+      return Dim.product([axis(q, 0), axis(q, 1), axis(q, 2), axis(k, 2), width])
+    }
+    default:
+      // A reduction reads more than it writes.
+      return Shape.size((node.op.startsWith("reduce") ? (node.operands[0] as Node) : node).type.shape)
+  }
+}

@@ -1,0 +1,178 @@
+/** What one call asks of the device, counted at the device's own methods. */
+import { Effect } from "effect"
+import { expect, test } from "vitest"
+import { Backend } from "../../../backends/Backend.ts"
+import * as HostArray from "../../../ir/HostArray.ts"
+import { compile } from "../../../src/compile.ts"
+import { spec } from "../../../src/spec.ts"
+import * as Tensor from "../../../src/Tensor.ts"
+import { download, upload } from "../../../src/transfer.ts"
+import { on, type Watched, watchedGpu } from "../../support/watchedGpu.ts"
+
+const kernels = 12
+
+/** A chain of that many kernels: contractions, and norms between them. */
+const chain = compile(
+  ({ x, w }) => {
+    let y = x as Tensor.Tensor
+    for (let i = 0; i < kernels; i++) y = i % 2 === 0 ? Tensor.matmul(y, w) : Tensor.rmsNorm(y)
+    return y
+  },
+  { x: spec("f32", ["T", 4]), w: spec("f32", [4, 4]) }
+)
+
+const methods = [
+  ...["createBuffer", "createBindGroup", "createCommandEncoder", "beginComputePass", "setPipeline"],
+  ...["setBindGroup", "dispatchWorkgroups", "copyBufferToBuffer", "writeBuffer", "submit"]
+] as const
+
+/** How often each method is called meanwhile; those that are not are left out. */
+const during = <A, E, R>(watched: Watched, effect: Effect.Effect<A, E, R>) =>
+  Effect.gen(function* () {
+    const before = methods.map(watched.calls)
+    yield* effect
+    const counts = methods.map((m, i) => [m, watched.calls(m) - (before[i] ?? 0)] as const)
+    return Object.fromEntries(counts.filter(([, n]) => n > 0))
+  })
+
+const rows = (t: number) => HostArray.fromNumbers("f32", [t, 4], new Float64Array(4 * t).fill(0.25))
+
+test("one encoder, one pass, one submit; the second call makes no object, another length none but what it must", async () => {
+  const watched = await watchedGpu()
+  await on(
+    watched,
+    Effect.gen(function* () {
+      const f = yield* chain
+      expect(f.stats({ T: 3 }).dispatches).toBe(kernels)
+      const w = yield* upload(HostArray.zeros("f32", [4, 4]))
+      const three = yield* upload(rows(3))
+      const four = yield* upload(rows(4))
+      const many = yield* upload(rows(900))
+      const once = (x: typeof three) => Effect.scoped(f.onDevice({ x, w }))
+      const least = {
+        createCommandEncoder: 1,
+        beginComputePass: 1,
+        setPipeline: kernels,
+        setBindGroup: kernels,
+        dispatchWorkgroups: kernels,
+        submit: 1
+      }
+      // Two slots and a result, each in its place; the lengths are new.
+      expect(yield* during(watched, once(three))).toEqual({
+        ...least,
+        createBuffer: 3,
+        createBindGroup: kernels,
+        writeBuffer: 1
+      })
+      expect(yield* during(watched, once(three))).toEqual(least)
+      // Four rows fit the buffers of three: only the lengths are written, and the first kernel reads another argument.
+      expect(yield* during(watched, once(four))).toEqual({ ...least, createBindGroup: 1, writeBuffer: 1 })
+      expect(yield* during(watched, once(four))).toEqual(least)
+      expect(yield* during(watched, once(three))).toEqual({ ...least, writeBuffer: 1 })
+      expect(yield* during(watched, once(many))).toEqual({
+        ...least,
+        createBuffer: 3,
+        createBindGroup: kernels,
+        writeBuffer: 1
+      })
+      expect(yield* during(watched, once(many))).toEqual(least)
+      // Reading back is a copy in the same submit.
+      const read = { ...least, copyBufferToBuffer: 1 }
+      yield* f({ x: three, w })
+      expect(yield* during(watched, f({ x: three, w }))).toEqual(read)
+      // What is on the host is written, and nothing else is.
+      yield* f({ x: rows(3), w })
+      expect(yield* during(watched, f({ x: rows(3), w }))).toEqual({ ...read, writeBuffer: 1 })
+    }).pipe(Effect.scoped)
+  )
+  expect(watched.buffersAlive()).toBe(0)
+  expect(watched.uncaptured).toEqual([])
+})
+
+test("results that are left on the device come and go, and bind groups are found again", async () => {
+  const watched = await watchedGpu()
+  await on(
+    watched,
+    Effect.gen(function* () {
+      const backend = yield* Backend
+      const f = yield* chain
+      const weights = Float64Array.from({ length: 16 }, (_, i) => (i * 7) % 5)
+      const w = yield* upload(HostArray.fromNumbers("f32", [4, 4], weights))
+      const start = HostArray.fromNumbers(
+        "f32",
+        [3, 4],
+        Float64Array.from({ length: 12 }, (_, i) => i - 4)
+      )
+      let x = yield* upload(start)
+      const step = Effect.gen(function* () {
+        const y = yield* f.onDevice({ x, w })
+        yield* backend.free(x)
+        x = y
+      })
+      for (let i = 0; i < 4; i++) yield* step
+      for (let i = 0; i < 6; i++) {
+        const counts = yield* during(watched, step)
+        expect(counts).not.toHaveProperty("createBuffer")
+        expect(counts).not.toHaveProperty("createBindGroup")
+      }
+      let expected: HostArray.HostArray = start
+      for (let i = 0; i < 10; i++) expected = yield* f({ x: expected, w })
+      expect((yield* download(x)).data).toEqual(expected.data)
+    }).pipe(Effect.scoped)
+  )
+})
+
+test("pipelines are asked for all at once, and once, whoever compiles", async () => {
+  const watched = await watchedGpu()
+  await on(
+    watched,
+    Effect.gen(function* () {
+      const device = watched.device()
+      const create = device.createComputePipelineAsync.bind(device)
+      const waiting: Array<() => void> = []
+      // No pipeline is ready before two have been asked for: who waits for the first to ask for the second waits for ever.
+      device.createComputePipelineAsync = async (descriptor) => {
+        if (waiting.length === 0) await new Promise<void>((done) => waiting.push(done))
+        else for (const done of waiting) done()
+        return create(descriptor)
+      }
+      const f = yield* chain
+      const { pipelines } = f.stats({ T: 1 })
+      expect(pipelines).toBeGreaterThan(1)
+      expect(watched.pipelines()).toBe(pipelines)
+      yield* chain
+      yield* compile(({ x, w }) => Tensor.rmsNorm(Tensor.matmul(Tensor.neg(Tensor.neg(x)), w)), {
+        x: spec("f32", ["T", 4]),
+        w: spec("f32", [4, 4])
+      })
+      expect(watched.pipelines()).toBe(pipelines)
+    }).pipe(Effect.timeout(10_000))
+  )
+})
+
+test("an upload and a call do not wait for the calls before them, and keep out of their memory", async () => {
+  const watched = await watchedGpu()
+  await on(
+    watched,
+    Effect.gen(function* () {
+      const f = yield* compile(({ x }) => Tensor.add(x, 1), { x: spec("f32", ["N"]) })
+      const given = Array.from({ length: 6 }, (_, i) => HostArray.fromNumbers("f32", [3], [i, i, i]))
+      yield* f({ x: given[0] as HostArray.HostArray })
+      const before = watched.buffersCreated()
+      // All are under way before the first is read; each has a staging buffer of its own, and one buffer for the input serves all.
+      const round = Effect.all(
+        given.map((x) => f({ x })),
+        { concurrency: "unbounded" }
+      )
+      for (let i = 0; i < 3; i++) {
+        const results = yield* round
+        expect(results.map((r) => [...r.data])).toEqual(given.map((_, n) => [n + 1, n + 1, n + 1]))
+      }
+      expect(watched.buffersCreated() - before).toBeLessThanOrEqual(15)
+      const settled = watched.buffersCreated()
+      yield* round
+      expect(watched.buffersCreated()).toBe(settled)
+    })
+  )
+  expect(watched.buffersAlive()).toBe(0)
+})
