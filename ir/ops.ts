@@ -80,6 +80,7 @@ export const ops = {
   gather: indexing.gather,
   load: indexing.load,
   update_slice: indexing.updateSlice,
+  scatter: indexing.scatter,
 
   softmax: normalise.softmax,
   logsumexp: normalise.logsumexp,

@@ -2,7 +2,8 @@ import * as ContractionSum from "../ir/ContractionSum.ts"
 import * as DType from "../ir/DType.ts"
 import * as Graph from "../ir/Graph.ts"
 import type { Limits } from "../ir/Limits.ts"
-import type { Node } from "../ir/Node.ts"
+import type { Node, NodeOf } from "../ir/Node.ts"
+import { parts } from "../ir/ops/flashAttention.ts"
 import * as Shape from "../ir/Shape.ts"
 import * as traits from "./traits.ts"
 
@@ -24,6 +25,8 @@ interface Place {
   readonly spread: boolean
   /** Operand of a contraction or of attention, read many times from tiles: only views and casts fold into that. */
   readonly tiled: boolean
+  /** Keys or values of attention, which it reads row by row: a row that is found through a table is read where it lies. */
+  readonly rows: boolean
   /** The value's elements are the result's elements, one to one: an anchor may stand here, with what follows as epilogue. */
   readonly onto: boolean
   /** The value's elements are those that the sum of the kernel adds up, one to one: a contraction may stand here. */
@@ -50,7 +53,20 @@ const mostMembers = 96
 const mostOperands = (limits: Limits, anchor: Node | undefined): number =>
   limits.maxStorageBuffersPerShaderStage - (anchor?.op === "flash_attention" ? 2 : 1)
 
-const origin: Place = { spread: false, tiled: false, onto: true, under: false, paths: new Set([""]) }
+const origin: Place = {
+  spread: false,
+  tiled: false,
+  rows: false,
+  onto: true,
+  under: false,
+  paths: new Set([""])
+}
+
+/** Whether attention reads the operand for its keys or values alone. */
+const isKeysOrValues = ({ operands, attrs }: NodeOf<"flash_attention">, operand: Node): boolean => {
+  const { v, terms } = parts(operands, attrs)
+  return operand === v || terms.some(({ k }) => operand === k) ? terms.every(({ q }) => operand !== q) : false
+}
 
 /** How `user`, which stands at `place`, reads its operand. `id` tells nodes apart. */
 const through = (user: Node, operand: Node, place: Place, id: number): Place => {
@@ -77,19 +93,22 @@ const through = (user: Node, operand: Node, place: Place, id: number): Place => 
     case "concat":
       return step(aside)
     case "update_slice":
-      return step({ ...aside, spread: operand === user.operands[2] })
+    case "scatter":
+      return step({ ...aside, spread: user.operands.indexOf(operand) > 1 })
     case "dot":
-    case "flash_attention":
       return step({ ...aside, spread: true, tiled: true })
+    case "flash_attention":
+      return step({ ...aside, spread: true, tiled: true, rows: isKeysOrValues(user, operand) })
     case "softmax":
     case "layer_norm":
     case "rms_norm":
     case "cumsum":
       return { ...place, ...aside }
     case "gather":
+      return step({ ...aside, spread: true, rows: place.rows && operand !== user.operands[1] })
     case "load":
     case "random_bits":
-      return step({ ...aside, spread: true })
+      return step({ ...aside, spread: true, rows: false })
     default:
       return step(aside)
   }
@@ -101,6 +120,7 @@ const merge = (a: Place | undefined, b: Place): Place =>
     : {
         spread: a.spread || b.spread,
         tiled: a.tiled || b.tiled,
+        rows: a.rows && b.rows,
         onto: a.onto && b.onto,
         under: a.under && b.under,
         paths: new Set([...a.paths, ...b.paths])
@@ -186,6 +206,10 @@ const repeats = (node: Node, facts: Facts): boolean =>
 const foldsIntoTile = (node: Node): boolean =>
   traits.isView(node) || node.op === "cast" || node.op === "random_bits" || traits.isSource(node)
 
+/** Whole rows of a tensor at positions that are data: pages through their table, kept sequences of a beam. */
+const findsRows = (node: Node): boolean =>
+  node.op === "gather" && node.attrs.axis < (node.operands[0] as Node).type.shape.length - 1
+
 /** Decides the kernels of a graph; roots in the order of the graph's nodes. */
 export const group = (graph: Graph.Graph, limits: Limits): ReadonlyArray<Kernel> => {
   const facts = factsOf(graph)
@@ -247,6 +271,7 @@ export const group = (graph: Graph.Graph, limits: Limits): ReadonlyArray<Kernel>
   const mayJoin = (node: Node, places: ReadonlyMap<Draft, Place>): boolean => {
     const entries = [...places]
     if (!entries.every(([draft]) => fits(draft, node))) return false
+    if (findsRows(node) && entries.every(([, place]) => place.rows)) return true
     if (repeats(node, facts)) {
       return entries.every(
         ([, place]) =>
@@ -255,7 +280,7 @@ export const group = (graph: Graph.Graph, limits: Limits): ReadonlyArray<Kernel>
     }
     const [draft, place] = entries[0] as [Draft, Place]
     // The target of an in-place update is a buffer.
-    if (entries.length > 1 || place.tiled || node.op === "update_slice") return false
+    if (entries.length > 1 || place.tiled || node.op === "update_slice" || node.op === "scatter") return false
     // What reads later values cannot be computed with the first attention over the same operands.
     const first = facts.firstOf.get(node)
     const isLater = (o: Node): boolean => (facts.ids.get(o) as number) > (first as number)

@@ -8,7 +8,7 @@ import type { Pass } from "./Pass.ts"
  * Groups every computation into `fused` nodes. A kernel has one anchor or none; around it stand what is folded into it:
  *
  * - before the anchor, views, casts, indices and repeated constants, and, unless the anchor is `dot` or `flash_attention`, any work that
- *   only this kernel needs;
+ *   only this kernel needs; before keys and values of attention also a `gather` of whole rows;
  * - after the anchor, elementwise work on its elements one by one, possibly through reshape and transpose;
  * - a contraction may be followed by a sum of such elements over other axes than its last row and column axis.
  *

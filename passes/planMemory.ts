@@ -125,12 +125,12 @@ const updatesInPlace = (graph: Graph, donated: ReadonlySet<string>): ReadonlyMap
   return result
 }
 
-/** What a kernel updates, where its body is an `update_slice` of a whole operand that it reads for nothing else. */
+/** What a kernel updates, where its body is an `update_slice` or a `scatter` of a whole operand that it reads for nothing else. */
 const updatedOperand = (node: Node): Node | undefined => {
   if (node.op !== "fused") return undefined
   const { body } = node.attrs
   const update = body.outputs[0]?.node
-  const x = update?.op === "update_slice" ? update.operands[0] : undefined
+  const x = update?.op === "update_slice" || update?.op === "scatter" ? update.operands[0] : undefined
   if (x?.op !== "input") return undefined
   const reads = body.nodes.flatMap((n) => n.operands).filter((o) => o === x)
   return reads.length === 1 ? node.operands[body.inputs.indexOf(x)] : undefined

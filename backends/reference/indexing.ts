@@ -6,7 +6,7 @@ import type { Value } from "./Value.ts"
 const clamp = (position: number, size: number): number => Math.min(Math.max(position, 0), size - 1)
 
 /** Positions that are data, clamped into their axis. An axis of length 0 has no element to read: the read gives 0. */
-export const indexing: Kernels<"gather" | "load" | "update_slice"> = {
+export const indexing: Kernels<"gather" | "load" | "update_slice" | "scatter"> = {
   gather: ({ attrs: { axis } }, [operand, indices], shape) => {
     const [x, at] = [operand as Value, indices as Value]
     const size = x.shape[axis] as number
@@ -31,6 +31,19 @@ export const indexing: Kernels<"gather" | "load" | "update_slice"> = {
       0
     )
     return Float64Array.of(x.data.length === 0 ? 0 : (x.data[at] as number))
+  },
+  scatter: (_node, [operand, replacement, ...positions], shape) => {
+    const [x, update] = [operand as Value, replacement as Value]
+    const result = x.data.slice()
+    const strides = Shape.strides(shape)
+    const inner = update.shape.slice(1).reduce((a, b) => a * b, 1)
+    for (let n = 0; n < (update.shape[0] as number); n++) {
+      const place = positions.map((p) => p.data[n] as number)
+      if (place.some((p, axis) => p < 0 || p >= (shape[axis] as number))) continue
+      const to = place.reduce((sum, p, axis) => sum + p * (strides[axis] as number), 0)
+      result.set(update.data.subarray(n * inner, (n + 1) * inner), to)
+    }
+    return result
   },
   update_slice: ({ attrs: { axis, wrap } }, [operand, replacement, start], shape) => {
     const [x, update, starts] = [operand as Value, replacement as Value, start as Value]

@@ -15,7 +15,7 @@ import { map } from "./kernels/map.ts"
 import { matmul } from "./kernels/matmul.ts"
 import { rowOps } from "./kernels/rowOps.ts"
 import { rows } from "./kernels/rows.ts"
-import { update } from "./kernels/update.ts"
+import { update, updateOf } from "./kernels/update.ts"
 import * as Program from "./Program.ts"
 
 /**
@@ -108,8 +108,16 @@ export const lower = (plan: Plan, features: Features): Program.Program => {
       }
     }
     const donor = donorOf(plan, node)
-    append(lowerJob(job), donor === undefined ? [] : [{ _tag: "donated", input: donor, is: false }])
-    if (donor !== undefined) append([update(job)], [{ _tag: "donated", input: donor, is: true }])
+    const donated = (is: boolean): ReadonlyArray<Program.Condition> =>
+      donor === undefined ? [] : [{ _tag: "donated", input: donor, is }]
+    const written = updateOf(job)
+    if (written?.op === "scatter") {
+      append([map(copied(job, written))], donated(false))
+      append([update(job)], [])
+      return
+    }
+    append(lowerJob(job), donated(false))
+    if (donor !== undefined) append([update(job)], donated(true))
   }
 
   graph.inputs.forEach((input, index) => {
@@ -164,6 +172,12 @@ const donorOf = ({ graph, memory }: Plan, node: Node.Node): number | undefined =
   if (input === undefined || node.op !== "fused") return undefined
   return node.operands.filter((o) => o === graph.inputs[input]).length === 1 ? input : undefined
 }
+
+/** The job that copies what another writes into. */
+const copied = (job: Job, { operands }: Node.NodeOf<"scatter">): Job => ({
+  ...job,
+  body: Graph.make([{ name: "out", node: operands[0] as Node.Node }], job.body.inputs)
+})
 
 /** Whether a kernel has a loop of its own for the node. */
 const isAnchor = (node: Node.Node): boolean =>

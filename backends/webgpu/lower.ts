@@ -15,7 +15,7 @@ import { map } from "./kernels/map.ts"
 import { matmul } from "./kernels/matmul.ts"
 import { rowOps } from "./kernels/rowOps.ts"
 import { rows } from "./kernels/rows.ts"
-import { update } from "./kernels/update.ts"
+import { update, updateOf } from "./kernels/update.ts"
 import * as Program from "./Program.ts"
 import * as Size from "./Size.ts"
 import * as Epilogue from "./wgsl/epilogue.ts"
@@ -134,8 +134,16 @@ export const lower = (plan: Plan, limits: Limits, options: Options = {}): Progra
       }
     }
     const donor = donorOf(plan, node)
-    append(lowerJob(job), donor === undefined ? [] : [{ _tag: "donated", input: donor, is: false }])
-    if (donor !== undefined) append([update(job)], [{ _tag: "donated", input: donor, is: true }])
+    const donated = (is: boolean): ReadonlyArray<Program.Condition> =>
+      donor === undefined ? [] : [{ _tag: "donated", input: donor, is }]
+    const written = updateOf(job)
+    if (written?.op === "scatter") {
+      append([map(copied(job, written))], donated(false))
+      append([update(job)], [])
+      return
+    }
+    append(lowerJob(job), donated(false))
+    if (donor !== undefined) append([update(job)], donated(true))
   }
 
   graph.inputs.forEach((input, index) => {
@@ -219,6 +227,12 @@ const fitsOneKernel = (job: Job): boolean => {
   const fits = job.body.inputs.length + tensors < job.limits.maxStorageBuffersPerShaderStage
   return (sum === undefined ? Epilogue.isDirect(job) : isOneKernel(job, sum)) && (fits || alone)
 }
+
+/** The job that copies what another writes into. */
+const copied = (job: Job, { operands }: Node.NodeOf<"scatter">): Job => ({
+  ...job,
+  body: Graph.make([{ name: "out", node: operands[0] as Node.Node }], job.body.inputs)
+})
 
 /** Whether a kernel has a loop of its own for the node. */
 const isAnchor = (node: Node.Node): boolean =>

@@ -100,3 +100,52 @@ export const updateSlice = Op.define("update_slice", {
   },
   facts: { exact: true, movement: true }
 })
+
+export const scatter = Op.define("scatter", {
+  family: "index",
+  summary:
+    "x with each entry of `update` written at positions of the first axes; entries outside are dropped, and of those at one place any may stay.",
+  example: [
+    `%0: f32[P, 16, 8, 64] = input {name = "pool"}`,
+    `%1: f32[N, 8, 64] = input {name = "new"}`,
+    `%2: i32[N] = input {name = "page"}`,
+    `%3: i32[N] = input {name = "row"}`,
+    "%4: f32[P, 16, 8, 64] = scatter %0, %1, %2, %3"
+  ].join("\n"),
+  operands: ["x", "update", "positions..."],
+  attrs: Attr.none,
+  infer: (operands) => {
+    const [x, update, ...positions] = operands as readonly [TensorType, TensorType, ...Array<TensorType>]
+    if (x.dtype !== update.dtype)
+      throw Infer.dtypeError("scatter", operands, "x and update must have one dtype", "cast one of them")
+    const count = positions.length
+    if (count === 0 || count > x.shape.length)
+      throw Infer.shapeError("scatter", operands, "needs positions for one axis of its first operand or more")
+    if (positions.some((p) => p.dtype !== "i32" || p.shape.length !== 1))
+      throw Infer.dtypeError("scatter", operands, "positions are i32 vectors")
+    const rest = x.shape.slice(count)
+    if (update.shape.length !== rest.length + 1)
+      throw Infer.shapeError(
+        "scatter",
+        operands,
+        "update has an entry for each position, with the other axes of x"
+      )
+    const constraints: Array<Constraint> = []
+    const [entries, ...own] = update.shape as readonly [Dim.Dim, ...Array<Dim.Dim>]
+    for (const p of positions)
+      Infer.same(
+        "scatter",
+        operands,
+        entries,
+        p.shape[0] as Dim.Dim,
+        "one position for each entry",
+        constraints
+      )
+    rest.forEach((size, i) => {
+      const other = own[i] as Dim.Dim
+      Infer.same("scatter", operands, size, other, `sizes at axis ${count + i} must be equal`, constraints)
+    })
+    return { type: x, constraints }
+  },
+  facts: { exact: true, movement: true }
+})

@@ -104,7 +104,7 @@ export interface Cache {
   readonly ring?: boolean | undefined
   /**
    * i32 [B, W]: keys and values are then pages of a pool, [P, R, M, D] and [P, R, M, E], and position p of entry b is row p mod R of page
-   * `table[b, p div R]`. Entries may share pages that are full; no two write to one. B, R and T are numbers.
+   * `table[b, p div R]`. Entries may share pages that are full; no two write to one.
    */
   readonly table?: Tensor.Tensor | undefined
 }

@@ -205,6 +205,29 @@ export const updateSlice: {
 const startNode = (start: Start): IRNode.Node =>
   isTensor(start) ? castNode(nodeOf(start), "i32") : lengthNode("updateSlice", start)
 
+/**
+ * `x` with each entry of `update` written at its positions in the first axes: `scatter(pool, rows, [page, row])` sets pool[page[n], row[n]] to
+ * rows[n]. Entries outside are dropped; of entries at one place any may stay.
+ */
+export const scatter: {
+  (
+    update: Tensor,
+    positions: ReadonlyArray<Positions>
+  ): <D extends DType.DType, S extends Dims>(x: Tensor<D, S>) => Tensor<D, S>
+  <D extends DType.DType, S extends Dims>(
+    x: Tensor<D, S>,
+    update: Tensor,
+    positions: ReadonlyArray<Positions>
+  ): Tensor<D, S>
+} = Site.dual(
+  (args) => args.length > 2,
+  (x: Tensor, update: Tensor, positions: ReadonlyArray<Positions>) => {
+    const [node, entries] = [tensorNode("scatter", x), tensorNode("scatter", update)]
+    const at = positions.map((p) => castNode(tensorNode("scatter", p), "i32"))
+    return fromNode(Site.emit("scatter", [node, castNode(entries, node.type.dtype), ...at], {}))
+  }
+)
+
 type OneHot<S extends Dims> = Blank<readonly [...S, 1]>
 
 /** 1 where the new axis has the index, 0 elsewhere. The axis comes last unless told otherwise; f32 unless told otherwise. */

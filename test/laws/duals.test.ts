@@ -48,6 +48,7 @@ const pairs: { readonly [name: string]: readonly [Tensor.Tensor, Tensor.Tensor] 
   gather: [Tensor.gather(x, vector, 1), x.pipe(Tensor.gather(vector, 1))],
   takeAlongAxis: [Tensor.takeAlongAxis(x, ids, 1), x.pipe(Tensor.takeAlongAxis(ids, 1))],
   updateSlice: [Tensor.updateSlice(x, y, 0, { axis: 2 }), x.pipe(Tensor.updateSlice(y, 0, { axis: 2 }))],
+  scatter: [Tensor.scatter(x, y, [vector]), x.pipe(Tensor.scatter(y, [vector]))],
   oneHot: [Tensor.oneHot(vector, 5), vector.pipe(Tensor.oneHot(5))],
   size: [Tensor.size(x, 2), x.pipe(Tensor.size(2))],
   positions: [Tensor.positions(x, 2), x.pipe(Tensor.positions(2))],

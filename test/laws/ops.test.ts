@@ -136,6 +136,7 @@ describe("what a rule refuses", () => {
     ["concat", [x, cube], { axis: 0 }],
     ["update_slice", [x, y, input("n", "i32", [])], { axis: 0, wrap: false }],
     ["load", [x, index], {}],
+    ["scatter", [x, y, index], {}],
     [
       "flash_attention",
       [cube, cube, cube],
@@ -163,6 +164,7 @@ describe("what a rule refuses", () => {
     ["softmax", [index], { axis: 0 }],
     ["reduce_sum", [flag], { axes: [0] }],
     ["gather", [x, half], { axis: 0 }],
+    ["scatter", [x, x, half], {}],
     ["select", [x, x, x], {}],
     ["random_bits", [x], { shape: [] }]
   ]

@@ -11,7 +11,7 @@ import { load } from "./storage.ts"
 import * as Value from "./Value.ts"
 
 /** Ops that `emit` has no case for: the scalar table emits them, or a kernel is built around them. */
-type Other = OfFamily<"elementwise" | "compare" | "reduce" | "contract" | "normalise" | "fused">
+type Other = OfFamily<"elementwise" | "compare" | "reduce" | "contract" | "normalise" | "fused"> | "scatter"
 
 type Indices = ReadonlyArray<Value.Value>
 

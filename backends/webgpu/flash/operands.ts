@@ -2,6 +2,7 @@ import * as Dim from "../../../ir/Dim.ts"
 import type { Node } from "../../../ir/Node.ts"
 import * as Body from "../wgsl/body.ts"
 import * as Emitter from "../wgsl/Emitter.ts"
+import * as Fours from "../wgsl/fours.ts"
 import type { Module } from "../wgsl/Module.ts"
 import { loadVec4 } from "../wgsl/storage.ts"
 import type { Problem } from "./Problem.ts"
@@ -20,7 +21,7 @@ const four = Dim.constant(4)
 
 /**
  * Rows that start at multiples of four elements and lie without gaps are read as vectors, straight from the buffer they
- * lie in, whatever views are in between; all others element by element through a function.
+ * lie in, whatever views or tables are in between; all others element by element through a function.
  */
 export const make = (module: Module, { job }: Problem, node: Node, name: string): Operand => {
   // Arithmetic is f32 in any case, so widening on the way in costs nothing.
@@ -44,6 +45,16 @@ export const make = (module: Module, { job }: Problem, node: Node, name: string)
           e.dim(base)
         )
         return loadVec4(e, view.ref, dtype, e.add(row, chunk))
+      }
+    }
+  }
+  if (Fours.lie(node)) {
+    const bodies = new Map<Emitter.Emitter, Body.Body>()
+    return {
+      vec4: (e, row, chunk) => {
+        const body = bodies.get(e) ?? Body.make(e, job.body)
+        bodies.set(e, body)
+        return Fours.at(e, body, job.body, node, row, chunk)
       }
     }
   }

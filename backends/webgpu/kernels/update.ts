@@ -11,14 +11,21 @@ import { store } from "../wgsl/storage.ts"
 
 const threads = 64
 
+type Update = NodeOf<"update_slice"> | NodeOf<"scatter">
+
+/** Whether the body writes entries of a tensor, and which. */
+export const updateOf = ({ body }: Job): Update | undefined => {
+  const root = body.outputs[0]?.node
+  return root?.op === "update_slice" || root?.op === "scatter" ? root : undefined
+}
+
 /**
- * `update_slice` where the result's buffer holds the old content already: one thread for each element of the update, nothing
+ * `update_slice` or `scatter` where the result's buffer holds the old content already: one thread for each element of the update, nothing
  * else is read or written.
  */
 export const update = (job: Job): Lowered => {
-  const root = (job.body.outputs[0] as { readonly node: Node }).node as NodeOf<"update_slice">
-  const [, source, start] = root.operands as readonly [Node, Node, Node]
-  const { axis, wrap } = root.attrs
+  const root = updateOf(job) as Update
+  const source = root.operands[1] as Node
   const module = Module.make(job)
   const emitter = Emitter.make(module)
   const body = Body.make(emitter, job.body)
@@ -26,27 +33,55 @@ export const update = (job: Job): Lowered => {
   const item = emitter.constant(`${Module.workgroupIndex} * ${threads} + i32(lix)`)
   emitter.line(`if (${item} >= ${emitter.dim(count)}) { return; }`)
   const indices = emitter.delinearize(item, source.type.shape)
-  const first = body.at(start, start.type.shape.length === 1 ? [indices[0] as string] : [])
-  const size = emitter.dim(root.type.shape[axis] as Dim.Dim)
-  const place = emitter.add(first, indices[axis] as string)
-  const position = wrap ? emitter.bind(`${module.helper("mod_i32")}(${place}, ${size})`) : place
+  const { place, inside } =
+    root.op === "scatter" ? scattered(body, root, indices) : sliced(emitter, body, root, indices)
   const put = () =>
     store(
       emitter,
       result,
       root.type.dtype,
-      emitter.linearize(
-        indices.map((i, a) => (a === axis ? position : i)),
-        root.type.shape
-      ),
+      emitter.linearize(place, root.type.shape),
       body.at(source, indices)
     )
-  if (wrap) put()
-  else emitter.branch(allOf(`${position} >= 0`, `${position} < ${size}`), put)
+  const conditions = inside.flatMap((axis) => [
+    `${place[axis]} >= 0`,
+    `${place[axis]} < ${emitter.dim(root.type.shape[axis] as Dim.Dim)}`
+  ])
+  if (conditions.length === 0) put()
+  else emitter.branch(allOf(...conditions), put)
   return module.finish({
     name: "update",
     lines: emitter.lines(),
     workgroupSize: [threads, 1, 1],
     workgroups: Size.ceilDiv(count, threads)
   })
+}
+
+/** Where an element of the update goes, and the axes along which that may be outside. */
+interface Place {
+  readonly place: ReadonlyArray<string>
+  readonly inside: ReadonlyArray<number>
+}
+
+const sliced = (
+  e: Emitter.Emitter,
+  body: Body.Body,
+  { operands, attrs: { axis, wrap }, type }: NodeOf<"update_slice">,
+  indices: ReadonlyArray<string>
+): Place => {
+  const start = operands[2] as Node
+  const first = body.at(start, start.type.shape.length === 1 ? [indices[0] as string] : [])
+  const own = e.add(first, indices[axis] as string)
+  const size = e.dim(type.shape[axis] as Dim.Dim)
+  const position = wrap ? e.bind(`${e.module.helper("mod_i32")}(${own}, ${size})`) : own
+  return { place: indices.map((i, a) => (a === axis ? position : i)), inside: wrap ? [] : [axis] }
+}
+
+const scattered = (
+  body: Body.Body,
+  { operands }: NodeOf<"scatter">,
+  [n, ...rest]: ReadonlyArray<string>
+): Place => {
+  const found = operands.slice(2).map((p) => body.at(p, [n as string]))
+  return { place: [...found, ...rest], inside: found.map((_, axis) => axis) }
 }

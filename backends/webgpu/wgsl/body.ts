@@ -1,17 +1,18 @@
 import * as Dim from "../../../ir/Dim.ts"
 import * as DType from "../../../ir/DType.ts"
 import type { Graph } from "../../../ir/Graph.ts"
-import type { Node } from "../../../ir/Node.ts"
+import type { Node, NodeOf } from "../../../ir/Node.ts"
 import type { OfFamily } from "../../../ir/ops.ts"
 import { operand, type Ref } from "../Job.ts"
 import type { Emitter } from "./Emitter.ts"
+import { broadcastFrom, moved } from "./moved.ts"
 import { allOf, cast, isScalarOp, literal, scalar } from "./scalar.ts"
 import { load } from "./storage.ts"
 
 export { strided } from "./strided.ts"
 
 /** Ops that `emit` has no case for: the scalar table emits them, or a kernel is built around them. */
-type Other = OfFamily<"elementwise" | "compare" | "reduce" | "contract" | "normalise" | "fused">
+type Other = OfFamily<"elementwise" | "compare" | "reduce" | "contract" | "normalise" | "fused"> | "scatter"
 
 /** Emits elements of the values of a graph. */
 export interface Body {
@@ -20,6 +21,8 @@ export interface Body {
    * become index arithmetic. Throws for an anchor whose value was not given.
    */
   readonly at: (node: Node, indices: ReadonlyArray<string>) => string
+  /** Where a gather finds the element of its result in its first operand. */
+  readonly found: (gather: NodeOf<"gather">, indices: ReadonlyArray<string>) => ReadonlyArray<string>
   /** Fixes the value of a node, whatever the index: the anchor's element at hand, a parameter of a region. */
   readonly give: (node: Node, value: string) => void
 }
@@ -44,16 +47,6 @@ const body = (emitter: Emitter, graph: Graph, sources: Sources): Body => {
     const value = given.get(node)
     if (value !== undefined) return value
     return emitter.remember(`${scope}:${numbers.get(node)}@${indices.join(",")}`, () => emit(node, indices))
-  }
-
-  /** The element of an operand that is broadcast, NumPy style, to a result of this rank. */
-  const broadcastAt = (node: Node, indices: ReadonlyArray<string>): string => {
-    const { shape } = node.type
-    const skipped = indices.length - shape.length
-    return at(
-      node,
-      shape.map((d, axis) => (Dim.isOne(d) ? "0" : (indices[axis + skipped] as string)))
-    )
   }
 
   const clamped = (position: Node, indices: ReadonlyArray<string>, size: Dim.Dim): string => {
@@ -83,12 +76,19 @@ const body = (emitter: Emitter, graph: Graph, sources: Sources): Body => {
     return emitter.constant(result)
   }
 
+  const found: Body["found"] = ({ operands, attrs: { axis } }, indices) => {
+    const [x, positions] = operands as readonly [Node, Node]
+    const end = axis + positions.type.shape.length
+    const position = clamped(positions, indices.slice(axis, end), x.type.shape[axis] as Dim.Dim)
+    return [...indices.slice(0, axis), position, ...indices.slice(end)]
+  }
+
   const emit = (node: Node, indices: ReadonlyArray<string>): string => {
     const { shape, dtype } = node.type
     const operands = node.operands
     const x = operands[0] as Node
     if (isScalarOp(node.op)) {
-      const args = operands.map((o) => broadcastAt(o, indices))
+      const args = operands.map((o) => at(o, broadcastFrom(o, indices)))
       const context = { module, from: (operands[node.op === "select" ? 1 : 0] as Node).type.dtype, to: dtype }
       return emitter.bind(
         node.op === "cast" ? cast(context, args[0] as string) : scalar[node.op](context, ...args)
@@ -117,25 +117,10 @@ const body = (emitter: Emitter, graph: Graph, sources: Sources): Body => {
           `${module.helper("threefry")}(${at(x, [])}, u32(${emitter.linearize(indices, shape)}))`
         )
       case "reshape":
-        return at(x, emitter.reshape(indices, shape, x.type.shape))
-      case "transpose": {
-        const from = indices.map(() => "0")
-        node.attrs.perm.forEach((axis, i) => {
-          from[axis] = indices[i] as string
-        })
-        return at(x, from)
-      }
+      case "transpose":
       case "broadcast":
-        return broadcastAt(x, indices)
-      case "slice": {
-        const { starts, steps } = node.attrs
-        return at(
-          x,
-          indices.map((i, axis) =>
-            emitter.add(emitter.dim(starts[axis] as Dim.Dim), emitter.mul(i, String(steps[axis])))
-          )
-        )
-      }
+      case "slice":
+        return at(x, moved(emitter, node, indices) as ReadonlyArray<string>)
       case "concat": {
         const { axis } = node.attrs
         const index = indices[axis] as string
@@ -165,14 +150,8 @@ const body = (emitter: Emitter, graph: Graph, sources: Sources): Body => {
         const outside = () => `${wgslType(node)}(${literal(module, dtype, value)})`
         return choose(node, allOf(...inside), () => at(x, from), outside)
       }
-      case "gather": {
-        const { axis } = node.attrs
-        const positions = operands[1] as Node
-        const rank = positions.type.shape.length
-        const position = clamped(positions, indices.slice(axis, axis + rank), x.type.shape[axis] as Dim.Dim)
-        const value = at(x, [...indices.slice(0, axis), position, ...indices.slice(axis + rank)])
-        return unlessEmpty(node, [x.type.shape[axis] as Dim.Dim], value)
-      }
+      case "gather":
+        return unlessEmpty(node, [x.type.shape[node.attrs.axis] as Dim.Dim], at(x, found(node, indices)))
       case "load":
         return unlessEmpty(
           node,
@@ -209,6 +188,7 @@ const body = (emitter: Emitter, graph: Graph, sources: Sources): Body => {
 
   return {
     at,
+    found,
     give: (node, value) => {
       given.set(node, value)
     }

@@ -1,11 +1,15 @@
 import { Effect } from "effect"
 import { expect, test } from "vitest"
+import { lower } from "../../../backends/webgpu/lower.ts"
 import * as HostArray from "../../../ir/HostArray.ts"
+import * as Shape from "../../../ir/Shape.ts"
 import { compile } from "../../../src/compile.ts"
 import * as nn from "../../../src/nn/index.ts"
 import * as Reference from "../../../src/Reference.ts"
 import { spec } from "../../../src/spec.ts"
 import * as Arrays from "../../support/arrays.ts"
+import { cachePlan, onPagesAndWhole } from "../../support/nn/pages.ts"
+import { limitsOf, runProgram } from "../../support/runProgram.ts"
 import { expectOutputs } from "../../support/tolerance.ts"
 import { sharedLayer } from "../../support/webgpu.ts"
 
@@ -74,3 +78,37 @@ test.each(Object.entries(cases))(
     expect(ops.filter((op) => op === "flash_attention")).toHaveLength(1)
   }
 )
+
+test.each([
+  ["f32", 8, 1],
+  ["f16", 4, 2],
+  ["f32", 6, 3]
+] as const)(
+  "pages give what a cache that lies whole gives, bit for bit: %s, %i, %i",
+  async (dtype, headSize, count) => {
+    const both = onPagesAndWhole(dtype, headSize, count).pipe(Effect.provide(await sharedLayer()))
+    const { paged, whole } = await Effect.runPromise(both)
+    expect(paged.data).toEqual(whole.data)
+  }
+)
+
+test("pages past the rows of a sequence are not visited", async () => {
+  const limits = await limitsOf("cpu")
+  const program = lower(cachePlan(true, limits), limits, { visits: true })
+  const [W, P] = [40, 4]
+  const sizes = { B: 2, T: 1, W, P }
+  const visited = async (lengths: ReadonlyArray<number>): Promise<number> => {
+    const from = Arrays.random(4)
+    const inputs = program.inputs.map(({ name, type }) => {
+      const shape = Shape.evaluate(type.shape, sizes)
+      if (name === "length") return HostArray.fromNumbers("i32", shape, lengths)
+      return type.dtype === "f32" ? Arrays.array(from, "f32", shape) : HostArray.zeros(type.dtype, shape)
+    })
+    const results = await runProgram(program, inputs, sizes, new Set([inputs.length - 1]))
+    const [, , keys] = HostArray.toNumbers(results.at(-1) as HostArray.HostArray)
+    return keys as number
+  }
+  // Two key/value heads visit the filled rows and the new one.
+  expect(await visited([5, 90])).toBe(2 * (6 + 91))
+  expect(await visited([0, 319])).toBe(2 * (1 + 320))
+})

@@ -52,3 +52,42 @@ test.each(["f32", "f16"] as const)(
     }
   }
 )
+
+test.each(["f32", "f16"] as const)(
+  "entries of %s are scattered into a donated buffer, or a copy",
+  async (d) => {
+    const text = fused(
+      [
+        ["pool", `${d}[P, R, 3]`],
+        ["new", `${d}[N, 3]`],
+        ["page", "i32[N]"],
+        ["row", "i32[N]"]
+      ],
+      `${d}[P, R, 3]`,
+      [`%n: ${d}[N, 3] = neg %new`, `%s: ${d}[P, R, 3] = scatter %pool, %n, %page, %row`],
+      "s"
+    )
+    const graph = graphOf(text)
+    const memory = { slots: [], slotOf: new Map(), inPlace: new Map([[graph.outputs[0]?.node as Node, 0]]) }
+    const program = lower({ graph, schedules: new Map(), memory }, await limitsOf("cpu"))
+    const from = arrays.random(2)
+    const values = [
+      arrays.array(from, d, [3, 5, 3]),
+      arrays.array(from, d, [6, 3]),
+      // Three are outside.
+      HostArray.fromNumbers("i32", [6], [2, 0, 3, 2, -1, 1]),
+      HostArray.fromNumbers("i32", [6], [1, 4, 0, 0, 2, 5])
+    ]
+    const sizes = { P: 3, R: 5, N: 6 }
+    const [expected] = Reference.evaluate(graph, values, sizes)
+    expect(HostArray.toNumbers(expected as HostArray.HostArray)).not.toEqual(
+      HostArray.toNumbers(values[0] as HostArray.HostArray)
+    )
+    for (const donated of [new Set<number>(), new Set([0])]) {
+      const [actual] = await runProgram(program, values, sizes, donated)
+      expect(actual?.data).toEqual(expected?.data)
+      const names = Program.steps(program, sizes, donated).map((s) => program.kernels[s.kernel]?.name)
+      expect(names).toEqual(donated.size > 0 ? ["update"] : ["map", "update"])
+    }
+  }
+)

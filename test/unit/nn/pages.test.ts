@@ -1,14 +1,18 @@
+import { Effect } from "effect"
 import { describe, expect, it } from "vitest"
-import * as Graph from "../../../ir/Graph.ts"
-import { canonicalize } from "../../../passes/canonicalize.ts"
-import { fuseAttention } from "../../../passes/fuseAttention.ts"
-import { normalizeMask } from "../../../passes/normalizeMask.ts"
-import { normalizeSoftmax } from "../../../passes/normalizeSoftmax.ts"
-import { unexpandHeads } from "../../../passes/unexpandHeads.ts"
+import { limits as wasmLimits } from "../../../backends/wasm/limits.ts"
+import * as WasmLower from "../../../backends/wasm/lower.ts"
+import * as WasmStats from "../../../backends/wasm/stats.ts"
+import * as GpuLower from "../../../backends/webgpu/lower.ts"
+import * as GpuStats from "../../../backends/webgpu/stats.ts"
+import type { Bindings } from "../../../ir/Dim.ts"
+import { portable } from "../../../ir/Limits.ts"
 import * as nn from "../../../src/nn/index.ts"
-import * as Tensor from "../../../src/Tensor.ts"
-import { nodesOf, through } from "../../support/fusing.ts"
+import * as Reference from "../../../src/Reference.ts"
+import type * as Tensor from "../../../src/Tensor.ts"
+import * as Wasm from "../../../src/Wasm.ts"
 import { prepare } from "../../support/nn/face.ts"
+import { cachePlan, onPagesAndWhole, planRows } from "../../support/nn/pages.ts"
 import { at, bound, build, type Dense, dense, expectDense, randomDense, run } from "../../support/tensors.ts"
 
 const [B, T, F, P, R] = [2, 9, 16, 6, 4]
@@ -83,48 +87,55 @@ describe("a cache of pages", () => {
     expectDense(run(cache?.key as Tensor.Tensor, bounds), pool)
   })
 
-  it("is read by one flash_attention, through one gather for keys and one for values", () => {
-    const { give, apply } = prepared()
-    const pool = () =>
-      give(
-        bound(
-          "f64",
-          build([P, R, 2, 4], () => 0)
-        )
-      )
-    const [table_, length] = [
-      give(bound("i32", dense([B, 3], table))),
-      give(bound("i32", dense([B], [4, 4])))
-    ]
-    const query = give(bound("f64", cut(4, 5)))
-    const { out } = apply({ query, cache: { key: pool(), value: pool(), length, table: table_ } })
-    const graph = Graph.make([{ name: "out", node: Tensor.nodeOf(out) }])
-    const passes = [canonicalize, normalizeSoftmax, normalizeMask, unexpandHeads, fuseAttention]
-    const fused = through(graph, ...passes).graph
-    expect(nodesOf(fused, "flash_attention")).toHaveLength(1)
-    const wide = nodesOf(fused, "gather").filter(({ type }) => type.shape.length === 5)
-    expect(wide).toHaveLength(2)
+  it.each([
+    ["the reference", Reference.layer],
+    ["wasm", Wasm.layer]
+  ])("gives on %s what a cache that lies whole gives, bit for bit", async (_, layer) => {
+    for (const [headSize, count] of [
+      [8, 1],
+      [6, 3]
+    ] as const) {
+      const both = onPagesAndWhole("f32", headSize, count).pipe(Effect.provide(layer))
+      const { paged, whole } = await Effect.runPromise(both)
+      expect(paged.data).toEqual(whole.data)
+    }
   })
 
-  it("refuses sizes that are not numbers", () => {
-    const { give, apply } = prepared()
-    const key = give(
-      bound(
-        "f64",
-        build([P, R, 2, 4], () => 0)
-      )
+  it.each(["webgpu", "wasm"] as const)("takes no memory for gathered keys on %s", (backend) => {
+    const [paged, plain] = [costOf(backend, true), costOf(backend, false)]
+    const costs = [4, 400].map((W) => {
+      const sizes = { B: 3, T: 1, W, P: 3 * W, C: W * planRows }
+      return { own: paged(sizes), as: plain(sizes) }
+    })
+    for (const { own, as } of costs) {
+      // What stands beside the unpaged memory is where each new row goes: page and row of three sequences.
+      expect(own.scratchBytes - as.scratchBytes).toBeLessThanOrEqual(3 * 16)
+      expect(own.keyValueBytesRead).toBe(as.keyValueBytesRead)
+    }
+  })
+
+  it("is read by one kernel, which finds pages through the table", () => {
+    const { graph } = cachePlan(true, portable)
+    const reading = graph.nodes.flatMap((n) =>
+      n.op === "fused" ? [n.attrs.body.nodes.map((x) => x.op)] : []
     )
-    const own = give(bound("i32", dense([1, 3], [0, 1, 2])))
-    const length = give(bound("i32", dense([], [0])))
-    const query = give(
-      bound(
-        "f64",
-        build([1, 2, F], () => 0),
-        [1, "T", F]
-      )
-    )
-    expect(() => apply({ query, cache: { key, value: key, length, table: own } })).toThrow(
-      /with pages the length of a call is a number, given T/
-    )
+    const attention = reading.filter((ops) => ops.includes("flash_attention"))
+    expect(attention).toHaveLength(1)
+    expect(attention[0]?.filter((op) => op === "gather")).toHaveLength(2)
+    expect(reading.filter((ops) => ops.includes("scatter"))).toHaveLength(2)
   })
 })
+
+const wasm = { simd: true, relaxed: true }
+
+/** What a call costs, counted. */
+const costOf = (backend: "webgpu" | "wasm", paged: boolean) => {
+  if (backend === "webgpu") {
+    const plan = cachePlan(paged, portable)
+    const program = GpuLower.lower(plan, portable)
+    return (sizes: Bindings) => GpuStats.statsOf(plan, program, portable, sizes)
+  }
+  const plan = cachePlan(paged, wasmLimits)
+  const program = WasmLower.lower(plan, wasm)
+  return (sizes: Bindings) => WasmStats.statsOf(plan, program, sizes)
+}

@@ -88,6 +88,35 @@ describe("updateSlice", () => {
   })
 })
 
+describe("scatter", () => {
+  test("writes entries at positions of one axis, or of several; what is outside is dropped", () => {
+    const a = bound("f64", dense([3, 2, 2], [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12]))
+    const whole = bound("f64", dense([2, 2, 2], [-1, -2, -3, -4, -5, -6, -7, -8]))
+    const rows = bound("i32", dense([2], [2, -1]))
+    expect(
+      run(Tensor.scatter(a.tensor, whole.tensor, [rows.tensor as never]), [a, whole, rows]).data
+    ).toEqual([1, 2, 3, 4, 5, 6, 7, 8, -1, -2, -3, -4])
+    const entries = bound("f64", dense([3, 2], [-1, -2, -3, -4, -5, -6]))
+    const [page, row] = [bound("i32", dense([3], [1, 0, 0])), bound("i32", dense([3], [0, 2, 1]))]
+    const positions = [page.tensor, row.tensor] as never
+    expect(run(Tensor.scatter(a.tensor, entries.tensor, positions), [a, entries, page, row]).data).toEqual([
+      1, 2, -5, -6, -1, -2, 7, 8, 9, 10, 11, 12
+    ])
+  })
+  test("refuses what has no place", () => {
+    const a = bound("f64", dense([3, 2], [1, 2, 3, 4, 5, 6])).tensor
+    const [one, two] = [
+      bound("i32", dense([2], [0, 1])).tensor,
+      bound("i32", dense([3], [0, 1, 2])).tensor
+    ] as never[]
+    expect(() => Tensor.scatter(a, a, [])).toThrow(
+      /needs positions for one axis of its first operand or more/
+    )
+    expect(() => Tensor.scatter(a, a, [one as never])).toThrow(/one position for each entry/)
+    expect(() => Tensor.scatter(a, a, [two as never, two as never])).toThrow(/an entry for each position/)
+  })
+})
+
 describe("sources", () => {
   test("oneHot", () => {
     const i = bound("i32", dense([3], [2, 0, 5]), ["T"])

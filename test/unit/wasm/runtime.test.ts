@@ -212,3 +212,48 @@ describe.each([false, true])("an update of a donated input, wrap %s", (wrap) => 
     )
   )
 })
+
+test.each(["f32", "f16", "bool"] as const)(
+  "entries of %s are scattered into a donated input, or a copy",
+  (d) =>
+    onWasm((backend) =>
+      Effect.gen(function* () {
+        const graph = graphOf(`graph {
+  %pool: ${d}[P, R, 3] = input {name = "pool"}
+  %new: ${d}[N, 3] = input {name = "new"}
+  %page: i32[N] = input {name = "page"}
+  %row: i32[N] = input {name = "row"}
+  %out: ${d}[P, R, 3] = fused %pool, %new, %page, %row {
+    body = {
+      %0: ${d}[P, R, 3] = input {name = "pool"}
+      %1: ${d}[N, 3] = input {name = "new"}
+      %2: i32[N] = input {name = "page"}
+      %3: i32[N] = input {name = "row"}
+      %4: ${d}[P, R, 3] = scatter %0, %1, %2, %3
+      return %4
+    }
+  }
+  return %out
+}`)
+        const inPlace = new Map([[graph.outputs[0]?.node as Node, 0]])
+        const memory = { slots: [], slotOf: new Map(), inPlace }
+        const f = yield* backend.compile({ graph, schedules: new Map(), memory })
+        const from = arrays.random(2)
+        const values = [
+          arrays.array(from, d, [3, 5, 3]),
+          arrays.array(from, d, [6, 3]),
+          // Three are outside.
+          HostArray.fromNumbers("i32", [6], [2, 0, 3, 2, -1, 1]),
+          HostArray.fromNumbers("i32", [6], [1, 4, 0, 0, 2, 5])
+        ] as const
+        const sizes = { P: 3, R: 5, N: 6 }
+        const [expected] = Reference.evaluate(graph, values, sizes)
+        const pool = yield* backend.upload(values[0])
+        const [copied] = yield* f.call([pool, ...values.slice(1)], sizes, none)
+        expect(copied?.data).toEqual(expected?.data)
+        const given = { donated: new Set([0]) }
+        const [kept] = yield* f.run([pool, ...values.slice(1)], sizes, given)
+        expect((yield* backend.download(kept as DeviceArray)).data).toEqual(expected?.data)
+      })
+    )
+)
