@@ -5,9 +5,9 @@ import * as WasmBackend from "../backends/wasm/Backend.ts"
 
 export type Options = WasmBackend.Options
 
-/** Runs on WebAssembly, on this thread; `{ relaxed: false }` without instructions whose last bit depends on the engine. */
+/** Runs on WebAssembly: `{ threads: 1 }` on this thread only, `{ relaxed: false }` without instructions whose last bit depends on the engine. */
 export const layerWith = (options: Options): Layer.Layer<Backend, UnsupportedByDevice> =>
   Layer.effect(Backend, WasmBackend.make(options))
 
-/** Runs on WebAssembly, on this thread: no device, nothing to install. */
+/** Runs on WebAssembly, on as many threads as run at the same time: no device, nothing to install. The layer's scope ends the threads. */
 export const layer: Layer.Layer<Backend, UnsupportedByDevice> = layerWith({})

@@ -2,27 +2,34 @@ import { Effect, type Scope } from "effect"
 import type { HostArray } from "../../ir/HostArray.ts"
 import * as Print from "../../ir/Print.ts"
 import type { BackendShape, Executable, Plan } from "../Backend.ts"
-import { type BackendError, InvalidArray, KernelError, OutOfMemory, UnsupportedByDevice } from "../errors.ts"
+import {
+  type BackendError,
+  DeviceLost,
+  InvalidArray,
+  KernelError,
+  OutOfMemory,
+  UnsupportedByDevice
+} from "../errors.ts"
 import { encode } from "./assembler/encode.ts"
 import * as Wat from "./assembler/print.ts"
 import { limits } from "./limits.ts"
 import { lower } from "./lower.ts"
 import * as Program from "./Program.ts"
 import * as DeviceTensor from "./runtime/DeviceTensor.ts"
-import type { Run } from "./runtime/engine.ts"
-import { call, execute, type Loaded } from "./runtime/execute.ts"
+import { drive } from "./runtime/drive.ts"
+import type { CompiledModule, Run } from "./runtime/engine.ts"
+import { execute, executeAndRead, type Loaded } from "./runtime/execute.ts"
 import * as Session from "./runtime/Session.ts"
 import { read, storageBytes, write } from "./runtime/transfer.ts"
 import { statsOf } from "./stats.ts"
 
-export interface Options {
-  /** `false` leaves relaxed instructions out, whose results may differ in the last place from engine to engine. */
-  readonly relaxed?: boolean
-}
+export type Options = Session.Options
 
-/** WebAssembly on this thread as a backend. Fails with `UnsupportedByDevice` where the host has none. */
-export const make = (options: Options = {}): Effect.Effect<BackendShape, UnsupportedByDevice> =>
-  Effect.try({ try: () => Session.make(options.relaxed ?? true), catch: refusal }).pipe(Effect.map(of))
+/** WebAssembly as a backend; the scope ends its threads. Fails with `UnsupportedByDevice` where the host has none. */
+export const make = (options: Options = {}): Effect.Effect<BackendShape, UnsupportedByDevice, Scope.Scope> =>
+  Effect.acquireRelease(Effect.try({ try: () => Session.make(options), catch: refusal }), (session) =>
+    Effect.sync(session.pool.close)
+  ).pipe(Effect.map(of))
 
 const refusal = (cause: unknown): UnsupportedByDevice => {
   if (cause instanceof UnsupportedByDevice) return cause
@@ -31,6 +38,7 @@ const refusal = (cause: unknown): UnsupportedByDevice => {
 
 const isBackendError = (e: unknown): e is BackendError =>
   e instanceof UnsupportedByDevice ||
+  e instanceof DeviceLost ||
   e instanceof OutOfMemory ||
   e instanceof InvalidArray ||
   e instanceof KernelError
@@ -42,17 +50,25 @@ const known = (cause: unknown): BackendError => {
 
 const attempt = <A>(run: () => A): Effect.Effect<A, BackendError> => Effect.try({ try: run, catch: known })
 
-/** Arrays that the scope takes back. */
-const owned = (
-  acquire: () => ReadonlyArray<DeviceTensor.DeviceTensor>
-): Effect.Effect<ReadonlyArray<DeviceTensor.DeviceTensor>, BackendError, Scope.Scope> =>
-  Effect.acquireRelease(attempt(acquire), (arrays) =>
-    Effect.sync(() => {
-      for (const array of arrays) array.close()
+/** Arrays that the scope takes back. It is told before there are any, so that an interruption never comes between. */
+const owned = <E>(
+  acquire: (made: (arrays: ReadonlyArray<DeviceTensor.DeviceTensor>) => void) => Effect.Effect<void, E>
+): Effect.Effect<ReadonlyArray<DeviceTensor.DeviceTensor>, E, Scope.Scope> =>
+  Effect.gen(function* () {
+    let owns: ReadonlyArray<DeviceTensor.DeviceTensor> = []
+    yield* Effect.addFinalizer(() =>
+      Effect.sync(() => {
+        for (const array of owns) array.close()
+      })
+    )
+    yield* acquire((arrays) => {
+      owns = arrays
     })
-  )
+    return owns
+  })
 
-const of = (session: Session.Session): BackendShape => {
+/** A backend of a session. */
+export const of = (session: Session.Session): BackendShape => {
   const { features, heap, memory } = session
   let modules = 0
   /** Addresses by content: what programs share is there once. */
@@ -70,38 +86,51 @@ const of = (session: Session.Session): BackendShape => {
 
   const load = async (plan: Plan): Promise<Executable> => {
     const program = lowered(plan, session)
-    const kernels = await compiled(program, session)
+    const { module, kernels, names } = await compiled(program, session)
     modules++
     const constants = program.constants.map(({ data }) => constant(data))
-    const loaded: Loaded = { program, kernels, constants }
+    const loaded: Loaded = { program, module, kernels, names, constants }
     return {
       program: Program.print(program),
       stats: (sizes) => statsOf(plan, program, sizes),
-      call: (values, sizes, options) => attempt(() => call(session, loaded, values, sizes, options)),
-      run: (values, sizes, options) => owned(() => execute(session, loaded, values, sizes, options))
+      call: (values, sizes, options) =>
+        drive((signal) => executeAndRead(session, loaded, { values, sizes, options, signal }), attempt),
+      run: (values, sizes, options) =>
+        owned((made) =>
+          drive(function* (signal) {
+            made(yield* execute(session, loaded, { values, sizes, options, signal }))
+          }, attempt)
+        )
     }
   }
 
   const upload = (array: HostArray) =>
     Effect.map(
-      owned(() => {
-        if (array.dtype === "f64") {
-          throw new UnsupportedByDevice({
-            message: "the WebAssembly backend has no f64",
-            hint: "cast to f32, or use the reference backend"
-          })
-        }
-        const address = heap.allocate(storageBytes(array.dtype, array.shape), "the array")
-        write(memory.buffer, address, array)
-        return [DeviceTensor.make(session, array.dtype, [...array.shape], address, heap.release)]
-      }),
+      owned((made) =>
+        attempt(() => {
+          if (array.dtype === "f64") {
+            throw new UnsupportedByDevice({
+              message: "the WebAssembly backend has no f64",
+              hint: "cast to f32, or use the reference backend"
+            })
+          }
+          const address = heap.allocate(storageBytes(array.dtype, array.shape), "the array")
+          write(memory.buffer, address, array)
+          made([DeviceTensor.make(session, array.dtype, [...array.shape], address, heap.release)])
+        })
+      ),
       ([tensor]) => tensor as DeviceTensor.DeviceTensor
     )
 
   return {
     name: "wasm",
     limits,
-    description: `WebAssembly, ${features.relaxed ? "relaxed SIMD" : features.simd ? "SIMD" : "no SIMD"}, one thread`,
+    get description() {
+      const vectors = features.relaxed ? "relaxed SIMD" : features.simd ? "SIMD" : "no SIMD"
+      const [threads, alone] = [session.pool.threads(), session.pool.alone()]
+      const several = threads > 1 ? `${threads} threads` : "one thread"
+      return `WebAssembly, ${vectors}, ${several}${alone === undefined ? "" : ` (${alone})`}`
+    },
     compile: (plan) => Effect.tryPromise({ try: () => load(plan), catch: known }),
     upload,
     download: (array) =>
@@ -131,14 +160,21 @@ const lowered = (plan: Plan, { features }: Session.Session): Program.Program => 
   }
 }
 
+interface Compiled {
+  readonly module: CompiledModule
+  readonly names: ReadonlyArray<string>
+  readonly kernels: ReadonlyArray<Run>
+}
+
 const compiled = async (
   program: Program.Program,
-  { engine, memory }: Session.Session
-): Promise<ReadonlyArray<Run>> => {
+  { engine, memory, shared }: Session.Session
+): Promise<Compiled> => {
   try {
-    const module = await engine.compile(encode(program.module))
+    const module = await engine.compile(encode(program.module, { shared }))
     const { exports } = await engine.instantiate(module, { env: { memory, pow: Math.pow } })
-    return program.kernels.map(({ func }) => exports[func.name] as Run)
+    const names = program.kernels.map(({ func }) => func.name)
+    return { module, names, kernels: names.map((name) => exports[name] as Run) }
   } catch (cause) {
     throw new KernelError({
       message: `the engine refused the module: ${cause instanceof Error ? cause.message : String(cause)}`,

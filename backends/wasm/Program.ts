@@ -4,6 +4,7 @@ import * as Shape from "../../ir/Shape.ts"
 import * as TensorType from "../../ir/TensorType.ts"
 import type { Func, Module } from "./assembler/Module.ts"
 import * as Wat from "./assembler/print.ts"
+import type { Work } from "./work.ts"
 
 /**
  * What runs, as plain data: one module with a function for each kernel, the order in which they are called, and the memory they meet.
@@ -45,6 +46,8 @@ export interface Step {
   /** Index into `kernels`. */
   readonly kernel: number
   readonly buffers: ReadonlyArray<BufferRef>
+  /** Of all kernels that its node became, this one among them. */
+  readonly work: Work
   /** All must hold for the step to run; none means it always runs. */
   readonly when?: ReadonlyArray<Condition>
 }

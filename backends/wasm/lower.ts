@@ -17,6 +17,7 @@ import { rowOps } from "./kernels/rowOps.ts"
 import { rows } from "./kernels/rows.ts"
 import { update, updateOf } from "./kernels/update.ts"
 import * as Program from "./Program.ts"
+import * as Work from "./work.ts"
 
 /**
  * Turns a plan into a program. Every node of the graph is an input, a constant, or becomes one or more kernels: a fused node by its
@@ -97,12 +98,14 @@ export const lower = (plan: Plan, features: Features): Program.Program => {
       run(rest, node, [...operands, between], to)
       return
     }
+    const work = Work.of(body)
     const append = (lowered: ReadonlyArray<Lowered>, conditions: ReadonlyArray<Program.Condition>): void => {
       for (const { kernel, buffers, when = [] } of lowered) {
         const all = [...when, ...conditions]
         steps.push({
           kernel: kernelNumber(kernel),
           buffers: buffers.map(place),
+          work,
           ...(all.length === 0 ? {} : { when: all })
         })
       }

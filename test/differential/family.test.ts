@@ -1,7 +1,9 @@
 import { Effect, Result } from "effect"
-import { describe, test } from "vitest"
+import { describe, expect, test } from "vitest"
 import * as Reference from "../../backends/reference/Reference.ts"
 import * as Wasm from "../../backends/wasm/Backend.ts"
+import * as Session from "../../backends/wasm/runtime/Session.ts"
+import type { HostArray } from "../../ir/HostArray.ts"
 import type { MemoryPlan } from "../../ir/MemoryPlan.ts"
 import * as Pipeline from "../../passes/Pipeline.ts"
 import { biases } from "../support/family/biases.ts"
@@ -22,23 +24,34 @@ const lengths = [
   { B: 2, T: 3, S: 0, N: 2, L: 0 }
 ]
 
+const bitsOf = (arrays: ReadonlyArray<HostArray> = []) =>
+  arrays.map(({ data }) => Buffer.from(data.buffer).toString("hex"))
+
 const tables = { logits, functions, others, statistics, weightsOut, sums, averages, biases }
 
-/** The family of attention on WebAssembly. */
+/** Cut into as many pieces as there are items, so that several threads share even these. */
+const backends = [1, 2, 3, 8].map((threads) => Wasm.of(Session.make({ threads }, 1)))
+
+/** The family of attention on WebAssembly: right, and with the same bits on any number of threads. */
 for (const [name, table] of Object.entries(tables)) {
   describe(name, () => {
     for (const [own, { outputs }] of Object.entries(table)) {
       test(own, async () => {
         const graph = s.graph(outputs)
-        const backend = await Effect.runPromise(Wasm.make())
-        const planned = Result.getOrThrow(Pipeline.run(pipeline, graph, { limits: backend.limits }))
-        const plan = { ...planned, memory: planned.memory as MemoryPlan }
-        const executable = await Effect.runPromise(backend.compile(plan))
+        const executables = await Promise.all(
+          backends.map((backend) => {
+            const planned = Result.getOrThrow(Pipeline.run(pipeline, graph, { limits: backend.limits }))
+            return Effect.runPromise(backend.compile({ ...planned, memory: planned.memory as MemoryPlan }))
+          })
+        )
         for (const [n, sizes] of lengths.entries()) {
           const inputs = randomInputs(graph, sizes, n)
           const expected = Reference.evaluate(graph, inputs, sizes, { precision: "f64" })
-          const call = executable.call(inputs, sizes, { donated: new Set<number>() })
-          expectOutputs(graph, sizes, await Effect.runPromise(call), expected, { reassociated: true })
+          const [one, ...others] = await Promise.all(
+            executables.map((e) => Effect.runPromise(e.call(inputs, sizes, { donated: new Set<number>() })))
+          )
+          expectOutputs(graph, sizes, one as ReadonlyArray<HostArray>, expected, { reassociated: true })
+          for (const other of others) expect(bitsOf(other)).toEqual(bitsOf(one))
         }
       })
     }

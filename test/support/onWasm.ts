@@ -1,4 +1,4 @@
-import { Effect } from "effect"
+import { Effect, Scope } from "effect"
 import type { Executable, Plan } from "../../backends/Backend.ts"
 import * as Reference from "../../backends/reference/Reference.ts"
 import * as Wasm from "../../backends/wasm/Backend.ts"
@@ -26,7 +26,7 @@ export interface Compiled {
 /** A text, or a graph, on a WebAssembly backend of its own. */
 export const compiled = async (program: string | Graph, options: Wasm.Options = {}): Promise<Compiled> => {
   const graph = typeof program === "string" ? graphOf(program) : program
-  const backend = await Effect.runPromise(Wasm.make(options))
+  const backend = await Effect.runPromise(Scope.provide(Wasm.make(options), Scope.makeUnsafe()))
   const executable = await Effect.runPromise(backend.compile(planOf(graph)))
   return {
     graph,

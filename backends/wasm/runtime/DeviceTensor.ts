@@ -10,6 +10,10 @@ export interface DeviceTensor extends DeviceArray {
   readonly address: () => number | undefined
   /** The memory is not this array's any more: a call took it. */
   readonly give: () => void
+  /** A call reads the array: closing it waits until the call lets go. */
+  readonly hold: () => void
+  readonly letGo: () => void
+  readonly held: () => boolean
   /** The scope ends, or somebody frees it: the memory goes back unless a call has taken it. */
   readonly close: () => void
 }
@@ -22,6 +26,8 @@ export const make = (
   release: (address: number) => void
 ): DeviceTensor => {
   let here = true
+  let readers = 0
+  let owed = false
   return {
     _tag: "DeviceArray",
     backend: "wasm",
@@ -32,8 +38,19 @@ export const make = (
     give: () => {
       here = false
     },
+    hold: () => {
+      readers++
+    },
+    letGo: () => {
+      readers--
+      if (readers > 0 || !owed) return
+      owed = false
+      release(address)
+    },
+    held: () => readers > 0,
     close: () => {
-      if (here) release(address)
+      if (here && readers === 0) release(address)
+      else owed ||= here
       here = false
     }
   }

@@ -3,17 +3,37 @@ import { detect, type Features } from "../features.ts"
 import { mostBytes, page } from "../limits.ts"
 import { type Engine, engine, type Memory } from "./engine.ts"
 import * as Heap from "./Heap.ts"
+import * as Host from "./threads/Host.ts"
+import * as Pool from "./threads/Pool.ts"
 
-/** What all programs of one backend share: the memory, and who owns which piece of it. */
+/** What all programs of one backend share: the memory, who owns which piece of it, and the threads. */
 export interface Session {
   readonly engine: Engine
   readonly features: Features
   readonly memory: Memory
+  /** Whether threads can see the memory. */
+  readonly shared: boolean
   readonly heap: Heap.Heap
+  readonly pool: Pool.Pool
+  /** Work that is a piece of its own: a smaller kernel is run by the caller alone. */
+  readonly leastWork: number
 }
 
+export interface Options {
+  /** `false` leaves relaxed instructions out, whose results may differ in the last place from engine to engine. */
+  readonly relaxed?: boolean
+  /** Threads that compute, the caller's among them: as many as run at the same time, but no more than 8, unless said otherwise. */
+  readonly threads?: number
+}
+
+/** Threads that nobody asked for: more gain little, for they share caches and memory. */
+const enough = 8
+
+/** Programs address threads by few bits, and each needs memory. */
+const mostThreads = 64
+
 /** Throws `UnsupportedByDevice` where the host has no WebAssembly. */
-export const make = (relaxed: boolean): Session => {
+export const make = (options: Options = {}, leastWork: number = Pool.leastWork): Session => {
   const host = engine()
   if (host === undefined) {
     throw new UnsupportedByDevice({
@@ -22,7 +42,7 @@ export const make = (relaxed: boolean): Session => {
     })
   }
   const found = detect(host)
-  const memory = new host.Memory({ initial: 16, maximum: Math.floor(mostBytes / page) })
+  const [memory, shared, pool] = memoryOf(host, options.threads)
   const size = (): number => memory.buffer.byteLength
   const grow = (bytes: number): boolean => {
     // By half at least, so that growing costs a constant factor.
@@ -39,8 +59,32 @@ export const make = (relaxed: boolean): Session => {
   }
   return {
     engine: host,
-    features: { ...found, relaxed: found.relaxed && relaxed },
+    features: { ...found, relaxed: found.relaxed && (options.relaxed ?? true) },
     memory,
-    heap: Heap.make({ size, grow, limit: mostBytes })
+    shared,
+    heap: Heap.make({ size, grow, limit: mostBytes }),
+    pool,
+    leastWork
+  }
+}
+
+/** Memory that threads share, and the threads; memory of this thread where there are no others. */
+const memoryOf = (
+  engine: Engine,
+  asked: number | undefined
+): readonly [memory: Memory, shared: boolean, pool: Pool.Pool] => {
+  const size = { initial: 16, maximum: Math.floor(mostBytes / page) }
+  const own = (reason: string | undefined) => [new engine.Memory(size), false, Pool.alone(reason)] as const
+  const wanted = asked === undefined ? undefined : Math.max(1, Math.min(mostThreads, Math.floor(asked)))
+  if (wanted === 1) return own(undefined)
+  const threads = Host.find()
+  if (typeof threads === "string") return own(threads)
+  const count = wanted ?? Math.min(threads.cores, enough)
+  if (count === 1) return own("there is one core")
+  try {
+    const memory = new engine.Memory({ ...size, shared: true })
+    return [memory, true, Pool.make(threads, memory, count)]
+  } catch {
+    return own("the host has no memory that threads share")
   }
 }

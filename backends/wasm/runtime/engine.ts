@@ -6,7 +6,11 @@ export interface Engine {
     module: CompiledModule,
     imports: { readonly env: { readonly [name: string]: unknown } }
   ) => Promise<Instance>
-  readonly Memory: new (size: { readonly initial: number; readonly maximum: number }) => Memory
+  readonly Memory: new (size: {
+    readonly initial: number
+    readonly maximum: number
+    readonly shared?: boolean
+  }) => Memory
 }
 
 export interface CompiledModule {
@@ -14,6 +18,7 @@ export interface CompiledModule {
 }
 
 export interface Memory {
+  /** Shared memory is of another class, which views do not tell apart. */
   readonly buffer: ArrayBuffer
   readonly grow: (pages: number) => number
 }

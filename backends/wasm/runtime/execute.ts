@@ -4,51 +4,54 @@ import type { HostArray } from "../../../ir/HostArray.ts"
 import * as Shape from "../../../ir/Shape.ts"
 import * as TensorType from "../../../ir/TensorType.ts"
 import type { RunOptions, Value } from "../../Backend.ts"
-import { InvalidArray, UnsupportedByDevice } from "../../errors.ts"
+import { DeviceLost, InvalidArray, KernelError, UnsupportedByDevice } from "../../errors.ts"
+import * as Wat from "../assembler/print.ts"
 import { mostBytes } from "../limits.ts"
 import * as Program from "../Program.ts"
+import * as Work from "../work.ts"
 import * as DeviceTensor from "./DeviceTensor.ts"
-import type { Run } from "./engine.ts"
+import { layout } from "./layout.ts"
 import type { Session } from "./Session.ts"
+import { Cancelled, chunksOf, type Runnable, type Signal, solo } from "./threads/Pool.ts"
 import { read, write } from "./transfer.ts"
 
 /** A program whose module is instantiated and whose constants are in memory. */
-export interface Loaded {
+export interface Loaded extends Runnable {
   readonly program: Program.Program
-  readonly kernels: ReadonlyArray<Run>
   readonly constants: ReadonlyArray<number>
 }
 
+/** One call: what it is given, and how it is told to stop. */
+export interface Call {
+  readonly values: ReadonlyArray<Value>
+  readonly sizes: Bindings
+  readonly options: RunOptions
+  readonly signal: Signal
+}
+
 /** One call. Its results stay in memory; all that it needed besides goes back. */
-export const execute = (
+export function* execute(
   session: Session,
   loaded: Loaded,
-  values: ReadonlyArray<Value>,
-  sizes: Bindings,
-  options: RunOptions
-): ReadonlyArray<DeviceTensor.DeviceTensor> =>
-  start(session, loaded, values, sizes, options).map((address, i) => {
+  call: Call
+): Generator<void, ReadonlyArray<DeviceTensor.DeviceTensor>> {
+  const addresses = yield* start(session, loaded, call)
+  return addresses.map((address, i) => {
     const { type } = loaded.program.outputs[i] as Program.Output
-    return DeviceTensor.make(
-      session,
-      type.dtype,
-      Shape.evaluate(type.shape, sizes),
-      address,
-      session.heap.release
-    )
+    const shape = Shape.evaluate(type.shape, call.sizes)
+    return DeviceTensor.make(session, type.dtype, shape, address, session.heap.release)
   })
+}
 
 /** One call whose results are read back. */
-export const call = (
+export function* executeAndRead(
   session: Session,
   loaded: Loaded,
-  values: ReadonlyArray<Value>,
-  sizes: Bindings,
-  options: RunOptions
-): ReadonlyArray<HostArray> => {
-  const addresses = start(session, loaded, values, sizes, options)
+  call: Call
+): Generator<void, ReadonlyArray<HostArray>> {
+  const addresses = yield* start(session, loaded, call)
   const results = loaded.program.outputs.map(({ type }, i) =>
-    read(session.memory.buffer, addresses[i] as number, type.dtype, Shape.evaluate(type.shape, sizes))
+    read(session.memory.buffer, addresses[i] as number, type.dtype, Shape.evaluate(type.shape, call.sizes))
   )
   for (const address of new Set(addresses)) session.heap.release(address)
   return results
@@ -76,101 +79,127 @@ const check = (program: Program.Program, sizes: Bindings): void => {
   }
 }
 
+/** Arguments that are arrays here already: nobody gives their memory back while the call reads it. */
+const held = (
+  session: Session,
+  program: Program.Program,
+  { values, options }: Call
+): {
+  readonly tensors: ReadonlyMap<number, DeviceTensor.DeviceTensor>
+  readonly donated: ReadonlyMap<number, DeviceTensor.DeviceTensor>
+} => {
+  const nameOf = (i: number): string => `input ${JSON.stringify(program.inputs[i]?.name)}`
+  const tensors = new Map(
+    values.flatMap((value, i) => {
+      if (!("_tag" in value)) return []
+      DeviceTensor.addressOf(session, value, nameOf(i))
+      return [[i, value as DeviceTensor.DeviceTensor] as const]
+    })
+  )
+  // Host data given away is a copy anyhow: there is no memory to reuse.
+  const donated = new Map([...tensors].filter(([i]) => options.donated.has(i)))
+  for (const [i, tensor] of donated) {
+    const twice = [...tensors].some(([j, other]) => j !== i && other === tensor)
+    if (!twice && !tensor.held()) continue
+    throw new InvalidArray({
+      message: `${nameOf(i)} is donated, but ${twice ? "the same array is passed twice" : "another call reads it"}`,
+      hint: "pass a copy, or do not donate it"
+    })
+  }
+  return { tensors, donated }
+}
+
+/** What a step asks of threads, but for addresses. */
+const jobOf = (
+  session: Session,
+  program: Program.Program,
+  { kernel, work }: Program.Step,
+  sizes: Bindings
+) => {
+  const items = Program.items((program.kernels[kernel] as Program.Kernel).items, sizes)
+  const chunks = chunksOf(Work.evaluate(work, sizes), items, session.pool.threads(), session.leastWork)
+  return { kernel, items, chunks }
+}
+
 /**
  * Runs the steps and gives the addresses of the outputs, which the caller owns. All memory is had before anything is written: a call
- * that lacks some leaves nothing behind.
+ * that lacks some leaves nothing behind. One that fails later has consumed what it was given.
  */
-const start = (
-  session: Session,
-  loaded: Loaded,
-  values: ReadonlyArray<Value>,
-  sizes: Bindings,
-  options: RunOptions
-): ReadonlyArray<number> => {
+function* start(session: Session, loaded: Loaded, call: Call): Generator<void, ReadonlyArray<number>> {
   const { heap, memory } = session
-  const { program, kernels } = loaded
+  const { program } = loaded
+  const { values, sizes, signal } = call
+  if (signal.cancelled) throw new Cancelled()
   check(program, sizes)
+  const { tensors, donated } = held(session, program, call)
   const acquired: Array<number> = []
   const acquire = (bytes: number, what: string): number => {
     const address = heap.allocate(bytes, what)
     acquired.push(address)
     return address
   }
+  const steps = Program.steps(program, sizes, new Set(donated.keys()))
+  const jobs = steps.map((step) => jobOf(session, program, step, sizes))
+  const team = jobs.some(({ chunks }) => chunks > 1) ? session.pool.take(loaded) : solo(loaded)
+  for (const tensor of tensors.values()) tensor.hold()
   try {
-    const names = program.inputs.map((port) => `input ${JSON.stringify(port.name)}`)
-    const inputs = program.inputs.map((port, i) => {
-      const value = values[i] as Value
-      return "_tag" in value
-        ? DeviceTensor.addressOf(session, value, names[i] as string)
-        : acquire(Dim.evaluate(Program.storageBytes(port.type), sizes), names[i] as string)
-    })
-    // Host data given away is a copy anyhow: there is no memory to reuse.
-    const donated = new Map(
-      [...options.donated].flatMap((i) => {
-        const value = values[i] as Value
-        return "_tag" in value ? [[i, value as DeviceTensor.DeviceTensor] as const] : []
-      })
-    )
-    for (const i of donated.keys()) {
-      if (inputs.some((address, j) => j !== i && address === inputs[i])) {
-        throw new InvalidArray({
-          message: `${names[i]} is donated, but the same array is passed twice`,
-          hint: "pass a copy, or do not donate it"
-        })
-      }
-    }
+    const copied = [...program.inputs.keys()].filter((i) => !tensors.has(i))
     const outputs = program.outputs.map((port) =>
       port.donor !== undefined && donated.has(port.donor)
-        ? (inputs[port.donor] as number)
+        ? DeviceTensor.addressOf(session, donated.get(port.donor) as DeviceTensor.DeviceTensor, "")
         : acquire(
             Dim.evaluate(Program.storageBytes(port.type), sizes),
             `output ${JSON.stringify(port.name)} ${TensorType.print(port.type)}`
           )
     )
-    const steps = Program.steps(program, sizes, new Set(donated.keys()))
-    const slots = new Map(
-      [...Program.slotsOf(steps)].map((i) => {
-        const bytes = Program.slotBytes(program.slots[i] as Program.Slot, sizes)
-        return [i, acquire(bytes, `intermediate memory ${i}`)] as const
-      })
-    )
-    const local = Math.max(
-      0,
-      ...steps.map((s) => Dim.evaluate((program.kernels[s.kernel] as Program.Kernel).local, sizes))
-    )
-    const localAddress = acquire(local, "the memory of a kernel")
-    const words = 1 + program.symbols.length + Math.max(0, ...steps.map((s) => s.buffers.length))
-    const args = acquire(words * 4, "the arguments of kernels")
-
-    const addressOf = ({ _tag, index }: Program.BufferRef): number => {
-      const from = { input: inputs, output: outputs, constant: loaded.constants }
-      return (_tag === "slot" ? slots.get(index) : from[_tag][index]) as number
-    }
-    values.forEach((value, i) => {
-      if (!("_tag" in value)) write(memory.buffer, inputs[i] as number, value)
+    const own = layout(program, steps, copied, sizes, team.threads)
+    const arena = acquire(own.bytes, "what a call needs besides its results")
+    const inputs = program.inputs.map((_, i) => {
+      const tensor = tensors.get(i)
+      return tensor === undefined
+        ? arena + (own.inputs.get(i) as number)
+        : DeviceTensor.addressOf(session, tensor, "")
     })
-    const block = new Int32Array(memory.buffer, args, words)
-    block[0] = localAddress
-    program.symbols.forEach((s, i) => {
-      block[1 + i] = sizes[s] as number
-    })
-    for (const step of steps) {
-      step.buffers.forEach((ref, i) => {
-        block[1 + program.symbols.length + i] = addressOf(ref)
-      })
-      const { items } = program.kernels[step.kernel] as Program.Kernel
-      ;(kernels[step.kernel] as Run)(args, 0, Program.items(items, sizes))
-    }
-
-    const kept = new Set(outputs)
     for (const [i, tensor] of donated) {
       tensor.give()
       acquired.push(inputs[i] as number)
     }
+
+    const addressOf = ({ _tag, index }: Program.BufferRef): number => {
+      if (_tag === "slot") return arena + (own.slots.get(index) as number)
+      const from = { input: inputs, output: outputs, constant: loaded.constants }
+      return from[_tag][index] as number
+    }
+    for (const i of copied) write(memory.buffer, inputs[i] as number, values[i] as HostArray)
+    const { symbols } = program
+    for (const [n, step] of steps.entries()) {
+      const words = [...symbols.map((s) => sizes[s] as number), ...step.buffers.map(addressOf)]
+      for (let t = 0; t < team.threads; t++) {
+        const address = arena + own.args + t * own.argsStride
+        // Another view each time: memory may have grown while others had a turn.
+        new Int32Array(memory.buffer, address, 1 + words.length).set([
+          arena + own.local + t * own.localStride,
+          ...words
+        ])
+      }
+      try {
+        const job = jobs[n] as (typeof jobs)[number]
+        yield* team.run({ ...job, args: arena + own.args, stride: own.argsStride }, signal)
+      } catch (cause) {
+        if (cause instanceof Cancelled || cause instanceof DeviceLost) throw cause
+        throw new KernelError({
+          message: `the kernel ${program.kernels[step.kernel]?.name} trapped: ${cause instanceof Error ? cause.message : String(cause)}`,
+          source: Wat.print(program.module),
+          hint: "this is a defect of Effuse: please report it with the graph"
+        })
+      }
+    }
+    const kept = new Set(outputs)
     for (const address of acquired.splice(0)) if (!kept.has(address)) heap.release(address)
     return outputs
-  } catch (cause) {
+  } finally {
+    team.leave()
+    for (const tensor of tensors.values()) tensor.letGo()
     acquired.forEach(heap.release)
-    throw cause
   }
 }

@@ -31,9 +31,8 @@ export const read = (
       data: Uint8Array.from(new Uint32Array(buffer, address, size), (b) => (b === 0 ? 0 : 1))
     }
   }
-  return {
-    dtype,
-    shape,
-    data: new arrayOf[dtype](buffer.slice(address, address + storageBytes(dtype, shape)))
-  }
+  // A copy in memory of its own: a slice of shared memory would be shared.
+  const bytes = new Uint8Array(storageBytes(dtype, shape))
+  bytes.set(new Uint8Array(buffer, address, bytes.byteLength))
+  return { dtype, shape, data: new arrayOf[dtype](bytes.buffer) }
 }

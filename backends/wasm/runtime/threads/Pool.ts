@@ -1,0 +1,186 @@
+import { DeviceLost } from "../../../errors.ts"
+import type { CompiledModule, Memory, Run } from "../engine.ts"
+import * as Crew from "./Crew.ts"
+import type { Host } from "./Host.ts"
+import { mostChunks, range, words as w } from "./words.ts"
+
+/** A program that threads can run: its module, and its kernels on this thread. */
+export interface Runnable {
+  readonly module: CompiledModule
+  readonly names: ReadonlyArray<string>
+  readonly kernels: ReadonlyArray<Run>
+}
+
+/** One kernel over all of its items. */
+export interface Job {
+  readonly kernel: number
+  /** Address of the arguments of this thread; those of others follow, each so many bytes further. */
+  readonly args: number
+  readonly stride: number
+  readonly items: number
+  /** Pieces to cut the items into. */
+  readonly chunks: number
+}
+
+/** Asks a run to stop; a run gives way to others where it yields, and then looks here. */
+export interface Signal {
+  cancelled: boolean
+}
+
+/** A run was told to stop: all threads have left its memory. */
+export class Cancelled extends Error {}
+
+/** Threads that run one program at a time. */
+export interface Team {
+  /** This thread among them. */
+  readonly threads: number
+  /** Runs the kernel. Throws what a kernel threw; then, too, no thread is at work any more. */
+  readonly run: (job: Job, signal: Signal) => Generator<void, void>
+  readonly leave: () => void
+}
+
+export interface Pool {
+  /** Threads that a call may use, this one among them. */
+  readonly threads: () => number
+  /** Why it is one only; undefined where it was asked for. */
+  readonly alone: () => string | undefined
+  /** Threads for a call that has kernels in pieces; this one alone while another call has the others. */
+  readonly take: (program: Runnable) => Team
+  /** Ends all threads. */
+  readonly close: () => void
+}
+
+/** This thread works so long, in milliseconds, before it lets others of the event loop have a turn. */
+const turn = 40
+
+const clock = (): (() => boolean) => {
+  let since = performance.now()
+  return () => {
+    const now = performance.now()
+    if (now - since < turn) return false
+    since = now
+    return true
+  }
+}
+
+/** This thread by itself. */
+export const solo = ({ kernels }: Runnable): Team => {
+  const late = clock()
+  return {
+    threads: 1,
+    run: function* ({ kernel, args, items, chunks }, signal) {
+      const run = kernels[kernel] as Run
+      for (let at = 0; at < chunks; at++) {
+        if (late()) {
+          yield
+          if (signal.cancelled) throw new Cancelled()
+        }
+        run(args, ...range(items, chunks, at))
+      }
+    },
+    leave: () => {}
+  }
+}
+
+/** Up to so many threads of a host over a shared memory, started when a call first asks for them. */
+export const make = (host: Host, memory: Memory, threads: number): Pool => {
+  let crew: Crew.Crew | undefined
+  let busy = false
+  let refused: string | undefined
+
+  /** The threads, started where there are none or some have ended; undefined where the host refuses. */
+  const ready = (): Crew.Crew | undefined => {
+    if (crew?.lost() !== undefined) {
+      if (!crew.started()) refused = crew.lost()
+      crew.end()
+      crew = undefined
+    }
+    if (refused !== undefined) return undefined
+    try {
+      crew ??= Crew.start(host, memory, threads - 1)
+    } catch (cause) {
+      refused = cause instanceof Error ? cause.message : String(cause)
+    }
+    return crew
+  }
+
+  const take = (program: Runnable): Team => {
+    const found = busy ? undefined : ready()
+    if (found === undefined) return solo(program)
+    busy = true
+    found.load(program)
+    const late = clock()
+    return {
+      threads,
+      leave: () => {
+        busy = false
+      },
+      run: function* (job, signal) {
+        const { chunks } = job
+        const kernel = program.kernels[job.kernel] as Run
+        let failure: unknown
+        found.publish(program, job)
+        for (let at = found.claim(); at >= 0; at = found.claim()) {
+          try {
+            kernel(job.args, ...range(job.items, chunks, at))
+          } catch (cause) {
+            failure ??= cause
+            found.withdraw()
+          }
+          Atomics.add(found.words, w.done, 1)
+          if (late()) {
+            yield
+            if (signal.cancelled || found.lost() !== undefined) found.withdraw()
+          }
+        }
+        while (!found.rest(chunks)) {
+          yield
+          if (found.lost() === undefined) continue
+          // What a thread that is gone had taken nobody finishes. When all are gone nobody writes any more.
+          found.end()
+          while (found.alive() > 0) yield
+          throw new DeviceLost({
+            message: `a thread of the WebAssembly backend ended during a call: ${found.lost()}`,
+            hint: "call again: the next call starts others"
+          })
+        }
+        if (signal.cancelled) throw new Cancelled()
+        const trapped = failure ?? found.trap()
+        if (trapped !== undefined) throw trapped
+      }
+    }
+  }
+
+  return {
+    threads: () => (refused === undefined ? threads : 1),
+    alone: () => refused,
+    take,
+    close: () => {
+      crew?.end()
+      refused = "the backend is closed"
+    }
+  }
+}
+
+/** No threads but this one. */
+export const alone = (reason: string | undefined): Pool => ({
+  threads: () => 1,
+  alone: () => reason,
+  take: solo,
+  close: () => {}
+})
+
+/** Work, in the unit of `work.ts`, below which a piece is not worth handing out: some ten microseconds. */
+export const leastWork = 2 ** 18
+
+/** Work after which the event loop should have a turn: some thirty milliseconds. */
+const mostWork = 2 ** 29
+
+/**
+ * Pieces of a kernel: one if it is too small for two threads, else more than there are threads, so that who is done early, or has rows that
+ * see few keys, takes another.
+ */
+export const chunksOf = (work: number, items: number, threads: number, least: number): number => {
+  const wanted = Math.max(16 * threads, Math.ceil(work / mostWork))
+  return Math.max(1, Math.min(items, Math.floor(work / least), wanted, mostChunks))
+}

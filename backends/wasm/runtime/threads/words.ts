@@ -1,0 +1,43 @@
+/**
+ * The words by which threads talk, in memory of their own. One job at a time: the caller describes it, then sets `claim`; every
+ * thread takes chunks from `claim` and counts them in `done`.
+ *
+ * `claim` is a number of the job in its upper bits and the chunks left below. A thread takes the last chunk that is left by exchanging the
+ * whole word, and reads the description only then: the job cannot end before that chunk is counted.
+ */
+export const words = {
+  claim: 0,
+  // What many write at once lies in lines of its own.
+  done: 16,
+  /** Threads that sleep until `claim` changes. */
+  asleep: 32,
+  /** Messages sent to each thread: it goes to fetch them when there are more than it has seen. */
+  mail: 48,
+  /** Threads that have started. */
+  ready: 49,
+  program: 64,
+  kernel: 65,
+  /** Address of the first thread's arguments, and the bytes from thread to thread. */
+  args: 66,
+  stride: 67,
+  items: 68,
+  chunks: 69,
+  /** Characters of the message of a kernel that trapped, which follow; 0 where none did. */
+  failed: 80,
+  text: 81
+} as const
+
+export const mostText = 240
+
+export const wordCount = words.text + mostText
+
+/** Bits of `claim` that count chunks. */
+export const chunkBits = 10
+
+export const mostChunks = 2 ** chunkBits - 1
+
+/** The items of a chunk: from the first to the one before the second. */
+export const range = (items: number, chunks: number, at: number): readonly [begin: number, end: number] => [
+  Math.floor((items * at) / chunks),
+  Math.floor((items * (at + 1)) / chunks)
+]
