@@ -92,6 +92,27 @@ test("a consumer's program runs in a browser", async () => {
   })
 })
 
+test("threads start from the package, in Node and in a page", async () => {
+  await compileConsumer(["ES2023", "DOM"])
+  const expected = [expect.stringMatching(/2 threads$/), 3]
+  const { stdout } = await node(
+    `console.log(JSON.stringify(await (await import("./built/program.js")).onThreads()))`
+  )
+  expect(JSON.parse(stdout)).toEqual(expected)
+  const headers = {
+    "cross-origin-opener-policy": "same-origin",
+    "cross-origin-embedder-policy": "require-corp"
+  }
+  await withPage(
+    join(folder, "built", "program.js"),
+    async (evaluate) => {
+      expect(await evaluate("onThreads")).toEqual(expected)
+    },
+    undefined,
+    { headers }
+  )
+})
+
 test("the command answers", async () => {
   const { stdout } = await run(join(folder, "node_modules", ".bin", "effuse"), ["--help"], { cwd: folder })
   expect(stdout).toContain("effuse")

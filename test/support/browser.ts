@@ -40,11 +40,13 @@ const blank = `<!doctype html><meta charset="utf-8"><title>test</title><link rel
 /** Serves a page on 127.0.0.1, which browsers count as secure, so WebGPU is there. */
 const serve = async (
   html: string,
-  script: string
+  script: string,
+  headers: { readonly [name: string]: string }
 ): Promise<{ readonly url: string; readonly close: () => Promise<void> }> => {
   const server = createServer((request, response) => {
     const isScript = request.url === "/page.js"
     response.setHeader("content-type", isScript ? "text/javascript" : "text/html")
+    for (const [name, value] of Object.entries(headers)) response.setHeader(name, value)
     response.end(isScript ? script : html)
   })
   await new Promise<void>((done) => server.listen(0, "127.0.0.1", done))
@@ -64,9 +66,16 @@ const serve = async (
 export const withPage = async <A>(
   entry: string,
   use: (evaluate: (name: string, argument?: unknown) => Promise<unknown>, page: Page) => Promise<A>,
-  html: string = blank
+  html: string = blank,
+  options: {
+    /** Of everything that is served: whether the page is isolated, and its policy. */
+    readonly headers?: { readonly [name: string]: string }
+    /** Reports that the test is about. */
+    readonly expected?: RegExp
+  } = {}
 ): Promise<A> => {
-  const server = await serve(html, await bundlePage(entry))
+  const { headers = {}, expected } = options
+  const server = await serve(html, await bundlePage(entry), headers)
   try {
     const browser = await launch()
     try {
@@ -82,7 +91,8 @@ export const withPage = async <A>(
         (name, argument) => page.evaluate(`(${call})(${JSON.stringify([name, argument ?? null])})`),
         page
       )
-      if (problems.length > 0) throw new Error(`the page reports:\n${problems.join("\n")}`)
+      const unexpected = problems.filter((p) => expected?.test(p) !== true)
+      if (unexpected.length > 0) throw new Error(`the page reports:\n${unexpected.join("\n")}`)
       return result
     } finally {
       await browser.close()

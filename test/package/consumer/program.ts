@@ -1,6 +1,7 @@
 /** What a person writes who has installed the package: attention over names and sizes, run on the reference. */
 import { Effect } from "effect"
-import { compile, Reference, spec, Tensor } from "effuse"
+import { Attention, compile, Reference, spec, Tensor } from "effuse"
+import { wasm } from "effuse/promise"
 
 export const program = Effect.gen(function* () {
   const f = yield* compile(
@@ -21,3 +22,14 @@ export const program = Effect.gen(function* () {
 
 export const run = (): Promise<ReadonlyArray<number>> =>
   Effect.runPromise(program.pipe(Effect.provide(Reference.layer)))
+
+/** Attention on two threads, which come out of the package without a file of their own. */
+export const onThreads = async (): Promise<readonly [backend: string, value: number]> => {
+  const engine = await wasm({ threads: 2 })
+  const f = await engine.compile(({ q }) => Attention.scaledDotProductAttention(q, q, q), {
+    q: spec("f32", [1, 1, "T", 64])
+  })
+  const q = { dtype: "f32", shape: [1, 1, 500, 64], data: new Float32Array(500 * 64).fill(3) } as const
+  const { data } = await f({ q })
+  return [engine.description, Math.round(data[0] ?? 0)]
+}
