@@ -1,4 +1,5 @@
 import type * as Dim from "../../ir/Dim.ts"
+import { overOneList } from "../../ir/flashPartners.ts"
 import * as Graph from "../../ir/Graph.ts"
 import * as Node from "../../ir/Node.ts"
 import type * as TensorType from "../../ir/TensorType.ts"
@@ -10,7 +11,9 @@ import * as Epilogue from "./emit/epilogue.ts"
 import * as Unit from "./emit/Unit.ts"
 import type { Features } from "./features.ts"
 import { flash } from "./flash/lowerFlash.ts"
-import type { Job, Lowered, Ref } from "./Job.ts"
+import { siblings } from "./flash/siblings.ts"
+import { standard, type Tiles } from "./flash/Tiles.ts"
+import { type Job, type Lowered, type Ref, result } from "./Job.ts"
 import { map } from "./kernels/map.ts"
 import { matmul } from "./kernels/matmul.ts"
 import { rowOps } from "./kernels/rowOps.ts"
@@ -23,7 +26,7 @@ import * as Work from "./work.ts"
  * Turns a plan into a program. Every node of the graph is an input, a constant, or becomes one or more kernels: a fused node by its
  * body, any other op as a body of its own. Throws `UnsupportedByDevice` for what this backend cannot do.
  */
-export const lower = (plan: Plan, features: Features): Program.Program => {
+export const lower = (plan: Plan, features: Features, tiles: Tiles = standard): Program.Program => {
   const { graph, memory } = plan
   refuse(graph, features)
   const unit = Unit.make(features)
@@ -64,21 +67,24 @@ export const lower = (plan: Plan, features: Features): Program.Program => {
     return number
   }
 
-  /** Appends the kernels of one body, whose result goes to `to`. */
+  /** Appends the kernels of bodies over one list of operands, whose results go to `to`: one body, or attention that is computed together. */
   const run = (
-    body: Graph.Graph,
+    bodies: ReadonlyArray<Graph.Graph>,
     node: Node.Node,
     operands: ReadonlyArray<Program.BufferRef>,
-    to: Program.BufferRef
+    to: ReadonlyArray<Program.BufferRef>
   ): void => {
     const scratch: Array<Program.BufferRef> = []
-    const job: Job = {
+    const jobOf = (body: Graph.Graph, index: number): Job => ({
       body,
       anchor: body.nodes.find(isAnchor),
+      result: result(index),
+      siblings: index === 0 ? bodies.slice(1).map((b, n) => jobOf(b, n + 1)) : [],
       symbols,
       unit,
       scratch: (bytes) => ({ _tag: "scratch", index: scratch.push(temporary(bytes)) - 1 })
-    }
+    })
+    const job = jobOf(bodies[0] as Graph.Graph, 0)
     const place = (ref: Ref): Program.BufferRef => {
       switch (ref._tag) {
         case "operand":
@@ -88,19 +94,19 @@ export const lower = (plan: Plan, features: Features): Program.Program => {
         case "scratch":
           return scratch[ref.index] as Program.BufferRef
         case "result":
-          return to
+          return to[ref.index] as Program.BufferRef
       }
     }
     if (!Epilogue.isDirect(job)) {
       const { anchor, rest, type } = splitAtAnchor(job)
       const between = temporary(Program.storageBytes(type))
-      run(anchor, node, operands, between)
-      run(rest, node, [...operands, between], to)
+      run([anchor], node, operands, [between])
+      run([rest], node, [...operands, between], to)
       return
     }
-    const work = Work.of(body)
+    const ofBody = Work.of(job.body)
     const append = (lowered: ReadonlyArray<Lowered>, conditions: ReadonlyArray<Program.Condition>): void => {
-      for (const { kernel, buffers, when = [] } of lowered) {
+      for (const { kernel, buffers, when = [], work = ofBody } of lowered) {
         const all = [...when, ...conditions]
         steps.push({
           kernel: kernelNumber(kernel),
@@ -119,7 +125,7 @@ export const lower = (plan: Plan, features: Features): Program.Program => {
       append([update(job)], [])
       return
     }
-    append(lowerJob(job), donated(false))
+    append(lowerJob(job, tiles), donated(false))
     if (donor !== undefined) append([update(job)], donated(true))
   }
 
@@ -130,28 +136,33 @@ export const lower = (plan: Plan, features: Features): Program.Program => {
   graph.outputs.forEach(({ node }, index) => {
     if (!outputOf.has(node)) outputOf.set(node, index)
   })
+  const placeOf = (node: Node.Node): Program.BufferRef => {
+    const output = outputOf.get(node)
+    if (output !== undefined) return { _tag: "output", index: output }
+    const index = memory.slotOf.get(node) ?? slots.push({ bytes: [Program.storageBytes(node.type)] }) - 1
+    return { _tag: "slot", index }
+  }
+  const together = siblings(graph)
   for (const node of graph.nodes) {
-    if (node.op === "input") continue
+    if (places.has(node)) continue
     if (node.op === "constant") {
       places.set(node, constant(node))
       continue
     }
-    const output = outputOf.get(node)
-    const known = memory.slotOf.get(node)
-    const to: Program.BufferRef =
-      output !== undefined
-        ? { _tag: "output", index: output }
-        : { _tag: "slot", index: known ?? slots.push({ bytes: [Program.storageBytes(node.type)] }) - 1 }
-    places.set(node, to)
+    const group = together.get(node) ?? [node]
+    const { operands, bodies } =
+      group.length > 1
+        ? overOneList(group)
+        : { operands: node.operands, bodies: [node.op === "fused" ? node.attrs.body : bodyOf(node)] }
+    for (const member of group) places.set(member, placeOf(member))
     taken = 0
-    const operands = node.operands.map((o) => places.get(o) as Program.BufferRef)
-    if (node.op === "fused") run(node.attrs.body, node, operands, to)
-    else run(bodyOf(node), node, operands, to)
+    const placesOf = (nodes: ReadonlyArray<Node.Node>) => nodes.map((n) => places.get(n) as Program.BufferRef)
+    run(bodies, node, placesOf(operands), placesOf(group))
   }
   graph.outputs.forEach(({ node }, index) => {
     const from = places.get(node) as Program.BufferRef
     if (from._tag === "output" && from.index === index) return
-    run(copyOf(node), node, [from], { _tag: "output", index })
+    run([copyOf(node)], node, [from], [{ _tag: "output", index }])
   })
 
   return {
@@ -186,14 +197,14 @@ const copied = (job: Job, { operands }: Node.NodeOf<"scatter">): Job => ({
 const isAnchor = (node: Node.Node): boolean =>
   node.op === "dot" || node.op === "flash_attention" || Object.hasOwn(rowOps, node.op)
 
-const lowerJob = (job: Job): ReadonlyArray<Lowered> => {
+const lowerJob = (job: Job, tiles: Tiles): ReadonlyArray<Lowered> => {
   switch (job.anchor?.op) {
     case undefined:
       return [map(job)]
     case "dot":
       return matmul(job)
     case "flash_attention":
-      return flash(job)
+      return flash(job, tiles)
     default:
       return [rows(job)]
   }

@@ -1,6 +1,6 @@
 import type { Node } from "../../../ir/Node.ts"
 import type * as Shape from "../../../ir/Shape.ts"
-import { type Job, result } from "../Job.ts"
+import type { Job } from "../Job.ts"
 import * as Body from "./body.ts"
 import type { Emitter } from "./Emitter.ts"
 import type { Frame } from "./Frame.ts"
@@ -15,8 +15,10 @@ import * as Value from "./Value.ts"
 
 type Indices = ReadonlyArray<Value.Value>
 
+type Anchored = Pick<Job, "body" | "anchor">
+
 /** Nodes of the body that depend on the anchor, in order; the anchor leads. */
-const dependents = (job: Job): ReadonlyArray<Node> => {
+const dependents = (job: Anchored): ReadonlyArray<Node> => {
   const found = new Set<Node>(job.anchor === undefined ? [] : [job.anchor])
   for (const node of job.body.nodes) if (node.operands.some((o) => found.has(o))) found.add(node)
   return [...found]
@@ -30,7 +32,7 @@ interface Path {
   readonly move: (e: Emitter, indices: Indices) => Indices
 }
 
-const pathsOf = (job: Job): ReadonlyMap<Node, Path> | undefined => {
+const pathsOf = (job: Anchored): ReadonlyMap<Node, Path> | undefined => {
   const paths = new Map<Node, Path>()
   for (const node of dependents(job)) {
     if (node === job.anchor) {
@@ -80,13 +82,13 @@ const sameShape = (a: Shape.Shape, b: Shape.Shape): boolean =>
   a.length === b.length && a.every((d, i) => d.key === (b[i] as typeof d).key)
 
 /** Whether each element of the anchor gives exactly one element of the result, at an index that follows from its own. */
-export const isDirect = (job: Job): boolean => job.anchor === undefined || pathsOf(job) !== undefined
+export const isDirect = (job: Anchored): boolean => job.anchor === undefined || pathsOf(job) !== undefined
 
 /** Computes the result's elements that the anchor's elements at `indices` give, and stores them. */
 export type Epilogue = (indices: Indices, value: Value.Value) => void
 
-export const make = (frame: Frame): Epilogue => {
-  const { e, job } = frame
+export const make = (frame: Frame, job: Job = frame.job): Epilogue => {
+  const { e } = frame
   const paths = pathsOf(job)
   const last = root(job)
   if (job.anchor === undefined || paths === undefined) throw new Error("the body has no direct epilogue")
@@ -98,6 +100,6 @@ export const make = (frame: Frame): Epilogue => {
     const body = Body.make(frame, job.body)
     body.give(anchor, value)
     const moved = path.move(e, indices)
-    store(e, frame.pointer(result), dtype, moved, shape, body.at(Body.stored(last), moved))
+    store(e, frame.pointer(job.result), dtype, moved, shape, body.at(Body.stored(last), moved))
   }
 }

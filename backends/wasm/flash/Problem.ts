@@ -25,8 +25,16 @@ export interface Problem {
   readonly fill: number | undefined
   /** Whether weights are the exponentials of scores; the scores themselves otherwise. */
   readonly normalised: boolean
-  readonly output: Output
+  readonly asked: ReadonlyArray<Asked>
 }
+
+/** A result of the attention, and the body that goes on with it. */
+interface Asked {
+  readonly output: Output
+  readonly job: Job
+}
+
+export const hasValues = ({ asked }: Problem): boolean => asked.some(({ output }) => output === "result")
 
 const outputs = ["result", "lse", "max", "sum"] as const
 
@@ -112,6 +120,9 @@ export const of = (job: Job): Problem => {
     captures,
     fill: attrs.mask === undefined || fill === -Infinity ? undefined : fill,
     normalised: attrs.normaliser === undefined,
-    output: outputOf(attrs.output)
+    asked: [job, ...job.siblings].map((own) => ({
+      job: own,
+      output: outputOf((own.anchor as NodeOf<"flash_attention">).attrs.output)
+    }))
   }
 }

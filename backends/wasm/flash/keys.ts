@@ -1,25 +1,25 @@
-import * as Dim from "../../../ir/Dim.ts"
 import { type Expr, f32, i32, lane, op, select } from "../assembler/Instruction.ts"
-import type { Emitter } from "../emit/Emitter.ts"
 import type { Frame } from "../emit/Frame.ts"
-import * as Value from "../emit/Value.ts"
 import { tileColumns } from "../kernels/tile.ts"
+import type { Place } from "./Place.ts"
 import type { Problem } from "./Problem.ts"
-import type * as Regions from "./regions.ts"
+import * as Range from "./range.ts"
 import type * as Softmax from "./softmax.ts"
 
 type I = Expr<"i32">
 
 interface Block {
-  readonly place: Softmax.Place
+  readonly place: Place
   readonly statistics: Softmax.Statistics
-  /** Number of keys there are, and of those in a tile. */
-  readonly keys: I
-  readonly block: number
+  /** The keys there are, from a multiple of a tile on. */
+  readonly from: I
+  readonly to: I
+  /** Keys of a tile. */
+  readonly tile: number
 }
 
-/** Emits a tile of keys: the first, how many, and whether all rows certainly see all keys of a whole tile. */
-type Tile = (start: I, count: I, visible: I) => void
+/** Emits a tile of keys, given whether all rows certainly see all keys of a whole tile. */
+type Emit = (tile: { readonly start: I; readonly count: I }, visible: I) => void
 
 /**
  * The tiles of keys that a block of rows visits. What may be visible comes first. Where masked keys take part with a finite score, the
@@ -28,51 +28,55 @@ type Tile = (start: I, count: I, visible: I) => void
 export const each = (
   frame: Frame,
   problem: Problem,
-  region: Regions.Region | undefined,
-  { place, statistics, keys, block }: Block,
-  tile: Tile
+  regions: Range.Regions,
+  { place, statistics, from, to, tile }: Block,
+  emit: Emit
 ): void => {
   const { e } = frame
-  const tiles = (from: I, to: I, certain: (start: I) => I): void =>
-    e.loop(from, to, block, (start) => {
-      const count = e.min(i32(block), e.sub(to, start))
-      const whole = op("i32.eq", count, i32(block))
-      tile(start, count, e.bind(op("i32.and", certain(start), whole)))
+  const tiles = (first: I, last: I, certain: (start: I) => I): void =>
+    e.loop(first, last, tile, (start) => {
+      const count = e.min(i32(tile), e.sub(last, start))
+      const whole = op("i32.eq", count, i32(tile))
+      emit({ start, count }, e.bind(op("i32.and", certain(start), whole)))
     })
   if (problem.node.attrs.mask === undefined) {
-    tiles(i32(0), keys, () => i32(1))
+    tiles(from, to, () => i32(1))
     return
   }
-  if (region === undefined) {
-    tiles(i32(0), keys, () => i32(0))
+  const range = Range.visible(frame, problem, regions, place)
+  if (range === undefined) {
+    tiles(from, to, () => i32(0))
     return
   }
-  const range = overHeads(e, problem, region, place)
   // Tiles begin with a panel.
-  const lo = e.bind(op("i32.and", e.min(e.max(range.lo, i32(0)), keys), i32(-tileColumns)))
+  const lo = e.bind(op("i32.and", e.min(e.max(range.lo, from), to), i32(-tileColumns)))
   const certain = (start: I): I =>
-    op("i32.and", op("i32.ge_s", start, range.fullLo), op("i32.le_s", e.add(start, i32(block)), range.fullHi))
-  const end = e.min(e.max(range.hi, lo), keys)
+    range.full
+      .map((full) =>
+        op("i32.and", op("i32.ge_s", start, full.lo), op("i32.le_s", e.add(start, i32(tile)), full.hi))
+      )
+      .reduce((a, b) => op("i32.or", a, b))
+  const end = e.min(e.max(range.hi, lo), to)
   if (problem.fill === undefined) {
     tiles(lo, end, certain)
     return
   }
-  const hi = e.min(e.bind(op("i32.and", e.add(end, i32(tileColumns - 1)), i32(-tileColumns))), keys)
+  const hi = e.min(e.bind(op("i32.and", e.add(end, i32(tileColumns - 1)), i32(-tileColumns))), to)
   e.loop(i32(0), i32(3), 1, (part) => {
     const choose = (a: I, b: I, c: I): I => {
       const [isFirst, isSecond] = [op("i32.eqz", part), op("i32.eq", part, i32(1))]
       return e.bind(select(a, select(b, c, isSecond), isFirst))
     }
-    const from = choose(lo, i32(0), hi)
+    const start = choose(lo, from, hi)
     const open = e.variable(i32(1))
     e.branch(part, () => open.set(isOpen(frame, problem, place, statistics)))
-    const to = e.now(select(choose(hi, lo, keys), from, open.value))
-    tiles(from, to, certain)
+    const stop = e.now(select(choose(hi, lo, to), start, open.value))
+    tiles(start, stop, certain)
   })
 }
 
 /** Whether some row could still gain weight from keys with the score of masked ones: exp(-104) rounds to 0. */
-const isOpen = ({ e }: Frame, { fill }: Problem, place: Softmax.Place, statistics: Softmax.Statistics): I => {
+const isOpen = ({ e }: Frame, { fill }: Problem, place: Place, statistics: Softmax.Statistics): I => {
   const limit = f32(Math.fround(fill as number) + 104)
   const open = e.variable(i32(0))
   e.loop(i32(0), place.rowCount, 1, (row) => {
@@ -80,32 +84,4 @@ const isOpen = ({ e }: Frame, { fill }: Problem, place: Softmax.Place, statistic
     open.set(op("i32.or", open.value, op("i32.eqz", op("f32.gt", max, limit))))
   })
   return open.value
-}
-
-/** The range of the queries of the block; where it depends on the head, over all heads of the group. */
-const overHeads = (
-  e: Emitter,
-  { node, group }: Problem,
-  region: Regions.Region,
-  { b, firstHead, rowCount, queryOf }: Softmax.Place
-): { readonly lo: I; readonly hi: I; readonly fullLo: I; readonly fullHi: I } => {
-  const [first, last] = [queryOf(i32(0)), queryOf(e.sub(rowCount, i32(1)))]
-  const of = (head: Value.Affine): ReadonlyArray<I> =>
-    region(b, head, first, last).map((x) => Value.first(e, x))
-  const readsHead =
-    node.attrs.range?.nodes.some((n) => n.operands.some((o) => o === node.attrs.range?.inputs[1])) === true
-  if (Dim.isOne(group) || !readsHead) {
-    const [lo, hi, fullLo, fullHi] = of(Value.uniform(firstHead)) as [I, I, I, I]
-    return { lo, hi, fullLo, fullHi }
-  }
-  const all = of(Value.uniform(firstHead)).map((x) => e.variable(x))
-  e.loop(i32(1), e.dim(group), 1, (g) => {
-    of(Value.uniform(e.add(firstHead, g))).forEach((x, n) => {
-      const least = n === 0 || n === 3
-      const most = all[n] as (typeof all)[number]
-      most.set(select(x, most.value, op(least ? "i32.lt_s" : "i32.gt_s", x, most.value)))
-    })
-  })
-  const [lo, hi, fullLo, fullHi] = all.map((x) => e.now(x.value)) as [I, I, I, I]
-  return { lo, hi, fullLo, fullHi }
 }

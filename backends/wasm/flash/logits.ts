@@ -1,21 +1,19 @@
-import { type Expr, i32, splatF32, store } from "../assembler/Instruction.ts"
+import { type Expr, i32, load, op, shuffle, splatF32, store } from "../assembler/Instruction.ts"
 import type { Frame } from "../emit/Frame.ts"
+import { madd } from "../emit/math.ts"
 import * as Value from "../emit/Value.ts"
 import type { Ref } from "../Job.ts"
 import { panelBytes, panels } from "../kernels/pack.ts"
 import { accumulate, tileColumns, tileRows } from "../kernels/tile.ts"
+import type { Place } from "./Place.ts"
 import type { Term } from "./Problem.ts"
 
 type I = Expr<"i32">
+type V = Expr<"v128">
 
-/** A block of rows and a tile of keys. */
+/** Packed rows and a tile of packed keys. */
 interface Tile {
-  readonly b: Value.Value
-  readonly keyHead: Value.Value
-  /** Number of the batch entry and key/value head. */
-  readonly pair: I
-  readonly first: I
-  readonly rowCount: I
+  readonly place: Place
   readonly start: I
   readonly count: I
   readonly q: Ref
@@ -28,11 +26,12 @@ interface Tile {
 /** The logits of a term: packed queries times packed keys. */
 export const multiply = (frame: Frame, term: Term, tile: Tile): void => {
   const { e } = frame
-  const { rowCount, start, count, scores, scoreBytes } = tile
+  const { place, start, count, scores, scoreBytes } = tile
+  const { rowCount, pair, first } = place
   const [qBytes, kBytes] = [panelBytes(e, term.q.depth, tileRows), panelBytes(e, term.k.depth, tileColumns)]
-  const rows = e.add(e.mul(tile.pair, panels(e, term.q.free, tileRows)), e.div(tile.first, i32(tileRows)))
+  const rows = e.add(e.mul(pair, panels(e, term.q.free, tileRows)), e.div(first, i32(tileRows)))
   const qStart = e.add(frame.pointer(tile.q), e.mul(rows, qBytes))
-  const head = Value.linearize(e, [tile.b, tile.keyHead], term.k.batch)
+  const head = Value.linearize(e, [place.b, place.keyHead], term.k.batch)
   const columns = e.add(
     e.mul(Value.first(e, head), panels(e, term.k.free, tileColumns)),
     e.div(start, i32(tileColumns))
@@ -64,4 +63,65 @@ export const multiply = (frame: Frame, term: Term, tile: Tile): void => {
       })
     })
   })
+}
+
+/** Rows and keys that lie one after the other, each in whole vectors. */
+interface Lines {
+  readonly rows: I
+  readonly queries: I
+  readonly keys: I
+  readonly count: I
+  /** From one row to the next, and from one key to the next. */
+  readonly step: number
+  readonly block: { readonly start: I; readonly rowBytes: number }
+}
+
+/** Keys whose products with a row become a vector. */
+const together = [0, 1, 2, 3] as const
+
+/** Vectors of the depth in one round of the loop. */
+const unrolled = 4
+
+/** The logits of a term without packing: vectors along the depth are multiplied, two rows and four keys at a time, and their lanes added. */
+export const dots = ({ e }: Frame, { rows, queries, keys, count, step, block }: Lines): void => {
+  const [vectors, whole] = [step / 16, Math.floor(step / 16 / unrolled) * unrolled]
+  const products = (row: I, key: I, from: ReadonlyArray<number>): void => {
+    const sums = from.map(() => together.map(() => e.variable(splatF32(0))))
+    const q = e.variable(e.add(queries, e.mul(row, i32(step))))
+    const k = e.variable(e.add(keys, e.mul(key, i32(step))))
+    const vector = (n: number): void => {
+      const own = from.map((r) => e.now(load("v128.load", q.value, r * step + 16 * n)))
+      for (const c of together) {
+        const other = e.now(load("v128.load", k.value, c * step + 16 * n))
+        own.forEach((x, r) => {
+          const sum = sums[r]?.[c] as ReturnType<typeof e.variable<"v128">>
+          sum.set(madd(e, x, other, sum.value))
+        })
+      }
+    }
+    e.loop(i32(0), i32(whole), unrolled, () => {
+      for (let n = 0; n < unrolled; n++) vector(n)
+      q.set(op("i32.add", q.value, i32(16 * unrolled)))
+      k.set(op("i32.add", k.value, i32(16 * unrolled)))
+    })
+    for (let n = 0; n < vectors - whole; n++) vector(n)
+    const to = e.add(e.add(block.start, e.mul(row, i32(block.rowBytes))), e.mul(key, i32(4)))
+    from.forEach((r) => {
+      const [a, b, c, d] = (sums[r] as ReadonlyArray<{ readonly value: V }>).map((s) => s.value)
+      e.line(store("v128.store", to, totals(e, [a as V, b as V, c as V, d as V]), r * block.rowBytes))
+    })
+  }
+  const even = e.bind(op("i32.and", rows, i32(-2)))
+  e.loop(i32(0), count, together.length, (key) => {
+    e.loop(i32(0), even, 2, (row) => products(row, key, [0, 1]))
+    e.branch(op("i32.and", rows, i32(1)), () => products(even, key, [0]))
+  })
+}
+
+/** The sums of the lanes of four vectors. */
+const totals = (e: Frame["e"], [a, b, c, d]: readonly [V, V, V, V]): V => {
+  const halves = (x: V, y: V): V =>
+    e.now(op("f32x4.add", shuffle(x, y, [0, 4, 1, 5]), shuffle(x, y, [2, 6, 3, 7])))
+  const [ab, cd] = [halves(a, b), halves(c, d)]
+  return e.now(op("f32x4.add", shuffle(ab, cd, [0, 1, 4, 5]), shuffle(ab, cd, [2, 3, 6, 7])))
 }

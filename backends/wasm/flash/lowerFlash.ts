@@ -1,24 +1,57 @@
+import * as Dim from "../../../ir/Dim.ts"
 import type { Job, Lowered } from "../Job.ts"
 import { pack } from "../kernels/pack.ts"
 import { tileColumns, tileRows } from "../kernels/tile.ts"
+import type { Condition } from "../Program.ts"
 import { attend } from "./attend.ts"
+import { combine } from "./combine.ts"
+import { decode, partBytes } from "./decode.ts"
 import * as Problem from "./Problem.ts"
+import type { Tiles } from "./Tiles.ts"
 import * as Values from "./values.ts"
 
-/** The kernels of a body around `flash_attention`: what they read many times is packed, then blocks of queries pass over the keys they see. */
-export const flash = (job: Job): ReadonlyArray<Lowered> => {
+/** The kernels of a body around `flash_attention`. Lengths choose: few rows read keys where they lie, which are divided; many pack them first. */
+export const flash = (job: Job, tiles: Tiles): ReadonlyArray<Lowered> => {
   const problem = Problem.of(job)
+  const rows = Dim.mul(problem.T, problem.group)
+  const few: Condition = { _tag: "size", left: rows, relation: "<=", right: tiles.rows }
+  const known = Dim.value(rows)
+  const isWhole = [problem.E, ...problem.terms.map(({ D }) => D)].every((d) => Dim.value(d) !== undefined)
+  const mayBeFew = isWhole && (known === undefined || known <= tiles.rows)
+  const divided = mayBeFew ? ofFew(problem, tiles) : []
+  if (mayBeFew && known !== undefined) return divided
+  const packed = ofMany(problem, tiles)
+  if (!mayBeFew) return packed
+  const when = (condition: Condition, all: ReadonlyArray<Lowered>) =>
+    all.map((lowered) => ({ ...lowered, when: [condition, ...(lowered.when ?? [])] }))
+  return [...when(few, divided), ...when({ ...few, relation: ">" }, packed)]
+}
+
+/** The keys of a head are divided among items; what these come to is put together. */
+const ofFew = (problem: Problem.Problem, tiles: Tiles): ReadonlyArray<Lowered> => {
+  const { B, Hkv, S } = problem
+  const perKey = Math.ceil((tiles.rows * partBytes(problem)) / tiles.split)
+  const parts = problem.job.scratch(
+    Dim.product([B, Hkv, Dim.add(S, Dim.constant(tiles.split - 1)), Dim.constant(perKey)])
+  )
+  const some: Condition = { _tag: "size", left: Dim.mul(problem.T, problem.group), relation: ">", right: 0 }
+  return [{ ...decode(problem, parts, tiles), when: [some] }, combine(problem, parts, tiles)]
+}
+
+/** What is read many times is packed, then blocks of queries pass over the keys they see. */
+const ofMany = (problem: Problem.Problem, tiles: Tiles): ReadonlyArray<Lowered> => {
+  const { job } = problem
   const terms = problem.terms.map(({ q, k }) => ({ q: pack(job, q, tileRows), k: pack(job, k, tileColumns) }))
   const lying = Values.inPlace(problem)
-  const v = problem.output !== "result" || lying !== undefined ? undefined : pack(job, problem.v, tileColumns)
-  const values = lying ?? (v && Values.packed(v.ref))
+  const v = !Problem.hasValues(problem) || lying !== undefined ? undefined : pack(job, problem.v, tileColumns)
   return [
     ...terms.flatMap(({ q, k }) => [q.lowered, k.lowered]),
     ...(v === undefined ? [] : [v.lowered]),
     attend(
       problem,
       terms.map(({ q, k }) => ({ q: q.ref, k: k.ref })),
-      problem.output === "result" ? values : undefined
+      lying ?? (v && Values.packed(v.ref)),
+      tiles
     )
   ]
 }

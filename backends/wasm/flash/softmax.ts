@@ -1,30 +1,20 @@
 import * as Dim from "../../../ir/Dim.ts"
-import { call, type Expr, i32, load, op, splat, splatF32, store } from "../assembler/Instruction.ts"
+import { type Expr, i32, load, op, splat, splatF32, store } from "../assembler/Instruction.ts"
 import type { Emitter, Variable } from "../emit/Emitter.ts"
 import type { Frame } from "../emit/Frame.ts"
 import { exp2Below } from "../emit/math.ts"
 import * as Value from "../emit/Value.ts"
 import { across } from "../kernels/rowOps.ts"
+import type { Place } from "./Place.ts"
 import type { Problem } from "./Problem.ts"
 import * as Regions from "./regions.ts"
 
 type I = Expr<"i32">
 type V = Expr<"v128">
 
-/** The rows of a block, which share a key/value head. */
-export interface Place {
-  readonly b: Value.Affine
-  /** The first of the query heads that share the keys. */
-  readonly firstHead: I
-  readonly rowCount: I
-  /** The query head and the query of a row, counted from the first. */
-  readonly headOf: (row: I) => Value.Affine
-  readonly queryOf: (row: I) => Value.Affine
-}
-
 /** What is carried from tile to tile for each row, the same in all lanes: the greatest score, the sum of weights, the last rescaling. */
 export interface Statistics {
-  readonly reset: () => void
+  readonly reset: (rows: I) => void
   readonly max: (row: I) => V
   readonly sum: (row: I) => V
   readonly factor: (row: I) => V
@@ -37,8 +27,8 @@ export const memory = (frame: Frame, rows: number): Statistics => {
   const offset = { max: 0, sum: 16 * rows, factor: 32 * rows }
   const place = (row: I): I => e.add(start, e.mul(row, i32(16)))
   return {
-    reset: () =>
-      e.loop(i32(0), i32(rows), 1, (row) => {
+    reset: (count) =>
+      e.loop(i32(0), count, 1, (row) => {
         e.line(store("v128.store", place(row), splatF32(-Infinity), offset.max))
         e.line(store("v128.store", place(row), splat(0), offset.sum))
         e.line(store("v128.store", place(row), splatF32(1), offset.factor))
@@ -51,14 +41,15 @@ export const memory = (frame: Frame, rows: number): Statistics => {
 }
 
 /** Distances are taken from a finite number, so that those of -inf are -inf. */
-const finite = (e: Emitter, max: V): V => e.now(op("f32x4.pmax", max, splatF32(-3.4028234663852886e38)))
+export const finite = (e: Emitter, max: V): V =>
+  e.now(op("f32x4.pmax", max, splatF32(-3.4028234663852886e38)))
 
 /** The greater of two scores. NaN shows in the sum of weights; where the maximum is the result it shows there too, for which engines need more instructions. */
-const greater = ({ output }: Problem, a: V, b: V): V =>
-  op(output === "max" ? "f32x4.max" : "f32x4.pmax", a, b)
+export const greater = ({ asked }: Problem, a: V, b: V): V =>
+  op(asked.some(({ output }) => output === "max") ? "f32x4.max" : "f32x4.pmax", a, b)
 
 /** exp(x - max) for x of at most max. */
-const weight = (e: Emitter, x: V, max: V): V =>
+export const weight = (e: Emitter, x: V, max: V): V =>
   exp2Below(e, e.bind(op("f32x4.mul", op("f32x4.sub", x, max), splatF32(Math.LOG2E))))
 
 export interface Tile {
@@ -161,37 +152,4 @@ export const weigh = (frame: Frame, problem: Problem, tile: Tile): void => {
     statistics.set(r, "factor", factor)
     statistics.set(r, "sum", e.now(op("f32x4.add", op("f32x4.mul", statistics.sum(r), factor), sum)))
   })
-}
-
-/** What a row is multiplied with at the end, and its statistic where that is the output. */
-export const finish = (
-  frame: Frame,
-  problem: Problem,
-  statistics: Statistics,
-  { b, headOf, queryOf }: Place,
-  row: I
-): { readonly factor: V | undefined; readonly statistic: () => V } => {
-  const { e } = frame
-  if (!problem.normalised) return { factor: undefined, statistic: () => splat(0) }
-  const sink = Regions.optional(frame, problem, problem.node.attrs.sink)
-  const [own, sum] = [e.now(statistics.max(row)), e.now(statistics.sum(row))]
-  const extra = sink && Value.toVector(e, sink(b, headOf(row), queryOf(row))[0] as Value.Value)
-  const max = extra === undefined ? own : e.now(greater(problem, own, extra))
-  const base = finite(e, max)
-  const rescale = extra === undefined ? undefined : e.now(weight(e, finite(e, own), base))
-  const total =
-    extra === undefined || rescale === undefined
-      ? sum
-      : e.now(op("f32x4.add", op("f32x4.mul", sum, rescale), weight(e, extra, base)))
-  const some = e.now(op("f32x4.ne", total, splatF32(0)))
-  const inverse = op("f32x4.div", rescale ?? splatF32(1), total)
-  return {
-    factor: e.now(op("v128.and", inverse, some)),
-    statistic: () => {
-      if (problem.output === "max") return max
-      if (problem.output === "sum") return total
-      const value = op("f32x4.add", base, call(e.unit.helper("log"), total))
-      return e.now(op("v128.bitselect", value, splatF32(-Infinity), some))
-    }
-  }
 }

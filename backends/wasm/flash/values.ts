@@ -4,7 +4,7 @@ import { type Expr, i32, load, op, splatF32, store } from "../assembler/Instruct
 import type { Variable } from "../emit/Emitter.ts"
 import type { Frame } from "../emit/Frame.ts"
 import { madd } from "../emit/math.ts"
-import { operand, type Ref } from "../Job.ts"
+import { type Job, operand, type Ref } from "../Job.ts"
 import { accumulate, tileColumns, tileRows } from "../kernels/tile.ts"
 import type { Problem } from "./Problem.ts"
 import { noPart } from "./softmax.ts"
@@ -23,21 +23,34 @@ export interface Layout {
 
 export const packed = (ref: Ref): Layout => ({ ref, panelBytes: undefined, step: 4 * tileColumns })
 
-/** Values that are read where they lie: f32, an operand in its own order, whose columns fill panels. */
+/** Values that are read where they lie: their columns fill panels. */
 export const inPlace = ({ job, node, E }: Problem): Layout | undefined => {
   const [, , v] = node.operands as readonly [Node, Node, Node]
-  const width = Dim.value(E)
+  const [ref, width] = [lying(job, v, tileColumns), Dim.value(E)]
+  return ref && { ref, panelBytes: 4 * tileColumns, step: 4 * (width as number) }
+}
+
+/** The operand whose memory holds the elements of a node in their order, f32 in rows of whole vectors. */
+export const lying = (job: Job, node: Node, vector: number): Ref | undefined => {
   // A reshape names the same elements in the same order.
-  let from = v
+  let from = node
   while (from.op === "reshape") from = from.operands[0] as Node
   const index = (job.body.inputs as ReadonlyArray<Node>).indexOf(from)
-  if (index < 0 || v.type.dtype !== "f32" || width === undefined || width % tileColumns !== 0)
-    return undefined
-  return { ref: operand(index), panelBytes: 4 * tileColumns, step: 4 * width }
+  const width = Dim.value(node.type.shape.at(-1) as Dim.Dim)
+  if (index < 0 || node.type.dtype !== "f32" || width === undefined || width % vector !== 0) return undefined
+  return operand(index)
+}
+
+/** Where the values of a tile of keys lie. */
+export interface Lying {
+  readonly values: I
+  readonly panelBytes: I
+  /** From one key to the next. */
+  readonly step: number
 }
 
 /** The weights of a tile of keys, their values, and the sums they are added to. Addresses, and bytes from one row to the next. */
-export interface Product {
+interface Product extends Lying {
   readonly weights: I
   readonly weightStride: number
   /** Ones where a pair takes no part. */
@@ -45,11 +58,9 @@ export interface Product {
   readonly rowCount: I
   /** What the sums of a row are multiplied with before. */
   readonly factor: (row: I) => V
-  readonly values: I
+  /** Whether rows past the last whole tile are taken one by one, not as a tile; the values then lie row by row. */
+  readonly exact: boolean
   readonly panels: I
-  readonly panelBytes: I
-  /** From one key to the next. */
-  readonly step: number
   readonly sums: I
   readonly sumStride: I
   readonly count: I
@@ -110,11 +121,12 @@ const oneByOne = ({ e }: Frame, p: Product): void =>
     })
   })
 
-const multiply = ({ e }: Frame, p: Product): void => {
-  const quads = e.div(e.add(p.rowCount, i32(tileRows - 1)), i32(tileRows))
+const multiply = (frame: Frame, p: Product): void => {
+  const { e } = frame
+  const many = p.exact ? p.rowCount : e.add(p.rowCount, i32(tileRows - 1))
+  const whole = e.bind(op("i32.and", many, i32(-tileRows)))
   e.loop(i32(0), p.panels, 1, (panel) => {
-    e.loop(i32(0), quads, 1, (quad) => {
-      const firstRow = e.mul(quad, i32(tileRows))
+    e.loop(i32(0), whole, tileRows, (firstRow) => {
       const to = e.add(e.add(p.sums, e.mul(panel, i32(4 * tileColumns))), e.mul(firstRow, p.sumStride))
       const rows = Array.from({ length: tileRows }, (_, r) => e.add(to, e.mul(p.sumStride, i32(r))))
       const tile = rows.map((row, r) => {
@@ -140,4 +152,35 @@ const multiply = ({ e }: Frame, p: Product): void => {
       })
     })
   })
+  if (p.exact) e.loop(whole, p.rowCount, 1, (row) => multiplyRow(frame, p, row))
+}
+
+/** Panels whose sums a single row keeps in registers. */
+const widest = 4
+
+const multiplyRow = ({ e }: Frame, p: Product, row: I): void => {
+  const factor = e.now(p.factor(row))
+  const weights = e.add(p.weights, e.mul(row, i32(p.weightStride)))
+  const own = e.add(p.sums, e.mul(row, p.sumStride))
+  const some = (panel: I, count: number): void => {
+    const to = e.add(own, e.mul(panel, i32(4 * tileColumns)))
+    const places = Array.from({ length: 2 * count }, (_, n) => 16 * n)
+    const sums = places.map((at) => e.variable(op("f32x4.mul", load("v128.load", to, at), factor)))
+    const pa = e.variable(weights)
+    const pb = e.variable(e.add(p.values, e.mul(panel, p.panelBytes)))
+    e.loop(i32(0), p.count, 1, () => {
+      const weight = e.now(load("v128.load32_splat", pa.value))
+      sums.forEach((sum, n) => {
+        sum.set(madd(e, weight, load("v128.load", pb.value, places[n] as number), sum.value))
+      })
+      pa.set(op("i32.add", pa.value, i32(4)))
+      pb.set(op("i32.add", pb.value, i32(p.step)))
+    })
+    sums.forEach((sum, n) => {
+      e.line(store("v128.store", to, sum.value, places[n] as number))
+    })
+  }
+  const whole = e.bind(op("i32.and", p.panels, i32(-widest)))
+  e.loop(i32(0), whole, widest, (panel) => some(panel, widest))
+  e.loop(whole, p.panels, 1, (panel) => some(panel, 1))
 }

@@ -8,7 +8,7 @@ import * as Frame from "../emit/Frame.ts"
 import { isScalarOp } from "../emit/scalar.ts"
 import { store } from "../emit/storage.ts"
 import * as Value from "../emit/Value.ts"
-import { type Job, type Lowered, result } from "../Job.ts"
+import type { Job, Lowered } from "../Job.ts"
 
 /** Elements of an item where a tensor is one long row. */
 const block = 4096
@@ -21,7 +21,7 @@ export const map = (job: Job): Lowered => {
   const { e } = frame
   const put = (indices: ReadonlyArray<Value.Value>): void => {
     const body = Body.make(frame, job.body)
-    store(e, frame.pointer(result), dtype, indices, shape, body.at(Body.stored(root), indices))
+    store(e, frame.pointer(job.result), dtype, indices, shape, body.at(Body.stored(root), indices))
   }
   if (shape.length === 0 || isFlat(job.body, root)) {
     const size = Shape.size(shape)

@@ -8,7 +8,7 @@ import * as Frame from "../emit/Frame.ts"
 import { floorDiv, modulo } from "../emit/library.ts"
 import { store } from "../emit/storage.ts"
 import * as Value from "../emit/Value.ts"
-import { type Job, type Lowered, result } from "../Job.ts"
+import type { Job, Lowered } from "../Job.ts"
 
 type Update = NodeOf<"update_slice"> | NodeOf<"scatter">
 type Indices = ReadonlyArray<Value.Value>
@@ -36,7 +36,7 @@ export const update = (job: Job): Lowered => {
     const { place, inside } =
       root.op === "scatter" ? scattered(e, body, root, indices) : sliced(e, body, root, indices)
     const put = (): void =>
-      store(e, frame.pointer(result), root.type.dtype, place, root.type.shape, body.at(source, indices))
+      store(e, frame.pointer(job.result), root.type.dtype, place, root.type.shape, body.at(source, indices))
     const conditions = inside.map(
       (axis): Expr<"i32"> =>
         // As an unsigned number what is below 0 is past the end.

@@ -1,8 +1,19 @@
-import { describe, test } from "vitest"
+import { Result } from "effect"
+import { describe, expect, test } from "vitest"
+import type { Plan } from "../../../backends/Backend.ts"
+import * as Reference from "../../../backends/reference/Reference.ts"
+import type { Tiles } from "../../../backends/wasm/flash/Tiles.ts"
+import { limits } from "../../../backends/wasm/limits.ts"
+import * as Program from "../../../backends/wasm/Program.ts"
 import type * as HostArray from "../../../ir/HostArray.ts"
+import * as Shape from "../../../ir/Shape.ts"
+import * as Pipeline from "../../../passes/Pipeline.ts"
 import * as arrays from "../../support/arrays.ts"
-import { type Attention, causal, flashText, window } from "../../support/flashText.ts"
+import { graphOf } from "../../support/evaluate.ts"
+import { type Attention, anyKey, causal, flashText, window } from "../../support/flashText.ts"
 import { agree } from "../../support/onWasm.ts"
+import { expectOutputs } from "../../support/tolerance.ts"
+import { backwards, byHand, uneven } from "../../support/wasmByHand.ts"
 
 /** Around the sizes of blocks and tiles, and past several of them. */
 const lengths = [
@@ -15,23 +26,23 @@ const lengths = [
   { T: 5, S: 0 }
 ]
 
-const both = (a: Attention): Attention => ({ ...a, outputs: ["result", "lse", "max", "sum"] })
+const all = (a: Attention): Attention => ({ ...a, outputs: ["result", "lse", "max", "sum"] })
 
 const cases: { readonly [name: string]: Attention } = {
-  plain: both({}),
-  "grouped heads": both({ heads: [6, 2] }),
-  "one key/value head, a batch": both({ heads: [3, 1], sizes: [2, "T", "S"] }),
-  "odd head sizes": both({ head: [5, 3] }),
+  plain: all({}),
+  "grouped heads": all({ heads: [6, 2] }),
+  "one key/value head, a batch": all({ heads: [3, 1], sizes: [2, "T", "S"] }),
+  "odd head sizes": all({ head: [5, 3] }),
   "values of several panels": { ...causal, head: [8, 24], heads: [4, 2], sizes: [2, "T", "S"] },
   "head sizes of 1": { head: [1, 1] },
   "a head size past a panel": { head: [20, 17] },
-  causal: both(causal),
-  window: both({ ...window(5), heads: [4, 2] }),
-  "a mask without a range": both({ mask: causal.mask }),
-  "a finite fill": both({ ...causal, fill: "-3" }),
-  "a fill that no row needs": both({ ...causal, fill: "-1e9" }),
-  "a fill that some rows need": both({ ...window(4), fill: "-30", heads: [4, 2] }),
-  "a fill and no key for some rows": both({
+  causal: all(causal),
+  window: all({ ...window(5), heads: [4, 2] }),
+  "a mask without a range": all({ mask: causal.mask }),
+  "a finite fill": all({ ...causal, fill: "-3" }),
+  "a fill that no row needs": all({ ...causal, fill: "-1e9" }),
+  "a fill that some rows need": all({ ...window(4), fill: "-30", heads: [4, 2] }),
+  "a fill and no key for some rows": all({
     mask: ["%two: i32[] = constant {values = [2]}", "%seen: bool[] = gt %i, %two"],
     range: [
       "%lo: i32[] = constant {values = [0]}",
@@ -41,16 +52,16 @@ const cases: { readonly [name: string]: Attention } = {
     ],
     fill: "-1e4"
   }),
-  "no key for some rows": both({
+  "no key for some rows": all({
     mask: ["%two: i32[] = constant {values = [2]}", "%seen: bool[] = gt %i, %two"]
   }),
-  sinks: both({
+  sinks: all({
     heads: [2, 2],
     captures: { sinks: "f32[2]" },
     sink: ["%s: f32[] = load %sinks, %h"],
     ...causal
   }),
-  "a bias for every pair": both({
+  "a bias for every pair": all({
     captures: { bias: "f32[2, T, S]" },
     score: ["%add: f32[] = load %bias, %h, %i, %j", "%sum: f32[] = add %logit, %add"],
     ...causal
@@ -72,7 +83,7 @@ const cases: { readonly [name: string]: Attention } = {
       "%seen: bool[] = eq %own, %other"
     ]
   },
-  "a window of its own for each head": both({
+  "a window of its own for each head": all({
     heads: [6, 2],
     mask: [
       "%start: i32[] = sub %i, %h",
@@ -88,6 +99,38 @@ const cases: { readonly [name: string]: Attention } = {
       "%fullHi: i32[] = add %first, %one"
     ]
   }),
+  "lengths of a batch, row by row": all({
+    sizes: [3, "T", "S"],
+    captures: { lengths: "i32[3]" },
+    mask: ["%end: i32[] = load %lengths, %b", "%seen: bool[] = lt %j, %end"],
+    range: anyKey,
+    rowRange: [
+      "%lo: i32[] = constant {values = [0]}",
+      "%hi: i32[] = load %lengths, %b",
+      "%fullLo: i32[] = constant {values = [0]}",
+      "%fullHi: i32[] = load %lengths, %b"
+    ]
+  }),
+  "a window that data gives, for each head, row by row": all({
+    heads: [4, 2],
+    captures: { back: "i32[4, T]" },
+    mask: [
+      "%far: i32[] = load %back, %h, %i",
+      "%start: i32[] = sub %i, %far",
+      "%past: bool[] = le %j, %i",
+      "%near: bool[] = ge %j, %start",
+      "%seen: bool[] = and %past, %near"
+    ],
+    range: [...causal.range.slice(0, -1), "%fullHi: i32[] = constant {values = [0]}"],
+    rowRange: [
+      "%one: i32[] = constant {values = [1]}",
+      "%far: i32[] = load %back, %h, %i",
+      "%lo: i32[] = sub %i, %far",
+      "%hi: i32[] = add %i, %one",
+      "%fullLo: i32[] = sub %i, %far",
+      "%fullHi: i32[] = add %i, %one"
+    ]
+  }),
   softcap: {
     score: [
       "%cap: f32[] = constant {values = [2]}",
@@ -101,7 +144,7 @@ const cases: { readonly [name: string]: Attention } = {
     probability: ["%factor: f32[] = load %keep, %i, %j"],
     ...causal
   },
-  "several logits": both({
+  "several logits": all({
     more: [
       [1, 1, 3],
       [1, 2, 9]
@@ -122,7 +165,49 @@ describe("attention, at any lengths by the same kernels", () => {
   )
 
   test("logits that are infinite", () =>
-    agree(flashText(both({ score: ["%x: f32[] = add %logit, %logit"] })), lengths, { data: "holes" }))
+    agree(flashText(all({ score: ["%x: f32[] = add %logit, %logit"] })), lengths, { data: "holes" }))
+})
+
+/** Small, so that few keys already make several tiles, splits and blocks; and the standard, with which most keys make one. */
+const cuts: ReadonlyArray<Tiles> = [
+  { rows: 4, keys: 8, split: 8 },
+  { rows: 4, keys: 16, split: 48 },
+  { rows: 8, keys: 8, split: 24 },
+  { rows: 12, keys: 24, split: 24 },
+  { rows: 72, keys: 64, split: 128 }
+]
+
+const pipeline = Result.getOrThrow(Pipeline.parse("fuse-elementwise,plan-memory"))
+
+/** As kernels: results of one attention are computed together. */
+const planned = (text: string): Plan => {
+  const { graph, memory } = Result.getOrThrow(Pipeline.run(pipeline, graphOf(text), { limits }))
+  return { graph, schedules: new Map(), memory: memory as Plan["memory"] }
+}
+
+describe("attention, however it is cut and divided", () => {
+  test.each(Object.entries(cases))("%s", async (_, attention) => {
+    const graph = graphOf(flashText(attention))
+    for (const tiles of cuts) {
+      const { program, run } = byHand(planned(flashText(attention)), tiles)
+      for (const [n, sizes] of [...lengths, { T: 2, S: 97 }].entries()) {
+        const from = arrays.random(3 + n)
+        const inputs = graph.inputs.map((i) =>
+          arrays.array(from, i.type.dtype, Shape.evaluate(i.type.shape, sizes))
+        )
+        const [T, S] = [0, 1].map((i) => inputs[i]?.shape[2]) as [number, number]
+        const [queryHeads, keyHeads] = [0, 1].map((i) => inputs[i]?.shape[1]) as [number, number]
+        const divided = S === 0 ? ["combine"] : ["decode", "combine"]
+        const attending = (T * queryHeads) / keyHeads <= tiles.rows ? divided : ["flash"]
+        const names = Program.steps(program, sizes).map((s) => program.kernels[s.kernel]?.name.split("_")[0])
+        expect(names.filter((n) => n !== "pack" && n !== "map")).toEqual(T === 0 ? [] : attending)
+        const actual = await run(inputs, sizes)
+        const expected = Reference.evaluate(graph, inputs, sizes, { precision: "f64" })
+        expectOutputs(graph, sizes, actual, expected, { exponent: 8 })
+        for (const divide of [backwards, uneven]) expect(await run(inputs, sizes, divide)).toEqual(actual)
+      }
+    }
+  })
 })
 
 /** q, k, v of one head: random, but for one key and its value, which are filled. */
@@ -173,4 +258,33 @@ describe("what is not a number stays with the pairs that see it", () => {
       },
       marked(-1, Number.NaN)
     ))
+})
+
+describe("ranges bound the keys that are visited", () => {
+  /** A mask that hides nothing, so that what is not visited is missed. */
+  const everything = ["%seen: bool[] = eq %j, %j"]
+  const first16 = ["%lo: i32[] = constant {values = [16]}", "%hi: i32[] = constant {values = [43]}"]
+  const inside = [
+    ...first16,
+    "%fullLo: i32[] = constant {values = [16]}",
+    "%fullHi: i32[] = constant {values = [43]}"
+  ]
+  const visited = [
+    "%a: i32[] = constant {values = [16]}",
+    "%z: i32[] = constant {values = [43]}",
+    "%after: bool[] = ge %j, %a",
+    "%before: bool[] = lt %j, %z",
+    "%seen: bool[] = and %after, %before"
+  ]
+  test.each([1, 3, 40])("%i queries", async (T) => {
+    const sizes = { T, S: 100 }
+    const from = arrays.random(11)
+    const told = graphOf(flashText({ mask: visited }))
+    const inputs = told.inputs.map((i) => arrays.array(from, "f32", Shape.evaluate(i.type.shape, sizes)))
+    const expected = Reference.evaluate(told, inputs, sizes, { precision: "f64" })
+    for (const range of [{ range: inside }, { range: anyKey, rowRange: inside }]) {
+      const actual = await byHand(planned(flashText({ mask: everything, ...range }))).run(inputs, sizes)
+      expectOutputs(told, sizes, actual, expected, { exponent: 8 })
+    }
+  })
 })

@@ -1,0 +1,149 @@
+import * as Dim from "../../../ir/Dim.ts"
+import { type Expr, i32, load, op, store } from "../assembler/Instruction.ts"
+import * as Body from "../emit/body.ts"
+import * as Frame from "../emit/Frame.ts"
+import * as Value from "../emit/Value.ts"
+import type { Lowered, Ref } from "../Job.ts"
+import { tileColumns } from "../kernels/tile.ts"
+import { nameOf } from "./attend.ts"
+import * as Logits from "./logits.ts"
+import * as Place from "./Place.ts"
+import { hasValues, type Problem } from "./Problem.ts"
+import * as Rows from "./rows.ts"
+import { stage } from "./stage.ts"
+import type { Tiles } from "./Tiles.ts"
+import * as Values from "./values.ts"
+
+type I = Expr<"i32">
+
+/** What is known of a row after some of the keys: its greatest score and its sum of weights, in all lanes, and sums of weighted values. */
+export const part = { max: 0, sum: 16, values: 32 } as const
+
+const roundUp = (n: number, to: number): number => Math.ceil(n / to) * to
+
+/** Bytes of a row's part. */
+export const partBytes = (problem: Problem): number =>
+  part.values + (hasValues(problem) ? 4 * roundUp(Dim.value(problem.E) as number, tileColumns) : 0)
+
+/** Number of items that the keys of a head are divided among. */
+export const splits = (frame: Frame.Frame, { S }: Problem, { split }: Tiles): I =>
+  frame.e.div(frame.e.add(frame.e.dim(S), i32(split - 1)), i32(split))
+
+/** Bytes of a row in memory of the kernel. */
+const stepOf = (width: Dim.Dim, vector: number): number => 4 * roundUp(Dim.value(width) as number, vector)
+
+/**
+ * All queries of a head look at some of the keys, which are read where they lie, or from a copy of a tile where they lie in another way. What
+ * they come to is a part for each row.
+ */
+export const decode = (problem: Problem, parts: Ref, tiles: Tiles): Lowered => {
+  const { job, node, B, Hkv, S, E, terms } = problem
+  const frame = Frame.open(job)
+  const { e } = frame
+  const body = Body.make(frame, job.body)
+  const [rowCount, keys] = [e.dim(Dim.mul(problem.T, problem.group)), e.dim(S)]
+  const lastKey = e.sub(keys, i32(1))
+  const many = splits(frame, problem, tiles)
+  const rows = Rows.make(frame, problem, { ...tiles, exact: true })
+  const memory = (rowsOf: number, step: number): I => frame.local(Dim.constant((rowsOf * step) / 16))
+  const queries = terms.map(({ D }) => ({ step: stepOf(D, 4), at: memory(tiles.rows, stepOf(D, 4)) }))
+  const copies = terms.map(({ D }) => memory(tiles.keys, stepOf(D, 4)))
+  const valueRef = Values.inPlace(problem)?.ref
+  const valueStep = stepOf(E, tileColumns)
+  const valueCopy = memory(hasValues(problem) && valueRef === undefined ? tiles.keys : 0, valueStep)
+
+  e.loop(frame.begin, frame.end, 1, (item) => {
+    const pair = e.div(item, many)
+    const from = e.mul(e.sub(item, e.mul(pair, many)), i32(tiles.split))
+    const to = e.min(e.add(from, i32(tiles.split)), keys)
+    const place = Place.of(e, problem, pair, i32(0), rowCount)
+    const batch = [place.b, place.keyHead]
+    rows.reset(rowCount)
+    terms.forEach(({ q, D }, n) => {
+      const { at, step } = queries[n] as (typeof queries)[number]
+      stage(frame, {
+        first: i32(0),
+        count: rowCount,
+        last: e.sub(rowCount, i32(1)),
+        width: D,
+        at: (row, d) => q.at(body, e, batch, Value.delinearize(e, row, q.free), [d]),
+        to: at,
+        step
+      })
+    })
+    /** Where rows of an operand lie: in its own memory from `start` on, as far as it can be used there, or in a copy. */
+    const rowsFrom = (ref: Ref | undefined, whole: I, before: () => I, copied: I, copy: () => void): I => {
+      const address = e.variable(copied)
+      const inPlace = ref === undefined ? i32(0) : whole
+      e.branch(inPlace, () => address.set(e.add(frame.pointer(ref as Ref), before())), copy)
+      return address.value
+    }
+    const logits: Rows.Source["logits"] = ({ start, count }, n, block) => {
+      const { k, D } = terms[n] as Problem["terms"][number]
+      const { at, step } = queries[n] as (typeof queries)[number]
+      const operand = node.operands[n === 0 ? 1 : 2 * n + 2] as (typeof node.operands)[number]
+      const [copied, shared] = [
+        copies[n] as I,
+        k.batch.map((d, axis) => (Dim.isOne(d) ? Value.integer(0) : (batch[axis] as Value.Value)))
+      ]
+      const address = rowsFrom(
+        Values.lying(job, operand, 4),
+        op("i32.eqz", op("i32.and", count, i32(3))),
+        () =>
+          e.mul(e.add(e.mul(Value.first(e, Value.linearize(e, shared, k.batch)), keys), start), i32(step)),
+        copied,
+        () =>
+          stage(frame, {
+            first: start,
+            count: e.bind(op("i32.and", e.add(count, i32(3)), i32(-4))),
+            last: lastKey,
+            width: D,
+            at: (row, d) => k.at(body, e, shared, Value.delinearize(e, row, k.free), [d]),
+            to: copied,
+            step
+          })
+      )
+      Logits.dots(frame, { rows: rowCount, queries: at, keys: address, count, step, block })
+    }
+    const values: Rows.Source["values"] = ({ start, count }) => ({
+      values: rowsFrom(
+        valueRef,
+        i32(1),
+        () =>
+          e.mul(
+            e.add(e.mul(Value.first(e, Value.linearize(e, batch, problem.v.batch)), keys), start),
+            i32(valueStep)
+          ),
+        valueCopy,
+        () =>
+          stage(frame, {
+            first: start,
+            count,
+            last: lastKey,
+            width: E,
+            at: (row, column) =>
+              problem.v.at(body, e, batch, [column], Value.delinearize(e, row, problem.v.depth)),
+            to: valueCopy,
+            step: valueStep
+          })
+      ),
+      panelBytes: i32(4 * tileColumns),
+      step: valueStep
+    })
+    rows.pass(place, { from, to }, { logits, values })
+
+    const bytes = partBytes(problem)
+    const start = e.add(frame.pointer(parts), e.mul(e.mul(item, rowCount), i32(bytes)))
+    e.loop(i32(0), rowCount, 1, (row) => {
+      const at = e.add(start, e.mul(row, i32(bytes)))
+      const { max, sum } = rows.statistics
+      e.line(store("v128.store", at, max(row), part.max))
+      e.line(store("v128.store", at, sum(row), part.sum))
+      const sums = rows.sumsOf(row)
+      e.loop(i32(0), i32(bytes - part.values), 16, (c) =>
+        e.line(store("v128.store", e.add(at, c), load("v128.load", e.add(sums, c)), part.values))
+      )
+    })
+  })
+  return frame.finish(nameOf("decode", problem), { times: Dim.mul(B, Hkv), of: S, per: tiles.split })
+}
