@@ -90,6 +90,9 @@ export interface Header {
   readonly dataStart: number
 }
 
+/** As the format's own reader has it. */
+const maxHeader = 100_000_000
+
 /** Bytes of a file's header, its length included, from the first 8 of them; `size` is the file's. */
 const headerSize = (bytes: Uint8Array, size: number, file: string): number => {
   if (bytes.length < 8)
@@ -99,6 +102,8 @@ const headerSize = (bytes: Uint8Array, size: number, file: string): number => {
       "the file may be truncated"
     )
   const length = new DataView(bytes.buffer, bytes.byteOffset).getBigUint64(0, true)
+  if (length > BigInt(maxHeader) && length <= BigInt(size - 8))
+    throw refuse(file, `the header of ${length} bytes is longer than the ${maxHeader} that are read`)
   if (length > BigInt(size - 8)) {
     throw refuse(
       file,
@@ -171,8 +176,11 @@ const nameOf = {
   bool: "BOOL"
 } as const
 
-/** Writes tensors in the order of the map; the data begins at a multiple of 8 bytes. */
-export const write = (tensors: ReadonlyMap<string, HostArray>): Uint8Array => {
+/** Writes tensors in the order of the map; the data begins at a multiple of 8 bytes. `metadata` is for people and other readers. */
+export const write = (
+  tensors: ReadonlyMap<string, HostArray>,
+  metadata?: { readonly [name: string]: string }
+): Uint8Array => {
   const parts = [...tensors].map(([name, array]) => ({ name, array, data: Elements.encode(array) }))
   let at = 0
   const fields = parts.map(({ name, array, data }) => {
@@ -181,7 +189,8 @@ export const write = (tensors: ReadonlyMap<string, HostArray>): Uint8Array => {
     const entry = { dtype: nameOf[array.dtype], shape: array.shape, data_offsets: offsets }
     return `${JSON.stringify(name)}:${JSON.stringify(entry)}`
   })
-  const encoded = new TextEncoder().encode(`{${fields.join(",")}}`)
+  const about = metadata === undefined ? [] : [`"__metadata__":${JSON.stringify(metadata)}`]
+  const encoded = new TextEncoder().encode(`{${[...about, ...fields].join(",")}}`)
   const header = new Uint8Array(Math.ceil(encoded.length / 8) * 8).fill(0x20)
   header.set(encoded)
   const result = new Uint8Array(8 + header.length + at)

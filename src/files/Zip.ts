@@ -1,4 +1,4 @@
-import { quoted, refuse } from "./FileError.ts"
+import { type FileError, quoted, refuse } from "./FileError.ts"
 
 /**
  * The part of ZIP that .npz files use: stored and deflated entries, no encryption, no ZIP64 sizes.
@@ -45,13 +45,24 @@ const findEnd = (file: string, view: DataView): number => {
   throw refuse(file, "has no end-of-archive record", "the file is truncated, or no ZIP archive")
 }
 
-/** The entries of an archive, in its own order. Throws `FileError`. */
-export const read = (bytes: Uint8Array, file: string, inflate: Inflate): ReadonlyArray<Entry> => {
+/** An entry as it lies in the archive. */
+export interface Packed {
+  readonly name: string
+  readonly bytes: Uint8Array
+  /** 0 is stored, 8 deflated. */
+  readonly method: number
+  /** Of the entry unpacked. */
+  readonly size: number
+  readonly crc: number
+}
+
+/** The entries of an archive, packed, in its own order. Throws `FileError`. */
+export const directory = (bytes: Uint8Array, file: string): ReadonlyArray<Packed> => {
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength)
   const end = findEnd(file, view)
   const count = view.getUint16(end + 10, true)
   let at = view.getUint32(end + 16, true)
-  const entries: Array<Entry> = []
+  const entries: Array<Packed> = []
   for (let i = 0; i < count; i++) {
     if (at + 46 > end || view.getUint32(at, true) !== centralSignature) {
       throw refuse(file, `directory entry ${i} of ${count} is damaged at byte ${at}`)
@@ -76,33 +87,37 @@ export const read = (bytes: Uint8Array, file: string, inflate: Inflate): Readonl
     const start = local + 30 + view.getUint16(local + 26, true) + view.getUint16(local + 28, true)
     if (start + packed > end)
       throw refuse(file, `${what} runs past the end of the data`, "the file may be truncated")
-    const data = unpack(file, what, bytes.subarray(start, start + packed), method, size, inflate)
-    if (data.length !== size || crc32(data) !== crc)
-      throw refuse(file, `${what} is damaged: its checksum does not match`)
-    entries.push({ name, bytes: data })
+    if (method !== 0 && method !== 8)
+      throw refuse(file, `${what} is compressed by method ${method}`, "save it with numpy.savez_compressed")
+    entries.push({ name, bytes: bytes.subarray(start, start + packed), method, size, crc })
     at = next
   }
   return entries
 }
 
-const unpack = (
-  file: string,
-  what: string,
-  data: Uint8Array,
-  method: number,
-  size: number,
-  inflate: Inflate
-): Uint8Array => {
-  if (method === 0) return data
-  if (method !== 8)
-    throw refuse(file, `${what} is compressed by method ${method}`, "save it with numpy.savez_compressed")
+/** What an entry unpacked to, if it is what the archive says. Throws `FileError`. */
+export const checked = (file: string, { name, size, crc }: Packed, data: Uint8Array): Entry => {
+  if (data.length === size && crc32(data) === crc) return { name, bytes: data }
+  throw refuse(file, `entry ${quoted(name)} is damaged: its checksum does not match`)
+}
+
+/** Why an entry did not inflate. */
+export const damaged = (file: string, { name, size }: Packed, cause: unknown): FileError =>
+  refuse(
+    file,
+    `entry ${quoted(name)} does not inflate to ${size} bytes: ${cause instanceof Error ? cause.message : String(cause)}`
+  )
+
+/** The entries of an archive, in its own order. Throws `FileError`. */
+export const read = (bytes: Uint8Array, file: string, inflate: Inflate): ReadonlyArray<Entry> =>
+  directory(bytes, file).map((packed) => checked(file, packed, unpack(file, packed, inflate)))
+
+const unpack = (file: string, packed: Packed, inflate: Inflate): Uint8Array => {
+  if (packed.method === 0) return packed.bytes
   try {
-    return inflate(data, size)
+    return inflate(packed.bytes, packed.size)
   } catch (cause) {
-    throw refuse(
-      file,
-      `${what} does not inflate to ${size} bytes: ${cause instanceof Error ? cause.message : String(cause)}`
-    )
+    throw damaged(file, packed, cause)
   }
 }
 

@@ -61,7 +61,13 @@ const narrow = (place: Place, x: bigint, index: number, as: DType): number => {
   throw refuse(place.file, `${place.what} holds ${x} at element ${index}, which does not fit into ${as}`)
 }
 
-/** Elements in row-major order from bytes that `checkShape` accepted. */
+const littleHost = new Uint8Array(Uint16Array.of(1).buffer)[0] === 1
+
+/** Whether bytes of a file are what the array of the dtype holds in memory. Bools may be any number there. */
+const isRaw = (stored: Stored, little: boolean): stored is DType =>
+  littleHost && little && stored !== "bool" && elements[stored].as === stored
+
+/** Elements in row-major order from bytes that `checkShape` accepted: over these bytes where they are elements as they lie. */
 export const decode = (
   place: Place,
   bytes: Uint8Array,
@@ -70,6 +76,11 @@ export const decode = (
   little = true
 ): HostArray.HostArray => {
   const { as, get, bytes: width } = elements[stored]
+  if (isRaw(stored, little)) {
+    const own = bytes.byteOffset % width === 0 ? bytes : new Uint8Array(bytes)
+    const data = new HostArray.arrayOf[stored](own.buffer as ArrayBuffer, own.byteOffset, own.length / width)
+    return HostArray.make(stored, shape, data)
+  }
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength)
   const array = HostArray.zeros(as, shape)
   for (let i = 0; i < array.data.length; i++) {
@@ -79,8 +90,10 @@ export const decode = (
   return array
 }
 
-/** Little-endian bytes of an array. */
+/** Little-endian bytes of an array: those that it lies in, where the machine is little-endian. */
 export const encode = (array: HostArray.HostArray): Uint8Array => {
+  const { buffer, byteOffset, byteLength } = array.data
+  if (littleHost) return new Uint8Array(buffer as ArrayBuffer, byteOffset, byteLength)
   const width = bytesOf(array.dtype)
   const result = new Uint8Array(array.data.length * width)
   const view = new DataView(result.buffer)

@@ -37,10 +37,13 @@ export { type Gpt2Config, gpt2 } from "./models/gpt2.ts"
 export { type VitConfig, vit } from "./models/vit.ts"
 export { type Whisper, type WhisperConfig, whisper } from "./models/whisper.ts"
 export { layerNorm, type NormConfig, rmsNorm } from "./norm.ts"
+export { npz, openNpz } from "./npz.ts"
 export * as Params from "./Params.ts"
 export { sinusoidal } from "./position.ts"
+export { progressBar, progressLine, type Terminal } from "./progress.ts"
 export { frequencies, type Positions, type RopeConfig, type RopeScaling, rope } from "./rope.ts"
 export { narrowed, penalised, type Sampling, sample } from "./sample.ts"
+export { type SaveOptions, type ShardOptions, safetensors, saveFolder } from "./save.ts"
 export {
   type TransformerConfig,
   type TransformerLayer,
@@ -54,7 +57,6 @@ export {
   load,
   loaded,
   open as openWeights,
-  progressLine,
   type Source,
   type Weights
 } from "./weights.ts"

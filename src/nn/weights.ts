@@ -1,11 +1,13 @@
 import { Effect, type Result, type Scope, Stream } from "effect"
 import type { Backend, DeviceArray } from "../../backends/Backend.ts"
+import type { FloatDType } from "../../ir/DType.ts"
 import * as HostArray from "../../ir/HostArray.ts"
 import { suggest } from "../../ir/suggest.ts"
 import { ParamsError, type RunError } from "../errors.ts"
 import { FileError } from "../files/FileError.ts"
 import * as Safetensors from "../files/Safetensors.ts"
 import { upload } from "../transfer.ts"
+import { floats } from "./floats.ts"
 import * as Params from "./Params.ts"
 
 /** Something that bytes are read from, a part at a time: a file, a blob, anything with an end. */
@@ -122,13 +124,15 @@ export interface Loaded {
   /** Bytes of files read so far, and in all. */
   readonly done: number
   readonly total: number
+  /** Bytes of host memory that it took on its way: as the file has it and, where that differs, as the layer does. */
+  readonly hostBytes: number
 }
 
 export interface LoadOptions {
   /** The name in the files of a parameter; the same unless told otherwise. */
   readonly rename?: ((parameter: string) => string) | undefined
-  /** Whether files may hold more than the parameters; they may not unless told otherwise. */
-  readonly allowOthers?: boolean | undefined
+  /** Whether files may hold more than the parameters, or which names they may hold; they may not unless told otherwise. */
+  readonly allowOthers?: boolean | ((name: string) => boolean) | undefined
 }
 
 /** What of the files does not fit the parameters, all of it. */
@@ -148,8 +152,9 @@ const problemsOf = (
     )
     return [`${name} is missing${near === undefined ? "" : `; did you mean ${near}?`}`]
   })
-  const others = weights.names.filter((n) => !wanted.has(n)).map((n) => `${n} is not known`)
-  return allowOthers ? missing : [...missing, ...others]
+  const allowed = typeof allowOthers === "function" ? allowOthers : () => allowOthers
+  const others = weights.names.filter((n) => !wanted.has(n) && !allowed(n)).map((n) => `${n} is not known`)
+  return [...missing, ...others]
 }
 
 /**
@@ -171,12 +176,11 @@ export const load = (
   return Stream.mapEffect(Stream.fromIterable(params), ([name, param]) =>
     Effect.gen(function* () {
       const read = yield* weights.read(rename(name))
-      const { dtype } = param.spec
-      const own =
-        read.dtype === dtype ? read : HostArray.fromNumbers(dtype, read.shape, HostArray.toNumbers(read))
+      const own = floats(read, param.spec.dtype as FloatDType)
       const array = yield* upload(own)
       done += weights.bytesOf(rename(name))
-      return { name, array, done, total }
+      const hostBytes = HostArray.byteLength(own) + (own === read ? 0 : HostArray.byteLength(read))
+      return { name, array, done, total, hostBytes }
     })
   )
 }
@@ -189,10 +193,3 @@ export const loaded = <E, R>(
   Effect.map(Stream.runCollect(Stream.tap(stream, (step) => Effect.sync(() => onProgress(step)))), (steps) =>
     Object.fromEntries([...steps].map(({ name, array }) => [name, array]))
   )
-
-/** A line for a terminal: how far a load is. */
-export const progressLine = ({ name, done, total }: Loaded, width = 24): string => {
-  const share = total === 0 ? 1 : done / total
-  const full = Math.round(share * width)
-  return `[${"#".repeat(full)}${" ".repeat(width - full)}] ${Math.round(share * 100)} %  ${name}`
-}

@@ -27,6 +27,10 @@ const source = (name: string, tensors: { readonly [name: string]: HostArray.Host
     new Blob([Safetensors.write(new Map(Object.entries(tensors))) as Uint8Array<ArrayBuffer>])
   )
 
+/** The length of a header, and no header. */
+const huge = new Uint8Array(8)
+new DataView(huge.buffer).setBigUint64(0, 100_000_001n, true)
+
 describe("weights", () => {
   it("come from the shards of a folder, part by part, floats as the layer has them", async () => {
     const names = Object.keys(values)
@@ -61,6 +65,53 @@ describe("weights", () => {
     expect(lines).toHaveLength(6)
     expect(lines.at(-1)).toBe("[########] 100 %  down.bias")
     expect(lines[0]).toBe("[##      ] 26 %  gate.weight")
+  })
+
+  it("pass through host memory one at a time, without a second copy", async () => {
+    const held = async (tensors: nn.State) => {
+      const weights = await Effect.runPromise(nn.openWeights([source("model.safetensors", tensors)]))
+      const steps: Array<number> = []
+      await run(nn.loaded(nn.load(weights, layer.params), (s) => steps.push(s.hostBytes)).pipe(Effect.scoped))
+      return steps
+    }
+    const bytes = Object.values(values).map(HostArray.byteLength)
+    expect(await held(values)).toEqual(bytes)
+    // Two bytes as the file has them and four as the layer does.
+    const halves = Object.fromEntries(Object.entries(values).map(([n, x]) => [n, half(x)]))
+    expect(await held(halves)).toEqual(bytes.map((b) => 1.5 * b))
+  })
+
+  it("are read where the bytes of the file lie", async () => {
+    const file = new Uint8Array(Safetensors.write(new Map(Object.entries(values))))
+    const read = async (start: number, stop: number) => file.slice(start, stop)
+    const seen: Array<Uint8Array> = []
+    const watched = {
+      ...{ name: "a", size: file.length },
+      read: async (start: number, stop: number) => {
+        seen.push(await read(start, stop))
+        return seen.at(-1) as Uint8Array
+      }
+    }
+    const weights = await Effect.runPromise(nn.openWeights([watched]))
+    const { data } = await Effect.runPromise(weights.read("up.weight"))
+    expect(data.buffer).toBe(seen.at(-1)?.buffer)
+  })
+
+  it("draw a bar over itself on a terminal, and one line into a file", () => {
+    const draw = (isTTY: boolean): string => {
+      let text = ""
+      const write = (x: string): void => {
+        text += x
+      }
+      const bar = nn.progressBar({ isTTY, columns: 30, write })
+      const step = { array: undefined as never, total: 8, hostBytes: 4 }
+      bar({ ...step, name: "a", done: 2 })
+      bar({ ...step, name: "b", done: 8 })
+      return text
+    }
+    const full = `[${"#".repeat(24)}] 10`
+    expect(draw(true)).toBe(`\r\u001b[2K[${"#".repeat(6)}${" ".repeat(18)}] 25\r\u001b[2K${full}\n`)
+    expect(draw(false)).toBe(`${full}\n`)
   })
 
   it("reads no more than it is asked for", async () => {
@@ -121,6 +172,11 @@ describe("weights", () => {
       /b: tensor "gate.weight" is in a too/
     ],
     ["a file that is cut", () => [nn.blobSource("a", new Blob([new Uint8Array(5)]))], /5 bytes are too few/],
+    [
+      "a header of more than 100 MB",
+      () => [{ ...nn.blobSource("a", new Blob([huge])), size: 2 ** 40 }],
+      /a: the header of 100000001 bytes is longer than the 100000000 that are read/
+    ],
     ["no safetensors", () => [nn.blobSource("a", new Blob(["not a file of tensors"]))], /the header claims/]
   ])("refuses %s", async (_, sources, message) => {
     const failed = await Effect.runPromise(Effect.flip(nn.openWeights(sources())))
@@ -136,6 +192,14 @@ describe("weights", () => {
     const none = await Effect.runPromise(Effect.flip(nn.folderSources(join(folder, "none"))))
     expect(none.message).toMatch(/none.model.safetensors: ENOENT/)
   })
+
+  it.each(["{", "[]", "null", "{}", '{"weight_map":{"x":1}}', '{"weight_map":{"x":".."}}'])(
+    "refuses the index %s",
+    async (text) => {
+      writeFileSync(join(folder, "model.safetensors.index.json"), text)
+      expect((await Effect.runPromise(Effect.flip(nn.folderSources(folder))))._tag).toBe("FileError")
+    }
+  )
 
   it("says which tensor there is not", async () => {
     const weights = await Effect.runPromise(nn.openWeights([source("a", values)]))
