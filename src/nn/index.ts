@@ -25,6 +25,7 @@ export type { Layer } from "./Layer.ts"
 export { type LinearConfig, type LinearParams, linear } from "./linear.ts"
 export { type Activation, activations, gatedMlp, type MlpConfig, mlp } from "./mlp.ts"
 export { type BertConfig, bert } from "./models/bert.ts"
+export { bertConfig, gpt2Config, vitConfig, whisperConfig } from "./models/configs.ts"
 export {
   type Decoder,
   type DecoderInputs,
@@ -34,6 +35,7 @@ export {
 } from "./models/decoder.ts"
 export { type DecoderConfig, decoderConfig } from "./models/decoderConfig.ts"
 export { type Gpt2Config, gpt2 } from "./models/gpt2.ts"
+export { type Model, modelOf, openFolder, type Pretrained } from "./models/pretrained.ts"
 export { type VitConfig, vit } from "./models/vit.ts"
 export { type Whisper, type WhisperConfig, whisper } from "./models/whisper.ts"
 export { layerNorm, type NormConfig, rmsNorm } from "./norm.ts"

@@ -1,7 +1,7 @@
 import type { FloatDType } from "../../../ir/DType.ts"
-import { AttrError } from "../../errors.ts"
 import type { Activation } from "../mlp.ts"
 import type { RopeConfig, RopeScaling } from "../rope.ts"
+import { type Json, reader, refuse } from "./configFile.ts"
 
 /**
  * A decoder of the Llama family: rotary positions, root-mean-square norms, gated feed-forward, grouped heads. Shapes: V words, F features,
@@ -38,72 +38,64 @@ export interface DecoderConfig {
   readonly dtype?: FloatDType | undefined
 }
 
-type Json = { readonly [name: string]: unknown }
-
 const op = "decoder"
 
-const refuse = (message: string, hint: string): AttrError => new AttrError({ op, message, hint })
-
-const number = (json: Json, name: string): number => {
-  const value = json[name]
-  if (typeof value === "number" && Number.isFinite(value)) return value
-  throw refuse(
-    `config.json: ${name} is ${JSON.stringify(value) ?? "missing"}`,
-    "it is a number in the configuration of a model"
-  )
-}
-
-const optional = (json: Json, name: string): number | undefined =>
-  json[name] === undefined || json[name] === null ? undefined : number(json, name)
-
-const activations: { readonly [name: string]: Activation } = {
-  silu: "silu",
-  gelu: "gelu",
-  relu: "relu",
-  gelu_pytorch_tanh: "geluTanh",
-  gelu_new: "geluTanh"
-}
-
 const scalingOf = (json: Json): RopeScaling | undefined => {
-  const scaling = json.rope_scaling as Json | null | undefined
+  // Newer files have all of it in rope_parameters.
+  const scaling = (json.rope_scaling ?? json.rope_parameters) as Json | null | undefined
   if (scaling === undefined || scaling === null) return undefined
-  const kind = scaling.rope_type ?? scaling.type
-  const factor = number(scaling, "factor")
+  const { number, optional } = reader(op, scaling)
+  const trained = (): number =>
+    optional("original_max_position_embeddings") ?? reader(op, json).number("max_position_embeddings")
+  const kind: unknown = scaling.rope_type ?? scaling.type ?? "default"
   switch (kind) {
+    case "default":
+      return undefined
     case "linear":
-      return { kind, factor }
+      return { kind, factor: number("factor") }
     case "dynamic":
-      throw refuse(
-        "config.json: rope_scaling changes with the length",
-        "set rope yourself, for the length you need"
-      )
+      throw refuse(op, "rope_scaling changes with the length", "set rope yourself, for the length you need")
     case "llama3":
       return {
         kind,
-        factor,
-        trained: number(scaling, "original_max_position_embeddings"),
-        low: number(scaling, "low_freq_factor"),
-        high: number(scaling, "high_freq_factor")
+        factor: number("factor"),
+        trained: number("original_max_position_embeddings"),
+        low: number("low_freq_factor"),
+        high: number("high_freq_factor")
       }
     case "yarn":
       return {
         kind,
-        factor,
-        trained:
-          optional(scaling, "original_max_position_embeddings") ?? number(json, "max_position_embeddings"),
-        betaFast: optional(scaling, "beta_fast"),
-        betaSlow: optional(scaling, "beta_slow"),
-        magnitude: optional(scaling, "attention_factor")
+        factor: number("factor"),
+        trained: trained(),
+        betaFast: optional("beta_fast"),
+        betaSlow: optional("beta_slow"),
+        magnitude: optional("attention_factor")
       }
     default:
-      throw refuse(
-        `config.json: rope_scaling of type ${JSON.stringify(kind)}`,
-        "linear, llama3 and yarn are known"
-      )
+      throw refuse(op, `rope_scaling of type ${JSON.stringify(kind)}`, "linear, llama3 and yarn are known")
   }
 }
 
 const families = ["llama", "mistral", "qwen2", "qwen3", "gemma2"] as const
+
+/** Which layers see a window only. A window of w positions holds the query's own. */
+const windowsOf = (json: Json, layers: number): DecoderConfig["windows"] => {
+  const { optional } = reader(op, json)
+  const qwen = json.model_type === "qwen2" || json.model_type === "qwen3"
+  const off = json.use_sliding_window === false || (qwen && json.use_sliding_window !== true)
+  const window = off ? undefined : optional("sliding_window")
+  if (window === undefined) return undefined
+  const kinds = json.layer_types as ReadonlyArray<unknown> | null | undefined
+  const first = optional("max_window_layers")
+  const isNear = (n: number): boolean => {
+    if (kinds !== undefined && kinds !== null) return kinds[n] === "sliding_attention"
+    if (json.model_type === "gemma2") return n % 2 === 0
+    // Qwen: the layers below see everything.
+    return !qwen || first === undefined || n >= first
+  }
+  return Array.from({ length: layers }, (_, n) => (isNear(n) ? window - 1 : undefined))
+}
 
 /**
  * The configuration of a model as Hugging Face writes it in `config.json`: Llama, Mistral, Qwen 2 and 3, Gemma 2. Throws `AttrError` for another family
@@ -112,45 +104,46 @@ const families = ["llama", "mistral", "qwen2", "qwen3", "gemma2"] as const
 export const decoderConfig = (json: Json): DecoderConfig => {
   const family = families.find((f) => f === json.model_type)
   if (family === undefined)
-    throw refuse(
-      `config.json: model_type is ${JSON.stringify(json.model_type)}`,
-      `one of ${families.join(", ")}`
-    )
-  const layers = number(json, "num_hidden_layers")
+    throw refuse(op, `model_type is ${JSON.stringify(json.model_type)}`, `one of ${families.join(", ")}`)
+  const { number, optional, activation, never } = reader(op, json)
+  never("mlp_bias", "the feed-forward has no biases here")
+  const layers = number("num_hidden_layers")
   const gemma = family === "gemma2"
-  const name = (json.hidden_activation ?? json.hidden_act ?? "silu") as string
-  const activation = Object.hasOwn(activations, name) ? activations[name] : undefined
-  if (activation === undefined)
-    throw refuse(
-      `config.json: the activation ${JSON.stringify(name)}`,
-      `one of ${Object.keys(activations).join(", ")}`
-    )
-  const heads = number(json, "num_attention_heads")
-  const window = json.use_sliding_window === false ? undefined : optional(json, "sliding_window")
-  const queryScale = optional(json, "query_pre_attn_scalar")
+  const heads = number("num_attention_heads")
+  const features = number("hidden_size")
+  const queryScale = optional("query_pre_attn_scalar")
+  const headSize = optional("head_dim") ?? (gemma ? 256 : undefined)
+  const part = optional("partial_rotary_factor") ?? 1
+  const base = optional("rope_theta") ?? ropeParameter(json, "rope_theta") ?? 10000
   return {
-    words: number(json, "vocab_size"),
-    features: number(json, "hidden_size"),
-    hidden: number(json, "intermediate_size"),
+    words: number("vocab_size"),
+    features,
+    hidden: number("intermediate_size"),
     layers,
     heads,
-    kvHeads: optional(json, "num_key_value_heads") ?? heads,
-    headSize: optional(json, "head_dim") ?? (gemma ? 256 : undefined),
-    rope: { base: optional(json, "rope_theta") ?? 10000, scaling: scalingOf(json) },
-    epsilon: optional(json, "rms_norm_eps") ?? 1e-6,
-    activation,
+    kvHeads: optional("num_key_value_heads") ?? heads,
+    headSize,
+    rope: {
+      base,
+      scaling: scalingOf(json),
+      dims: part === 1 ? undefined : Math.floor((headSize ?? features / heads) * part)
+    },
+    epsilon: optional("rms_norm_eps") ?? 1e-6,
+    activation: activation(["hidden_activation", "hidden_act"], "silu"),
     tied: json.tie_word_embeddings === true || (gemma && json.tie_word_embeddings !== false),
     qkvBias: family === "qwen2" || json.attention_bias === true,
-    outBias: json.attention_bias === true,
+    // Qwen 2 has biases of queries, keys and values only.
+    outBias: family !== "qwen2" && json.attention_bias === true,
     qkNorm: family === "qwen3",
-    // A window of w positions holds the query's own. Gemma 2 has one in every second layer.
-    windows:
-      window === undefined
-        ? undefined
-        : Array.from({ length: layers }, (_, n) => (gemma && n % 2 === 1 ? undefined : window - 1)),
+    windows: windowsOf(json, layers),
     gemma,
-    softcap: optional(json, "attn_logit_softcapping"),
-    wordSoftcap: optional(json, "final_logit_softcapping"),
+    softcap: optional("attn_logit_softcapping"),
+    wordSoftcap: optional("final_logit_softcapping"),
     scale: queryScale === undefined ? undefined : queryScale ** -0.5
   }
 }
+
+const ropeParameter = (json: Json, name: string): number | undefined =>
+  typeof json.rope_parameters === "object" && json.rope_parameters !== null
+    ? reader(op, json.rope_parameters as Json).optional(name)
+    : undefined
