@@ -19,7 +19,10 @@ export interface Rows {
   readonly threads: number
 }
 
-/** A workgroup computes rows × columns of the result, depth elements of the contraction at a time. */
+/**
+ * A workgroup computes rows × columns of the result, depth elements of the contraction at a time. Calls with one row run a variant of their
+ * own, which is compiled beside the other where rows are not known before.
+ */
 export interface Matmul {
   readonly kind: "matmul"
   readonly rows: number
@@ -28,6 +31,10 @@ export interface Matmul {
   /** Result elements of one thread. */
   readonly threadRows: number
   readonly threadColumns: number
+  /** The four threads of a quad compute the same rows: each reads a fourth of them and hands it to the others. */
+  readonly quads: boolean
+  /** For one row: `share` threads add up one sum, of `columns` results, in workgroups of `threads`. */
+  readonly vector: { readonly threads: number; readonly share: number; readonly columns: number }
 }
 
 /** Both variants are compiled at once; which one runs depends on the lengths of a call and compiles nothing. */

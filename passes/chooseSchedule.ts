@@ -1,6 +1,7 @@
 import * as Dim from "../ir/Dim.ts"
 import { choose, legal, withBuffers } from "../ir/flashBudget.ts"
 import type { Limits } from "../ir/Limits.ts"
+import { matmulSchedule } from "../ir/matmulSchedule.ts"
 import type { Node, NodeOf } from "../ir/Node.ts"
 import { parts } from "../ir/ops/flashAttention.ts"
 import type * as Schedule from "../ir/Schedule.ts"
@@ -81,18 +82,13 @@ const rowThreads = (length: number | undefined, limits: Limits): number => {
 const forMatmul = (dot: NodeOf<"dot">, limits: Limits): Schedule.Matmul => {
   const [lhs, rhs] = dot.operands as readonly [Node, Node]
   const { lhsBatch, lhsContract, rhsBatch, rhsContract } = dot.attrs
-  const free = (x: Node, taken: ReadonlyArray<number>): number =>
-    Dim.value(Shape.size(x.type.shape.filter((_, axis) => !taken.includes(axis)))) ?? Infinity
-  const [m, n] = [free(lhs, [...lhsBatch, ...lhsContract]), free(rhs, [...rhsBatch, ...rhsContract])]
-  // Software devices run a thread as one SIMD lane: fewer threads with more elements each save barriers.
-  const most = limits.kind === "cpu" ? 32 : 64
-  const fitted = (size: number): number =>
-    Math.max(4, Math.min(most, size === Infinity ? most : 2 ** Math.ceil(Math.log2(Math.max(1, size)))))
-  let [rows, columns, depth] = [fitted(m), fitted(n), 16]
-  const tooMany = (): boolean => (rows / 4) * (columns / 4) > limits.maxComputeInvocationsPerWorkgroup
-  while (tooMany()) [rows, columns] = rows > columns ? [rows / 2, columns] : [rows, columns / 2]
-  while (depth > 4 && (rows + columns) * depth * 4 > limits.maxComputeWorkgroupStorageSize) depth /= 2
-  return { kind: "matmul", rows, columns, depth, threadRows: 4, threadColumns: 4 }
+  const free = (x: Node, taken: ReadonlyArray<number>): number | undefined =>
+    Dim.value(Shape.size(x.type.shape.filter((_, axis) => !taken.includes(axis))))
+  return matmulSchedule(
+    limits,
+    free(lhs, [...lhsBatch, ...lhsContract]),
+    free(rhs, [...rhsBatch, ...rhsContract])
+  )
 }
 
 /** The tiles of attention are worked out next to their budget; what no device can run gets none. */

@@ -12,8 +12,9 @@ export const describe = (schedule: Schedule): string => {
     case "rows":
       return schedule.threads === 1 ? "one thread a row" : `${schedule.threads} threads a row`
     case "matmul": {
-      const { rows, columns, depth, threadRows, threadColumns } = schedule
-      return `tiles of ${rows} x ${columns}, ${depth} deep, ${threadRows} x ${threadColumns} a thread`
+      const { rows, columns, depth, threadRows, threadColumns, quads, vector } = schedule
+      const tiles = `tiles of ${rows} x ${columns}, ${depth} deep, ${threadRows} x ${threadColumns} a thread${quads ? ", rows shared by quads" : ""}`
+      return `${tiles}; one row: ${vector.columns} a thread, ${vector.share} share a sum`
     }
     case "flash": {
       const { prefill, decode, decodeRows } = schedule

@@ -245,7 +245,7 @@ const lowerJob = (job: Job): ReadonlyArray<Lowered> => {
       return [map(job)]
     case "dot": {
       const sum = ContractionSum.find(job.body)
-      return [sum === undefined ? matmul(job) : contractionSum(job, sum)]
+      return sum === undefined ? matmul(job) : [contractionSum(job, sum)]
     }
     case "flash_attention":
       return lowerFlash(job)

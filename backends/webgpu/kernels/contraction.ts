@@ -1,8 +1,10 @@
 import * as Dim from "../../../ir/Dim.ts"
+import { matmulSchedule } from "../../../ir/matmulSchedule.ts"
 import type { Node, NodeOf } from "../../../ir/Node.ts"
 import type { Matmul } from "../../../ir/Schedule.ts"
 import * as Shape from "../../../ir/Shape.ts"
-import { type Job, result } from "../Job.ts"
+import type { Job } from "../Job.ts"
+import * as Size from "../Size.ts"
 import * as Body from "../wgsl/body.ts"
 import type * as Emitter from "../wgsl/Emitter.ts"
 import * as Epilogue from "../wgsl/epilogue.ts"
@@ -100,7 +102,7 @@ export const placeOf = (job: Job, c: Contraction, emitter: Emitter.Emitter, batc
             const { dtype } = (job.body.outputs[0] as { readonly node: Node }).node.type
             storePair(
               emitter,
-              result,
+              job.result,
               dtype,
               emitter.bind(`${epilogue.position(indices(row, column))} / 2`),
               values
@@ -111,28 +113,64 @@ export const placeOf = (job: Job, c: Contraction, emitter: Emitter.Emitter, batc
   }
 }
 
+/** Statements of a kernel: its threads, and how many workgroups it takes. */
+export interface Part {
+  readonly threads: number
+  readonly workgroups: Size.Size
+}
+
+interface Tile {
+  /** How many there are. */
+  readonly tiles: Size.Size
+  readonly batch: string
+  readonly firstRow: string
+  readonly firstColumn: string
+  /** Whether the tile is one, where threads without one stay. */
+  readonly inside?: string
+}
+
+/** The tile of a number, in the order batch, rows, columns. Threads past the last leave, or `stay` and repeat it. */
+export const tileOf = (
+  emitter: Emitter.Emitter,
+  number: string,
+  c: Contraction,
+  perRow: number,
+  perColumn: number,
+  stay = false
+): Tile => {
+  const { module } = emitter
+  const [down, across] = [
+    Size.ceilDiv(Shape.size(c.rows), perRow),
+    Size.ceilDiv(Shape.size(c.columns), perColumn)
+  ]
+  const tiles = Size.product([Shape.size(c.batch), down, across])
+  const count = Size.wgsl(tiles, module.symbol)
+  const tile = stay ? emitter.constant(`min(${number}, ${count} - 1)`) : number
+  if (!stay) emitter.line(`if (${number} >= ${count}) { return; }`)
+  const acrossText = emitter.bind(Size.wgsl(across, module.symbol))
+  const perEntry = emitter.mul(emitter.bind(Size.wgsl(down, module.symbol)), acrossText)
+  const batch = emitter.bind(`${tile} / ${perEntry}`)
+  const rest = emitter.sub(tile, emitter.mul(batch, perEntry))
+  const tileRow = emitter.bind(`${rest} / ${acrossText}`)
+  return {
+    tiles,
+    batch,
+    firstRow: emitter.mul(tileRow, String(perRow)),
+    firstColumn: emitter.mul(emitter.sub(rest, emitter.mul(tileRow, acrossText)), String(perColumn)),
+    ...(stay ? { inside: `${number} < ${count}` } : {})
+  }
+}
+
 /** Whether a size is known to be a multiple. */
 export const divides = (per: number, size: Dim.Dim): boolean =>
   per === 1 || (Dim.value(size) ?? 1) % per === 0
 
 export const steps = (n: number): ReadonlyArray<number> => Array.from({ length: n }, (_, i) => i)
 
-export const scheduleOf = (job: Job, c: Contraction): Matmul => {
-  if (job.schedule?.kind === "matmul") return job.schedule
-  const [rows, columns] = [Dim.value(Shape.size(c.rows)) ?? 64, Dim.value(Shape.size(c.columns)) ?? 64]
-  const threadRows = Math.max(1, Math.min(4, rows))
-  const threadColumns = Math.max(1, Math.min(4, columns))
-  // 64 threads, or 16 to 32 where there are few rows.
-  const down = Math.min(8, 2 ** Math.ceil(Math.log2(Math.max(1, Math.ceil(rows / threadRows)))))
-  return {
-    kind: "matmul",
-    rows: down * threadRows,
-    columns: Math.min(64 / down, 16) * threadColumns,
-    depth: 16,
-    threadRows,
-    threadColumns
-  }
-}
+export const scheduleOf = (job: Job, c: Pick<Contraction, "rows" | "columns">): Matmul =>
+  job.schedule?.kind === "matmul"
+    ? job.schedule
+    : matmulSchedule(job.limits, Dim.value(Shape.size(c.rows)), Dim.value(Shape.size(c.columns)))
 
 /** Declares the accumulators of a thread and gives their names, rows first. */
 export const accumulators = (
@@ -167,7 +205,9 @@ export const storeBlock = (
   place: Pick<Place, "emitter" | "store" | "storePair">,
   type: string,
   sums: ReadonlyArray<ReadonlyArray<string>>,
-  spans: { readonly rows: Span; readonly columns: Span }
+  spans: { readonly rows: Span; readonly columns: Span },
+  /** The threads that have the same block and store a part of it each. */
+  team: { readonly first: string; readonly of: number } = { first: "0", of: 1 }
 ): void => {
   const { emitter } = place
   const across = (sums[0] as ReadonlyArray<string>).length
@@ -180,7 +220,7 @@ export const storeBlock = (
     if (inside.length === 0) store()
     else emitter.branch(allOf(...inside), store)
   }
-  if (all.length === 1) {
+  if (all.length === 1 && team.of === 1) {
     const value = emitter.constant(all[0] as string)
     within(spans.rows.first, spans.columns.first, () =>
       place.store(spans.rows.first, spans.columns.first, value)
@@ -192,7 +232,8 @@ export const storeBlock = (
     `array<${type}, ${all.length}>`,
     `array<${type}, ${all.length}>(${all.join(", ")})`
   )
-  emitter.loop("0", String(all.length), pairs === undefined ? "1" : "2", (item) => {
+  const run = pairs === undefined ? 1 : 2
+  emitter.loop(emitter.mul(team.first, String(run)), String(all.length), String(run * team.of), (item) => {
     const row = emitter.add(spans.rows.first, emitter.bind(`${item} / ${across}`))
     const column = emitter.add(spans.columns.first, emitter.bind(`${item} % ${across}`))
     const value = emitter.constant(`${results}[${item}]`)

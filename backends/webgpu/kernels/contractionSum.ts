@@ -58,14 +58,7 @@ export const contractionSum = (job: Job, { dot, sum, chain, row, column }: Contr
   const kept = free(operand, row, column, ...summed)
   const [rows, columns] = [shape[row] as Dim.Dim, shape[column] as Dim.Dim]
   const depthShape = sizesOf(lhsContract, left.type.shape)
-  const { threadRows, threadColumns } = scheduleOf(job, {
-    lhs,
-    rhs,
-    batch: sizesOf(kept),
-    rows: [rows],
-    columns: [columns],
-    depth: depthShape
-  })
+  const { threadRows, threadColumns } = scheduleOf(job, { rows: [rows], columns: [columns] })
 
   const module = Module.make(job)
   const e = Emitter.make(module)
@@ -118,7 +111,9 @@ export const contractionSum = (job: Job, { dot, sum, chain, row, column }: Contr
       )
     }
     const read = (o: Operand, first: string, size: Dim.Dim, per: number) =>
-      reader(e, usable(vectorsOf(e, job, o), per), entry, first, size, per, (line, k) => element(o, line, k))
+      reader(e, usable(vectorsOf(e, job, o), per), entry, { first, size, per }, (line, k) =>
+        element(o, line, k)
+      )
     const [a, b] = [read(lhs, firstRow, rows, threadRows), read(rhs, firstColumn, columns, threadColumns)]
     const step = a.along === "depth" || b.along === "depth" ? 4 : 1
     const sums = accumulators(e, type, threadRows, threadColumns)

@@ -1,19 +1,20 @@
 import type * as Dim from "../../../ir/Dim.ts"
 import * as Shape from "../../../ir/Shape.ts"
-import type { Job, Lowered } from "../Job.ts"
+import type { Job } from "../Job.ts"
 import * as Size from "../Size.ts"
-import * as Emitter from "../wgsl/Emitter.ts"
-import * as Module from "../wgsl/Module.ts"
+import type { Emitter } from "../wgsl/Emitter.ts"
 import { compute } from "../wgsl/scalar.ts"
 import {
   accumulators,
   type Contraction,
   divides,
   multiplyAdd,
+  type Part,
   placeOf,
   scheduleOf,
   steps,
-  storeBlock
+  storeBlock,
+  tileOf
 } from "./contraction.ts"
 import { type Vectors, vectorsOf } from "./vectors.ts"
 
@@ -23,68 +24,62 @@ const components = ["x", "y", "z", "w"] as const
 /**
  * For processors that run shaders in software: each thread computes a few rows and columns straight from storage. Barriers
  * and workgroup memory cost there what loads cost; only registers are cheaper, and a load of four elements costs little more than
- * one of a single element.
+ * one of a single element. Threads of a quad compute the same rows, of which each reads a part for all.
  */
-export const matmulRegisters = (job: Job, c: Contraction): Lowered => {
+export const matmulRegisters = (emitter: Emitter, job: Job, c: Contraction, workgroup: string): Part => {
   const type = compute(c.lhs.node.type.dtype)
-  const { threadRows, threadColumns } = scheduleOf(job, c)
+  const { threadRows, threadColumns, quads } = scheduleOf(job, c)
   const [rows, columns, depth] = [Shape.size(c.rows), Shape.size(c.columns), Shape.size(c.depth)]
-  const module = Module.make(job)
-  const emitter = Emitter.make(module)
-  const down = Size.ceilDiv(rows, threadRows)
-  const across = Size.ceilDiv(columns, threadColumns)
-  const tiles = Size.product([Shape.size(c.batch), down, across])
-  const tile = emitter.constant(`${Module.workgroupIndex} * ${threads} + i32(lix)`)
-  emitter.line(`if (${tile} >= ${Size.wgsl(tiles, module.symbol)}) { return; }`)
-  const perRow = emitter.bind(Size.wgsl(across, module.symbol))
-  const perEntry = emitter.mul(emitter.bind(Size.wgsl(down, module.symbol)), perRow)
-  const batch = emitter.bind(`${tile} / ${perEntry}`)
-  const rest = emitter.sub(tile, emitter.mul(batch, perEntry))
-  const tileRow = emitter.bind(`${rest} / ${perRow}`)
-  const tileColumn = emitter.sub(rest, emitter.mul(tileRow, perRow))
-  const firstRow = emitter.mul(tileRow, String(threadRows))
-  const firstColumn = emitter.mul(tileColumn, String(threadColumns))
-  const place = placeOf(job, c, emitter, batch)
+  const lanes = quads ? 4 : 1
+  const number = emitter.constant(`${workgroup} * ${threads / lanes} + i32(lix)${quads ? " / 4" : ""}`)
+  const tile = tileOf(emitter, number, c, threadRows, threadColumns * lanes)
+  const lane = quads ? emitter.constant("i32(lix) % 4") : "0"
+  const firstColumn = emitter.add(tile.firstColumn, emitter.mul(lane, String(threadColumns)))
+  const place = placeOf(job, c, emitter, tile.batch)
 
-  const [left, right] = [vectorsOf(emitter, job, c.lhs), vectorsOf(emitter, job, c.rhs)]
-  const lhs = reader(emitter, usable(left, threadRows), place.entry, firstRow, rows, threadRows, place.lhs)
+  const lines = { first: tile.firstRow, size: rows, per: threadRows }
+  const left = vectorsOf(emitter, job, c.lhs)
+  const shares = quads && left !== undefined && (left.along === "depth" || divides(4, depth))
+  const lhs = shares
+    ? sharedReader(emitter, left, place.entry, lines, lane)
+    : reader(emitter, usable(left, threadRows), place.entry, lines, place.lhs)
   const rhs = reader(
     emitter,
-    usable(right, threadColumns),
+    usable(vectorsOf(emitter, job, c.rhs), threadColumns),
     place.entry,
-    firstColumn,
-    columns,
-    threadColumns,
+    { first: firstColumn, size: columns, per: threadColumns },
     (i, k) => place.rhs(k, i)
   )
-  const step = lhs.along === "depth" || rhs.along === "depth" ? 4 : 1
+  const step = shares || lhs.along === "depth" || rhs.along === "depth" ? 4 : 1
 
   const sums = accumulators(emitter, type, threadRows, threadColumns)
   emitter.loop("0", emitter.dim(depth), String(step), (k) => {
     const [a, b] = [lhs.read(k, step), rhs.read(k, step)]
-    for (const at of steps(step)) {
-      sums.forEach((row, i) => {
+    sums.forEach((row, i) => {
+      for (const at of steps(step)) {
         row.forEach((sum, j) => {
           multiplyAdd(emitter, type, sum, a(i, at), b(j, at))
         })
-      })
-    }
+      }
+    })
   })
   storeBlock(place, type, sums, {
-    rows: { first: firstRow, size: rows, inside: divides(threadRows, rows) },
-    columns: { first: firstColumn, size: columns, inside: divides(threadColumns, columns) }
+    rows: { first: tile.firstRow, size: rows, inside: divides(threadRows, rows) },
+    columns: { first: firstColumn, size: columns, inside: divides(threadColumns * lanes, columns) }
   })
-  return module.finish({
-    name: "matmul",
-    lines: emitter.lines(),
-    workgroupSize: [threads, 1, 1],
-    workgroups: Size.ceilDiv(tiles, threads)
-  })
+  return { threads, workgroups: Size.ceilDiv(tile.tiles, threads / lanes) }
 }
 
 /** Vectors along a free axis serve threads that take it in fours. */
 export const usable = (v: Vectors | undefined, per: number): Vectors | undefined =>
   v?.along === "free" && per % 4 !== 0 ? undefined : v
+
+/** Rows or columns of a thread. */
+interface Lines {
+  readonly first: string
+  readonly size: Dim.Dim
+  readonly per: number
+}
 
 /** Reads what a thread needs of one operand at `step` positions of the depth from `k` on: element `i` at position `at`. */
 interface Reader {
@@ -93,40 +88,41 @@ interface Reader {
 }
 
 /** Lines past the end repeat the last: what comes of them is not stored. */
+const clamped = (emitter: Emitter, { size, per }: Lines, index: string): string =>
+  divides(per, size) ? index : emitter.bind(`min(${index}, ${emitter.dim(size)} - 1)`)
+
+/** As `clamped`, for a number of four lines. */
+const clampedQuarter = (emitter: Emitter, { first, size, per }: Lines, q: number): string => {
+  const index = emitter.add(emitter.bind(`${first} / 4`), String(q))
+  return divides(per, size) ? index : emitter.bind(`min(${index}, ${emitter.dim(size)} / 4 - 1)`)
+}
+
 export const reader = (
-  emitter: Emitter.Emitter,
+  emitter: Emitter,
   vectors: Vectors | undefined,
   entry: ReadonlyArray<string>,
-  first: string,
-  size: Dim.Dim,
-  per: number,
+  lines: Lines,
   element: (line: string, k: string) => string
 ): Reader => {
-  const always = divides(per, size)
-  const line = (i: number): string => {
-    const index = emitter.add(first, String(i))
-    return always ? index : emitter.bind(`min(${index}, ${emitter.dim(size)} - 1)`)
-  }
+  const line = (i: number): string => clamped(emitter, lines, emitter.add(lines.first, String(i)))
   if (vectors?.along === "depth") {
     return {
       along: "depth",
       read: (k) => {
         const quarter = emitter.bind(`${k} / 4`)
-        const loaded = steps(per).map((i) => vectors.at(entry, line(i), quarter))
+        const loaded = steps(lines.per).map((i) => vectors.at(entry, line(i), quarter))
         return (i, at) => `${loaded[i]}.${components[at]}`
       }
     }
   }
   if (vectors?.along === "free") {
-    const quarter = (q: number): string => {
-      const index = emitter.add(emitter.bind(`${first} / 4`), String(q))
-      return always ? index : emitter.bind(`min(${index}, ${emitter.dim(size)} / 4 - 1)`)
-    }
     return {
       along: "free",
       read: (k, step) => {
         const loaded = steps(step).map((at) =>
-          steps(per / 4).map((q) => vectors.at(entry, emitter.add(k, String(at)), quarter(q)))
+          steps(lines.per / 4).map((q) =>
+            vectors.at(entry, emitter.add(k, String(at)), clampedQuarter(emitter, lines, q))
+          )
         )
         return (i, at) => `${loaded[at]?.[Math.floor(i / 4)]}.${components[i % 4]}`
       }
@@ -136,9 +132,46 @@ export const reader = (
     along: "none",
     read: (k, step) => {
       const loaded = steps(step).map((at) =>
-        steps(per).map((i) => element(line(i), emitter.add(k, String(at))))
+        steps(lines.per).map((i) => element(line(i), emitter.add(k, String(at))))
       )
       return (i, at) => loaded[at]?.[i] as string
+    }
+  }
+}
+
+/**
+ * Four lanes read for each other: along the depth each reads every fourth line, along lines each reads one of the four positions. What a lane has
+ * read is handed over where it is used first.
+ */
+const sharedReader = (
+  emitter: Emitter,
+  vectors: Vectors,
+  entry: ReadonlyArray<string>,
+  lines: Lines,
+  lane: string
+): Reader => {
+  const fours = steps(lines.per / 4)
+  return {
+    along: vectors.along,
+    read: (k) => {
+      const loaded =
+        vectors.along === "depth"
+          ? fours.map((q) => {
+              const line = clamped(emitter, lines, emitter.add(emitter.add(lines.first, lane), String(4 * q)))
+              return vectors.at(entry, line, emitter.bind(`${k} / 4`))
+            })
+          : fours.map((q) => vectors.at(entry, emitter.add(k, lane), clampedQuarter(emitter, lines, q)))
+      const handed = new Map<string, string>()
+      const from = (q: number, source: number): string => {
+        const key = `${q},${source}`
+        const known = handed.get(key) ?? emitter.constant(`quadBroadcast(${loaded[q]}, ${source}u)`)
+        handed.set(key, known)
+        return known
+      }
+      return (i, at) =>
+        vectors.along === "depth"
+          ? `${from(i >> 2, i % 4)}.${components[at]}`
+          : `${from(i >> 2, at)}.${components[i % 4]}`
     }
   }
 }

@@ -1,9 +1,7 @@
 import * as Dim from "../../../ir/Dim.ts"
 import * as Shape from "../../../ir/Shape.ts"
-import type { Job, Lowered } from "../Job.ts"
-import * as Size from "../Size.ts"
-import * as Emitter from "../wgsl/Emitter.ts"
-import * as Module from "../wgsl/Module.ts"
+import type { Job } from "../Job.ts"
+import type { Emitter } from "../wgsl/Emitter.ts"
 import { allOf, compute } from "../wgsl/scalar.ts"
 import { strided } from "../wgsl/strided.ts"
 import {
@@ -12,35 +10,26 @@ import {
   divides,
   multiplyAdd,
   type Operand,
+  type Part,
   placeOf,
   scheduleOf,
   steps,
-  storeBlock
+  storeBlock,
+  tileOf
 } from "./contraction.ts"
 
 /** For GPUs: tiles of both operands go through workgroup memory, each thread computes a block of the tile's product. */
-export const matmulTiles = (job: Job, c: Contraction): Lowered => {
+export const matmulTiles = (emitter: Emitter, job: Job, c: Contraction, workgroup: string): Part => {
+  const { module } = emitter
   const type = compute(c.lhs.node.type.dtype)
   const schedule = scheduleOf(job, c)
   const { threadRows, threadColumns, depth: step } = schedule
   const [rows, columns, depth] = [Shape.size(c.rows), Shape.size(c.columns), Shape.size(c.depth)]
   const [across, down] = [schedule.columns / threadColumns, schedule.rows / threadRows]
   const threads = across * down
-  const module = Module.make(job)
-  const emitter = Emitter.make(module)
-  const tilesDown = Size.ceilDiv(rows, schedule.rows)
-  const tilesAcross = Size.ceilDiv(columns, schedule.columns)
-  const tiles = Size.product([Shape.size(c.batch), tilesDown, tilesAcross])
-  const tile = emitter.constant(Module.workgroupIndex)
-  emitter.line(`if (${tile} >= ${Size.wgsl(tiles, module.symbol)}) { return; }`)
-  const perRow = emitter.bind(Size.wgsl(tilesAcross, module.symbol))
-  const perEntry = emitter.mul(emitter.bind(Size.wgsl(tilesDown, module.symbol)), perRow)
-  const batch = emitter.bind(`${tile} / ${perEntry}`)
-  const rest = emitter.sub(tile, emitter.mul(batch, perEntry))
-  const tileRow = emitter.bind(`${rest} / ${perRow}`)
-  const firstRow = emitter.mul(tileRow, String(schedule.rows))
-  const firstColumn = emitter.mul(emitter.sub(rest, emitter.mul(tileRow, perRow)), String(schedule.columns))
-  const place = placeOf(job, c, emitter, batch)
+  const tile = tileOf(emitter, emitter.constant(workgroup), c, schedule.rows, schedule.columns)
+  const { firstRow, firstColumn } = tile
+  const place = placeOf(job, c, emitter, tile.batch)
   const lane = emitter.constant("i32(lix)")
   const threadRow = emitter.mul(emitter.bind(`${lane} / ${across}`), String(threadRows))
   const threadColumn = emitter.mul(emitter.bind(`${lane} % ${across}`), String(threadColumns))
@@ -108,12 +97,7 @@ export const matmulTiles = (job: Job, c: Contraction): Lowered => {
       inside: divides(schedule.columns, columns)
     }
   })
-  return module.finish({
-    name: "matmul",
-    lines: emitter.lines(),
-    workgroupSize: [threads, 1, 1],
-    workgroups: tiles
-  })
+  return { threads, workgroups: tile.tiles }
 }
 
 /** Along which of its axes an operand's elements lie side by side; the depth where that is unknown. */

@@ -9,6 +9,7 @@ import * as Epilogue from "../wgsl/epilogue.ts"
 import * as Module from "../wgsl/Module.ts"
 import { compute } from "../wgsl/scalar.ts"
 import { storePair } from "../wgsl/storage.ts"
+import { combine } from "./combine.ts"
 import { type RowAnchor, type RowOp, rowOps } from "./rowOps.ts"
 
 /**
@@ -71,7 +72,7 @@ export const rows = (job: Job): Lowered => {
     lane,
     columns,
     element: (column) => body.at(x, indicesAt(column)),
-    combine: (parts, merge) => combine(emitter, threads, lane, parts, merge),
+    combine: (parts, merge) => combine(emitter, { threads, share: threads }, lane, parts, merge),
     storeRow: (value) => {
       const put = () => epilogue.store(rowIndices, value)
       if (threads === 1) put()
@@ -106,38 +107,4 @@ const rowThreads = (job: Job, length: Dim.Dim, count: Dim.Dim): number => {
     known !== undefined && known <= 256 ? 64 : 256,
     job.limits.maxComputeInvocationsPerWorkgroup
   )
-}
-
-/** One value in each thread to one value in all of them: a tree in workgroup memory. */
-const combine = (
-  emitter: Emitter.Emitter,
-  threads: number,
-  lane: string,
-  parts: ReadonlyArray<{ readonly type: string; readonly value: string }>,
-  merge: (mine: ReadonlyArray<string>, other: ReadonlyArray<string>) => ReadonlyArray<string>
-): ReadonlyArray<string> => {
-  if (threads === 1) return parts.map((p) => emitter.constant(p.value))
-  const arrays = parts.map((p) =>
-    emitter.module.workgroupArray(p.type === "bool" ? "u32" : p.type, threads, threads * 4)
-  )
-  const write = (i: number, value: string): string =>
-    (parts[i] as { type: string }).type === "bool" ? `select(0u, 1u, ${value})` : value
-  const read = (i: number, at: string): string => {
-    const element = emitter.constant(`${arrays[i]}[${at}]`)
-    return (parts[i] as { type: string }).type === "bool" ? emitter.constant(`${element} != 0u`) : element
-  }
-  const put = (values: ReadonlyArray<string>): void => {
-    for (const [i, value] of values.entries()) emitter.line(`${arrays[i]}[${lane}] = ${write(i, value)};`)
-  }
-  put(parts.map((p) => p.value))
-  emitter.line("workgroupBarrier();")
-  for (let stride = threads / 2; stride >= 1; stride /= 2) {
-    emitter.branch(`${lane} < ${stride}`, () => {
-      const mine = parts.map((_, i) => read(i, lane))
-      const other = parts.map((_, i) => read(i, `${lane} + ${stride}`))
-      put(merge(mine, other))
-    })
-    emitter.line("workgroupBarrier();")
-  }
-  return parts.map((_, i) => read(i, "0"))
 }

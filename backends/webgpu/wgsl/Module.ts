@@ -1,9 +1,10 @@
 import type { DType } from "../../../ir/DType.ts"
 import type { Limits } from "../../../ir/Limits.ts"
+import type { TensorType } from "../../../ir/TensorType.ts"
 import { UnsupportedByDevice } from "../../errors.ts"
 import { type Job, type Lowered, type Ref, sameRef } from "../Job.ts"
-import type { Condition } from "../Program.ts"
-import type { Size } from "../Size.ts"
+import { type Condition, storageBytes } from "../Program.ts"
+import * as Size from "../Size.ts"
 import { type HelperName, helpers } from "./functions.ts"
 
 /**
@@ -42,9 +43,8 @@ export interface Main {
   /** Statements of the entry point, which may use `wid`, `lid`, `gid`, `lix` (built in) and `nwg`. */
   readonly lines: ReadonlyArray<string>
   readonly workgroupSize: readonly [number, number, number]
-  readonly workgroups: Size
+  readonly workgroups: Size.Size
   readonly when?: ReadonlyArray<Condition>
-  readonly subgroups?: boolean
 }
 
 /** Parameters of the entry point, declared where the statements use them. */
@@ -65,7 +65,17 @@ export const workgroupIndex = "(sizes.first + i32(wid.y * nwg.x + wid.x))"
 
 const identifier = /[A-Za-z_]\w*/g
 
-export const make = (job: Pick<Job, "limits" | "symbols">): Module => {
+/** Bytes of an element as a storage variable declares it. */
+const elementBytes = (type: string): number => {
+  const [, count = "1", scalar = type] = /^vec([24])<(\w+)>$/.exec(type) ?? []
+  return Number(count) * (scalar === "f16" ? 2 : 4)
+}
+
+/** What a buffer holds, as far as a kernel that was written for it can tell. */
+const contentOf = ({ body }: Pick<Job, "body">, ref: Ref): TensorType | undefined =>
+  ref._tag === "operand" ? body.inputs[ref.index]?.type : ref._tag === "constant" ? ref.node.type : undefined
+
+export const make = (job: Pick<Job, "limits" | "symbols" | "body">): Module => {
   const { limits } = job
   const symbolNumber = new Map(job.symbols.map((s, i) => [s, i] as const))
   let symbolsUsed = 0
@@ -112,6 +122,15 @@ export const make = (job: Pick<Job, "limits" | "symbols">): Module => {
     return name
   }
 
+  /** An array whose length is in the text takes fewer instructions to hold an index within it. */
+  const arrayOf = ({ ref, element }: { readonly ref: Ref; readonly element: Element }): string => {
+    const content = contentOf(job, ref)
+    const bytes = content === undefined ? undefined : Size.value(storageBytes(content))
+    return bytes === undefined
+      ? `array<${element.type}>`
+      : `array<${element.type}, ${bytes / elementBytes(element.type)}>`
+  }
+
   const workgroupArray = (type: string, length: number, bytes: number): string => {
     const name = fresh("w")
     declarations.push(`var<workgroup> ${name}: array<${type}, ${length}>;`)
@@ -135,16 +154,16 @@ export const make = (job: Pick<Job, "limits" | "symbols">): Module => {
     const text = [...declarations, ...included.values(), ...body].join("\n")
     const words = new Set(text.match(identifier))
     const f16 = words.has("f16") || buffers.some((b) => b.element.type.includes("f16"))
+    const subgroups = ["quadBroadcast", "quadSwapX", "quadSwapY"].some((name) => words.has(name))
     const parameters = Object.entries(builtins).filter(([name]) => words.has(name))
     const sizes = ["zero", "first", ...Array.from({ length: symbolsUsed }, (_, i) => `s${i}`)]
     const wgsl = [
       ...(f16 ? ["enable f16;"] : []),
-      ...(main.subgroups ? ["enable subgroups;", "diagnostic(off, subgroup_uniformity);"] : []),
+      ...(subgroups ? ["enable subgroups;", "diagnostic(off, subgroup_uniformity);"] : []),
       `struct Sizes { ${sizes.map((s) => `${s}: i32`).join(", ")} }`,
       "@group(0) @binding(0) var<uniform> sizes: Sizes;",
       ...buffers.map(
-        (b, i) =>
-          `@group(0) @binding(${i + 1}) var<storage, ${b.element.access}> ${b.name}: array<${b.element.type}>;`
+        (b, i) => `@group(0) @binding(${i + 1}) var<storage, ${b.element.access}> ${b.name}: ${arrayOf(b)};`
       ),
       ...declarations,
       ...included.values(),
@@ -164,7 +183,7 @@ export const make = (job: Pick<Job, "limits" | "symbols">): Module => {
         workgroupBytes,
         requires: {
           ...(f16 ? { f16: true as const } : {}),
-          ...(main.subgroups ? { subgroups: true as const } : {})
+          ...(subgroups ? { subgroups: true as const } : {})
         }
       },
       buffers: buffers.map((b) => b.ref),

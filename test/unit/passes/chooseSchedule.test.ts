@@ -2,6 +2,7 @@ import { describe, expect, it } from "vitest"
 import { illegal } from "../../../ir/flashBudget.ts"
 import type * as Graph from "../../../ir/Graph.ts"
 import { type Limits, portable } from "../../../ir/Limits.ts"
+import { illegalMatmul } from "../../../ir/matmulSchedule.ts"
 import type { Schedule, Schedules } from "../../../ir/Schedule.ts"
 import { chooseSchedule } from "../../../passes/chooseSchedule.ts"
 import { fuseElementwise } from "../../../passes/fuseElementwise.ts"
@@ -16,6 +17,10 @@ const devices: ReadonlyArray<readonly [string, Limits]> = [
     { ...portable, maxComputeWorkgroupStorageSize: 65536, maxComputeInvocationsPerWorkgroup: 1024 }
   ],
   ["a software device", { ...portable, kind: "cpu", maxComputeWorkgroupStorageSize: 32768 }],
+  [
+    "a software device with subgroups",
+    { ...portable, kind: "cpu", maxComputeWorkgroupStorageSize: 32768, subgroups: { min: 4, max: 4 } }
+  ],
   ["a compatibility device", { ...portable, maxComputeInvocationsPerWorkgroup: 128 }]
 ]
 
@@ -45,15 +50,11 @@ const attention = (D: number | string, E: number | string, heads = 8, keyHeads =
 /** Why a device cannot run a schedule, for the kinds whose cost is plain. */
 const broken = (schedule: Schedule, limits: Limits): string | undefined => {
   if (schedule.kind === "flash") return undefined
-  const threads =
-    schedule.kind === "matmul"
-      ? (schedule.rows / schedule.threadRows) * (schedule.columns / schedule.threadColumns)
-      : schedule.threads
-  if (!Number.isInteger(Math.log2(threads))) return `${threads} threads are no power of two`
-  if (threads > limits.maxComputeInvocationsPerWorkgroup) return `${threads} threads`
-  if (schedule.kind !== "matmul") return undefined
-  const bytes = (schedule.rows + schedule.columns) * schedule.depth * 4
-  return bytes > limits.maxComputeWorkgroupStorageSize ? `${bytes} bytes` : undefined
+  if (schedule.kind === "matmul") return illegalMatmul(schedule, limits)
+  if (!Number.isInteger(Math.log2(schedule.threads))) return `${schedule.threads} threads are no power of two`
+  return schedule.threads > limits.maxComputeInvocationsPerWorkgroup
+    ? `${schedule.threads} threads`
+    : undefined
 }
 
 describe.each(devices)("choose-schedule on %s", (_, limits) => {

@@ -1,0 +1,81 @@
+import * as Shape from "../../../ir/Shape.ts"
+import type { Job } from "../Job.ts"
+import * as Size from "../Size.ts"
+import type { Emitter } from "../wgsl/Emitter.ts"
+import { compute } from "../wgsl/scalar.ts"
+import { combine } from "./combine.ts"
+import {
+  accumulators,
+  type Contraction,
+  divides,
+  multiplyAdd,
+  type Part,
+  placeOf,
+  scheduleOf,
+  steps,
+  storeBlock,
+  tileOf
+} from "./contraction.ts"
+import { reader, usable } from "./matmulRegisters.ts"
+import { vectorsOf } from "./vectors.ts"
+
+/**
+ * Of one row: every element of rhs is read once, so what counts is that all threads read. Neighbours share a sum: they take turns along the
+ * depth, four elements at a time where these lie side by side, and add up what they have.
+ */
+export const matmulVector = (emitter: Emitter, job: Job, c: Contraction, workgroup: string): Part => {
+  const type = compute(c.lhs.node.type.dtype)
+  const { vector } = scheduleOf(job, c)
+  const [columns, depth] = [Shape.size(c.columns), Shape.size(c.depth)]
+  const right = usable(vectorsOf(emitter, job, c.rhs), vector.columns)
+  // Columns that lie side by side are read together by neighbours, of which few are left to share a sum.
+  const share = right?.along === "free" ? Math.min(4, vector.share) : vector.share
+  const perGroup = vector.threads / share
+  const own = `${workgroup} * ${perGroup} + i32(lix)${share === 1 ? "" : ` / ${share}`}`
+  const number = emitter.constant(perGroup === 1 ? workgroup : own)
+  // Threads that others of their workgroup wait for do not leave.
+  const tile = tileOf(emitter, number, c, 1, vector.columns, perGroup > 1 && share > 1)
+  const lane = share === 1 ? "0" : emitter.constant(`i32(lix) % ${share}`)
+  const place = placeOf(job, c, emitter, tile.batch)
+  const lhs = reader(
+    emitter,
+    usable(vectorsOf(emitter, job, c.lhs), 1),
+    place.entry,
+    { first: "0", size: Shape.size([]), per: 1 },
+    place.lhs
+  )
+  const across = { first: tile.firstColumn, size: columns, per: vector.columns }
+  const rhs = reader(emitter, right, place.entry, across, (i, k) => place.rhs(k, i))
+  const step = lhs.along === "depth" || rhs.along === "depth" ? 4 : 1
+  const [sums] = accumulators(emitter, type, 1, vector.columns) as [ReadonlyArray<string>]
+  emitter.loop(emitter.mul(lane, String(step)), emitter.dim(depth), String(step * share), (k) => {
+    const [a, b] = [lhs.read(k, step), rhs.read(k, step)]
+    for (const at of steps(step)) {
+      sums.forEach((sum, j) => {
+        multiplyAdd(emitter, type, sum, a(0, at), b(j, at))
+      })
+    }
+  })
+  const quads = share === 4 && job.limits.kind === "cpu" && (job.limits.subgroups?.min ?? 0) >= 4
+  const totals = combine(
+    emitter,
+    { threads: vector.threads, share, quads },
+    lane,
+    sums.map((value) => ({ type, value })),
+    (mine, other) => mine.map((m, i) => `${m} + ${other[i]}`)
+  )
+  const store = () =>
+    storeBlock(
+      place,
+      type,
+      [totals],
+      {
+        rows: { first: "0", size: Shape.size([]), inside: true },
+        columns: { ...across, inside: divides(vector.columns, columns) }
+      },
+      { first: lane, of: share }
+    )
+  if (tile.inside === undefined) store()
+  else emitter.branch(tile.inside, store)
+  return { threads: vector.threads, workgroups: Size.ceilDiv(tile.tiles, perGroup) }
+}

@@ -1,0 +1,64 @@
+import type { Limits } from "./Limits.ts"
+import type { Matmul } from "./Schedule.ts"
+
+/** The least power of two that is not less, between bounds; the upper one where the size is unknown. */
+const fitted = (size: number | undefined, least: number, most: number): number =>
+  Math.max(least, Math.min(most, 2 ** Math.ceil(Math.log2(Math.max(1, size ?? most)))))
+
+/** Tiles of a product of so many rows and columns; undefined where the lengths of a call say how many. */
+export const matmulSchedule = (
+  limits: Limits,
+  rows: number | undefined,
+  columns: number | undefined
+): Matmul => (limits.kind === "cpu" ? forProcessor(limits, rows, columns) : forGpu(limits, rows, columns))
+
+/**
+ * A load costs there what twenty multiplications cost, from any memory, so a thread keeps as many results as registers hold. Where subgroups
+ * are offered, four threads read rows for each other.
+ */
+const forProcessor = (limits: Limits, m: number | undefined, n: number | undefined): Matmul => {
+  const threadRows = fitted(m, 1, 8)
+  const threadColumns = fitted(n, 1, 4)
+  const subgroups = limits.subgroups !== undefined && limits.subgroups.min >= 4
+  const quads = subgroups && threadRows >= 4 && (n === undefined || n >= 16)
+  return {
+    kind: "matmul",
+    rows: threadRows,
+    columns: threadColumns * (quads ? 4 : 1),
+    depth: 4,
+    threadRows,
+    threadColumns,
+    quads,
+    vector: { threads: 16, share: subgroups ? 4 : 1, columns: fitted(n, 1, subgroups ? 8 : 4) }
+  }
+}
+
+const forGpu = (limits: Limits, m: number | undefined, n: number | undefined): Matmul => {
+  let [rows, columns, depth] = [fitted(m, 4, 64), fitted(n, 4, 64), 16]
+  const tooMany = (): boolean => (rows / 4) * (columns / 4) > limits.maxComputeInvocationsPerWorkgroup
+  while (tooMany()) [rows, columns] = rows > columns ? [rows / 2, columns] : [rows, columns / 2]
+  while (depth > 4 && (rows + columns + 2) * depth * 4 > limits.maxComputeWorkgroupStorageSize) depth /= 2
+  const vector = { threads: 64, share: 64, columns: 4 }
+  return { kind: "matmul", rows, columns, depth, threadRows: 4, threadColumns: 4, quads: false, vector }
+}
+
+/** Why a device cannot run a schedule; undefined where it can. */
+export const illegalMatmul = (schedule: Matmul, limits: Limits): string | undefined => {
+  const { rows, columns, depth, threadRows, threadColumns, quads, vector } = schedule
+  const powers = [rows, columns, depth, threadRows, threadColumns, ...Object.values(vector)]
+  if (!powers.every((n) => Number.isInteger(Math.log2(n)))) return "a size is no power of two"
+  if (threadRows > rows || threadColumns > columns || vector.share > vector.threads)
+    return "a part is larger than the whole"
+  const most = limits.maxComputeInvocationsPerWorkgroup
+  if (vector.threads > most) return `${vector.threads} threads`
+  if (limits.kind === "cpu") {
+    if (quads && ((limits.subgroups?.min ?? 0) < 4 || threadRows < 4)) return "quads have no rows to share"
+    return columns === threadColumns * (quads ? 4 : 1) && rows === threadRows
+      ? undefined
+      : "no tile of one thread"
+  }
+  const threads = (rows / threadRows) * (columns / threadColumns)
+  const bytes = (rows + columns + 2) * depth * 4
+  if (threads > most) return `${threads} threads`
+  return bytes > limits.maxComputeWorkgroupStorageSize ? `${bytes} bytes` : undefined
+}
