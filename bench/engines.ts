@@ -1,5 +1,5 @@
 import { execFileSync } from "node:child_process"
-import { existsSync } from "node:fs"
+import { existsSync, readFileSync } from "node:fs"
 import { createRequire } from "node:module"
 import { fileURLToPath } from "node:url"
 
@@ -28,16 +28,27 @@ export interface Ort {
   ) => OrtTensor
 }
 
-/** onnxruntime-node; installed next to this file the first time it is asked for. Its install script would fetch what is not needed here. */
-export const onnxruntime = (): Ort => {
-  const name = "onnxruntime-node"
-  if (!existsSync(`${folder}node_modules/${name}`)) {
-    console.error(`installing ${name}, once`)
-    execFileSync("npm", ["install", "--no-save", "--no-audit", "--no-fund", "--no-package-lock"], {
-      cwd: folder,
-      stdio: ["ignore", "ignore", "inherit"],
-      env: { ...process.env, ONNXRUNTIME_NODE_INSTALL: "skip" }
-    })
+/** Puts what `package.json` here names into `node_modules` here, once. Install scripts would fetch what is not needed. */
+export const install = (): void => {
+  const { dependencies } = JSON.parse(readFileSync(`${folder}package.json`, "utf8")) as {
+    readonly dependencies: { readonly [name: string]: string }
   }
-  return createRequire(`${folder}package.json`)(name) as Ort
+  const isThere = ([name, version]: readonly [string, string]): boolean => {
+    const file = `${folder}node_modules/${name}/package.json`
+    return existsSync(file) && JSON.parse(readFileSync(file, "utf8")).version === version
+  }
+  if (Object.entries(dependencies).every(isThere)) return
+  console.error(`installing ${Object.keys(dependencies).join(", ")}, once`)
+  const flags = ["--no-save", "--no-audit", "--no-fund", "--no-package-lock", "--ignore-scripts"]
+  execFileSync("npm", ["install", ...flags], {
+    cwd: folder,
+    stdio: ["ignore", "ignore", "inherit"],
+    shell: process.platform === "win32",
+    env: { ...process.env, ONNXRUNTIME_NODE_INSTALL: "skip" }
+  })
+}
+
+export const onnxruntime = (): Ort => {
+  install()
+  return createRequire(`${folder}package.json`)("onnxruntime-node") as Ort
 }

@@ -149,7 +149,11 @@ const plain = (): Promise<Contender> =>
     () =>
       device.createComputePipelineAsync({
         layout: "auto",
-        compute: { module: device.createShaderModule({ code: plainFlash(T, D) }) }
+        compute: {
+          module: device.createShaderModule({
+            code: plainFlash({ T, S: T, D, causal: true, group: 1, rows: 4, threads: 16 })
+          })
+        }
       }),
     [T / 64, H],
     (made, result) => ({ layout: made.getBindGroupLayout(0), entries: entries([...inputs, result], 0) })

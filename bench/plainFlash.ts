@@ -1,11 +1,24 @@
 const range = (n: number): ReadonlyArray<number> => Array.from({ length: n }, (_, i) => i)
 
+export interface PlainOptions {
+  /** Queries, a multiple of rows times threads. */
+  readonly T: number
+  /** Keys; as many as queries where it is causal. */
+  readonly S: number
+  readonly D: number
+  readonly causal: boolean
+  /** Query heads that share a key head. */
+  readonly group: number
+  readonly rows: number
+  readonly threads: number
+}
+
 /**
- * A straightforward flash attention kernel, the baseline that is worth beating: causal, f32, heads of `D`, four neighbouring rows in the
- * registers of each of 16 threads, one key at a time. `T` is a multiple of 64. Dispatched as [T / 64, heads].
+ * A straightforward flash attention kernel, the baseline that is worth beating: f32, a few neighbouring rows in the registers of each
+ * thread, one key at a time. Dispatched as [T / rows / threads, heads].
  */
-export const plainFlash = (T: number, D: number): string => {
-  const [rows, threads, chunks] = [4, 16, D / 4]
+export const plainFlash = ({ T, S, D, causal, group, rows, threads }: PlainOptions): string => {
+  const chunks = D / 4
   const all = (f: (row: number) => string): string => range(rows).map(f).join("\n")
   const each = (f: (chunk: number) => string): string => range(chunks).map(f).join("\n")
   const scale = 1 / Math.sqrt(D)
@@ -18,19 +31,20 @@ export const plainFlash = (T: number, D: number): string => {
 fn main(@builtin(workgroup_id) w: vec3u, @builtin(local_invocation_index) t: u32) {
   let row = (w.x * ${threads}u + t) * ${rows}u;
   let head = w.y * ${T}u;
+  let keys = w.y / ${group}u * ${S}u;
   ${all(
     (
       a
     ) => `${each((c) => `let q${a}_${c} = q[(head + row + ${a}u) * ${chunks}u + ${c}u]; var o${a}_${c} = vec4f();`)}
   var m${a} = -1e30; var l${a} = 0.0;`
   )}
-  let end = (w.x + 1u) * ${threads * rows}u;
+  let end = ${causal ? `(w.x + 1u) * ${threads * rows}u` : `${S}u`};
   for (var j = 0u; j < end; j++) {
-    let at = (head + j) * ${chunks}u;
+    let at = (keys + j) * ${chunks}u;
     ${all((a) => `var s${a} = 0.0;`)}
     ${each((c) => `{ let x = k[at + ${c}u]; ${all((a) => `s${a} += dot(q${a}_${c}, x);`)} }`)}
     ${all(
-      (a) => `let seen${a} = j <= row + ${a}u;
+      (a) => `let seen${a} = ${causal ? `j <= row + ${a}u` : true};
     let n${a} = max(m${a}, select(-1e30, s${a} * ${scale}, seen${a}));
     let f${a} = exp(m${a} - n${a});
     let p${a} = select(0.0, exp(s${a} * ${scale} - n${a}), seen${a});

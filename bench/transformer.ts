@@ -45,7 +45,8 @@ const attention = (x: Tensor.Tensor, w: Weights): Tensor.Tensor => {
 const norm = (x: Tensor.Tensor, scale: Tensor.Tensor): Tensor.Tensor =>
   Tensor.mul(Tensor.rmsNorm(x, { epsilon: 1e-6 }), scale)
 
-const layer = (x: Tensor.Tensor, w: Weights): Tensor.Tensor => {
+/** One block: norm, attention, norm, gated perceptron, two residuals. x is [B, T, 512]. */
+export const layer = (x: Tensor.Tensor, w: Weights): Tensor.Tensor => {
   const attended = Tensor.add(x, attention(norm(x, w.attend), w))
   const y = norm(attended, w.feed)
   const gated = Tensor.mul(Tensor.silu(Tensor.matmul(y, w.gate)), Tensor.matmul(y, w.up))

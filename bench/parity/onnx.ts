@@ -1,6 +1,6 @@
 /**
- * Graphs for another engine, written as ONNX files: just enough of the protocol buffers of onnx.proto (ir_version 8, opset 17) to say a model in
- * floats and 64-bit integers.
+ * Graphs for another engine, written as ONNX files: just enough of the protocol buffers of onnx.proto (ir_version 8 or 10, opset 17 or 23) to
+ * say a model in floats and integers.
  */
 
 type Bytes = ReadonlyArray<number> | Uint8Array
@@ -35,21 +35,23 @@ const text = (field: number, value: string): Uint8Array => bytes(field, new Text
 const float = (field: number, value: number): Uint8Array =>
   concat([varint((field << 3) | 5), new Uint8Array(Float32Array.of(value).buffer)])
 
-const types = { float: 1, int64: 7 } as const
+const types = { float: 1, int32: 6, int64: 7, float16: 10 } as const
 
-type Type = keyof typeof types
+export type Type = keyof typeof types
 
-const raw = (type: Type, values: ReadonlyArray<number> | Float32Array): Uint8Array =>
-  type === "float"
-    ? new Uint8Array(Float32Array.from(values).buffer)
-    : new Uint8Array(BigInt64Array.from(Array.from(values, BigInt)).buffer)
+type Numbers = ReadonlyArray<number> | Float32Array
 
-const tensor = (
-  name: string,
-  type: Type,
-  shape: ReadonlyArray<number>,
-  values: ReadonlyArray<number> | Float32Array
-) =>
+const arrays = {
+  float: (values: Numbers) => Float32Array.from(values),
+  int32: (values: Numbers) => Int32Array.from(values),
+  int64: (values: Numbers) => BigInt64Array.from(Array.from(values, BigInt)),
+  /** The bits. */
+  float16: (values: Numbers) => Uint16Array.from(values)
+} as const
+
+const raw = (type: Type, values: Numbers): Uint8Array => new Uint8Array(arrays[type](values).buffer)
+
+const tensor = (name: string, type: Type, shape: ReadonlyArray<number>, values: Numbers) =>
   concat([
     ...shape.map((d) => integer(1, d)),
     integer(2, types[type]),
@@ -57,12 +59,12 @@ const tensor = (
     bytes(9, raw(type, values))
   ])
 
-const valueInfo = (name: string, type: Type, shape: ReadonlyArray<number>): Uint8Array => {
-  const dims = concat(shape.map((d) => bytes(1, integer(1, d))))
+const valueInfo = (name: string, type: Type, shape: ReadonlyArray<number | string>): Uint8Array => {
+  const dims = concat(shape.map((d) => bytes(1, typeof d === "number" ? integer(1, d) : text(2, d))))
   return concat([text(1, name), bytes(2, bytes(1, concat([integer(1, types[type]), bytes(2, dims)])))])
 }
 
-/** Attributes: whole numbers are integers, others floats, lists lists of integers. */
+/** Attributes: numbers are integers, lists lists of integers, floats say so. */
 export type Attributes = {
   readonly [name: string]: number | ReadonlyArray<number> | { readonly float: number }
 }
@@ -77,23 +79,49 @@ const attribute = (name: string, value: Attributes[string]): Uint8Array => {
 export type Value = string
 
 export interface Builder {
-  readonly input: (name: string, type: Type, shape: ReadonlyArray<number>) => Value
-  readonly constant: (
-    shape: ReadonlyArray<number>,
-    values: ReadonlyArray<number> | Float32Array,
-    type?: Type
-  ) => Value
+  /** Lengths that differ from call to call are names. */
+  readonly input: (name: string, type: Type, shape: ReadonlyArray<number | string>) => Value
+  readonly constant: (shape: ReadonlyArray<number>, values: Numbers, type?: Type) => Value
   readonly op: (type: string, inputs: ReadonlyArray<Value>, attributes?: Attributes) => Value
-  /** The file of the graph whose result is `out`, a float. */
-  readonly finish: (out: Value, shape: ReadonlyArray<number>) => Uint8Array
+  /** An operator of onnxruntime's own with so many results; an input that is not there is "". */
+  readonly own: (
+    type: string,
+    inputs: ReadonlyArray<Value>,
+    count: number,
+    attributes?: Attributes
+  ) => ReadonlyArray<Value>
+  /** The file of the graph whose result is `out`, a float unless told otherwise; `more` are further results. */
+  readonly finish: (
+    out: Value,
+    shape: ReadonlyArray<number>,
+    type?: Type,
+    more?: ReadonlyArray<Output>
+  ) => Uint8Array
 }
 
-export const builder = (): Builder => {
+export interface Output {
+  readonly value: Value
+  readonly shape: ReadonlyArray<number | string>
+  readonly type: Type
+}
+
+export const builder = (opset: 17 | 23 = 17): Builder => {
   const nodes: Array<Uint8Array> = []
   const initializers: Array<Uint8Array> = []
   const inputs: Array<Uint8Array> = []
   let count = 0
   const fresh = (): Value => `v${count++}`
+  const add = (
+    type: string,
+    operands: ReadonlyArray<Value>,
+    results: ReadonlyArray<Value>,
+    attributes: Attributes,
+    domain: string
+  ): void => {
+    const parts = [...operands.map((o) => text(1, o)), ...results.map((o) => text(2, o)), text(4, type)]
+    for (const [name, value] of Object.entries(attributes)) parts.push(bytes(5, attribute(name, value)))
+    nodes.push(concat([...parts, text(7, domain)]))
+  }
   return {
     input: (name, type, shape) => {
       inputs.push(valueInfo(name, type, shape))
@@ -106,20 +134,27 @@ export const builder = (): Builder => {
     },
     op: (type, operands, attributes = {}) => {
       const out = fresh()
-      const parts = [...operands.map((o) => text(1, o)), text(2, out), text(4, type)]
-      for (const [name, value] of Object.entries(attributes)) parts.push(bytes(5, attribute(name, value)))
-      nodes.push(concat(parts))
+      add(type, operands, [out], attributes, "")
       return out
     },
-    finish: (out, shape) => {
+    own: (type, operands, results, attributes = {}) => {
+      const out = Array.from({ length: results }, fresh)
+      add(type, operands, out, attributes, "com.microsoft")
+      return out
+    },
+    finish: (out, shape, type = "float", more = []) => {
+      const outputs = [{ value: out, shape, type }, ...more]
       const graph = concat([
         ...nodes.map((n) => bytes(1, n)),
         text(2, "model"),
         ...initializers.map((i) => bytes(5, i)),
         ...inputs.map((i) => bytes(11, i)),
-        bytes(12, valueInfo(out, "float", shape))
+        ...outputs.map((o) => bytes(12, valueInfo(o.value, o.type, o.shape)))
       ])
-      return concat([integer(1, 8), bytes(7, graph), bytes(8, concat([text(1, ""), integer(2, 17)]))])
+      const version = (domain: string, number: number) =>
+        bytes(8, concat([text(1, domain), integer(2, number)]))
+      const versions = [version("", opset), version("com.microsoft", 1)]
+      return concat([integer(1, opset === 17 ? 8 : 10), bytes(7, graph), ...versions])
     }
   }
 }

@@ -13,7 +13,7 @@ const flags = [
 ]
 
 /** The Chromium named by `EFFUSE_CHROMIUM`, else the one from npm, else an installed Chrome. */
-const launch = (): Promise<Browser> => {
+export const launch = (): Promise<Browser> => {
   const installed = process.env["EFFUSE_CHROMIUM"]
   if (installed !== undefined) return chromium.launch({ executablePath: installed, args: flags })
   const packaged = packagedChromium()

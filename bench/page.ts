@@ -1,0 +1,32 @@
+/** One contender in a browser page: `handle` takes the commands that `worker.ts` takes from its parent. */
+import { type Answer, type Command, contender } from "./contender.ts"
+import { type PeerName, peers } from "./peers/index.ts"
+import type { Host } from "./peers/Peer.ts"
+
+const host: Host = {
+  where: "browser",
+  threads: 1,
+  webgpu: true,
+  load: async (name) => (await import(/* @vite-ignore */ `/engine.js?${name}`)) as never,
+  files: (name) => `/node_modules/${name}`,
+  gpu: async () => navigator.gpu
+}
+
+let own: ((command: Command) => Promise<Answer>) | undefined
+
+/** Numbers as text: pages give JSON. */
+const written = (data: Float32Array): string => {
+  const bytes = new Uint8Array(data.buffer, data.byteOffset, data.byteLength)
+  let text = ""
+  for (let at = 0; at < bytes.length; at += 8192)
+    text += String.fromCharCode(...bytes.subarray(at, at + 8192))
+  return btoa(text)
+}
+
+export const handle = async ([peer, command]: readonly [PeerName, Command]): Promise<unknown> => {
+  own ??= contender(host, peers[peer].open)
+  const answer = await own(command)
+  return answer.ok && answer.value instanceof Float32Array
+    ? { ...answer, value: { base64: written(answer.value) } }
+    : answer
+}

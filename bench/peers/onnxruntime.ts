@@ -1,0 +1,114 @@
+import * as HostArray from "../../ir/HostArray.ts"
+import { gpuVariants, type OnnxModel, onnxOf, variants } from "./onnxGraphs.ts"
+import { Cannot, type Host, type Open } from "./Peer.ts"
+
+/** What of onnxruntime is used here. */
+interface Tensor {
+  readonly data: Float32Array | Uint16Array
+  readonly getData: (release?: boolean) => Promise<Float32Array | Uint16Array>
+  readonly dispose: () => void
+}
+
+interface Session {
+  readonly outputNames: ReadonlyArray<string>
+  readonly run: (
+    feeds: { readonly [name: string]: Tensor },
+    fetches: ReadonlyArray<string>
+  ) => Promise<{ readonly [name: string]: Tensor }>
+  readonly release: () => Promise<void>
+}
+
+interface Ort {
+  readonly env: {
+    readonly wasm: { numThreads?: number; wasmPaths?: string }
+    readonly webgpu: { device?: Promise<GPUDevice> | GPUDevice }
+    readonly versions: { readonly common: string }
+  }
+  readonly InferenceSession: {
+    readonly create: (model: Uint8Array, options: { readonly [name: string]: unknown }) => Promise<Session>
+  }
+  readonly Tensor: {
+    new (type: string, data: OnnxModel["feeds"][string]["data"], shape: ReadonlyArray<number>): Tensor
+    readonly fromGpuBuffer: (
+      buffer: GPUBuffer,
+      options: { readonly dataType: string; readonly dims: ReadonlyArray<number> }
+    ) => Tensor
+  }
+}
+
+const typeNames = { float: "float32", float16: "float16", int32: "int32", int64: "int64" } as const
+
+const bits = (data: Uint16Array): Float32Array => {
+  const raw = new Uint16Array(data.buffer, data.byteOffset, data.length)
+  return Float32Array.from(HostArray.toNumbers({ dtype: "f16", shape: [raw.length], data: raw }))
+}
+
+const opened =
+  (name: "onnxruntime-web" | "onnxruntime-node"): Open =>
+  async (host) => {
+    const web = name === "onnxruntime-web"
+    if (web && host.webgpu && host.where === "node") throw new Cannot("has WebGPU in browsers only")
+    // Finds the driver that it looks for, too.
+    if (host.webgpu) await host.gpu()
+    const ort: Ort = await host.load(web && host.webgpu ? "onnxruntime-web/webgpu" : name)
+    if (web) {
+      ort.env.wasm.numThreads = host.threads
+      if (host.where === "browser") ort.env.wasm.wasmPaths = host.files("onnxruntime-web/dist/")
+    }
+    return {
+      description: `onnxruntime ${ort.env.versions.common}`,
+      variants: host.webgpu ? gpuVariants : variants,
+      prepare: async (c, variant) => {
+        const model = onnxOf(c, variant)
+        const session = await ort.InferenceSession.create(model.bytes, sessionOptions(host, web))
+        const [first] = session.outputNames as [string]
+        // The device is there once there is a session.
+        const device = web && host.webgpu ? await ort.env.webgpu.device : undefined
+        const feeds = Object.fromEntries(
+          Object.entries(model.feeds).map(([input, feed]) => [
+            input,
+            device === undefined
+              ? new ort.Tensor(typeNames[feed.type], feed.data, feed.shape)
+              : ort.Tensor.fromGpuBuffer(uploaded(device, feed.data), {
+                  dataType: typeNames[feed.type],
+                  dims: feed.shape
+                })
+          ])
+        )
+        let last: Tensor | undefined
+        return {
+          run: async () => {
+            last?.dispose()
+            last = (await session.run(feeds, [first]))[first]
+            await device?.queue.onSubmittedWorkDone()
+          },
+          read: async () => {
+            const data = device === undefined ? last?.data : await last?.getData()
+            if (data === undefined) throw new Error("there is no result")
+            return model.ordered(
+              model.result === "float16" ? bits(data as Uint16Array) : (data as Float32Array)
+            )
+          },
+          release: () => session.release()
+        }
+      }
+    }
+  }
+
+const sessionOptions = (host: Host, web: boolean): { readonly [name: string]: unknown } => ({
+  executionProviders: [host.webgpu ? "webgpu" : web ? "wasm" : "cpu"],
+  graphOptimizationLevel: "all",
+  logSeverityLevel: 4,
+  ...(web ? {} : { intraOpNumThreads: host.threads }),
+  ...(web && host.webgpu ? { preferredOutputLocation: "gpu-buffer" } : {})
+})
+
+const uploaded = (device: GPUDevice, data: OnnxModel["feeds"][string]["data"]): GPUBuffer => {
+  const usage = GPUBufferUsage.STORAGE | GPUBufferUsage.COPY_SRC | GPUBufferUsage.COPY_DST
+  const buffer = device.createBuffer({ size: Math.ceil(data.byteLength / 16) * 16, usage })
+  device.queue.writeBuffer(buffer, 0, data as Float32Array<ArrayBuffer>)
+  return buffer
+}
+
+export const openWeb: Open = opened("onnxruntime-web")
+export const openNode: Open = opened("onnxruntime-node")

@@ -1,0 +1,90 @@
+/**
+ * Effuse and its peers side by side: each in a process of its own, in turns, every result compared with float64 loops over the definition.
+ *
+ *     npm run bench               WebGPU
+ *     npm run bench -- --cpu      WebAssembly, and native code
+ *     npm run bench -- --help     all options
+ */
+import { type Case, cpuCases, gpuCases } from "./cases.ts"
+import { child } from "./child.ts"
+import { install } from "./engines.ts"
+import { inputsOf } from "./inputs.ts"
+import { type Options, parse } from "./options.ts"
+import { peers } from "./peers/index.ts"
+import { judge } from "./program.ts"
+import { reference } from "./reference.ts"
+import { caseText, cpuLeads, cpuLine, gpuLeads, gpuLine, type Result, threadsOf } from "./report.ts"
+import { type Contender, type Rates, race } from "./turns.ts"
+
+const parsed = parse(process.argv.slice(2))
+if ("error" in parsed) {
+  console.error(parsed.error)
+  process.exit(2)
+}
+if ("help" in parsed) {
+  console.log(parsed.help)
+  process.exit(0)
+}
+const { options } = parsed
+const say = options.json ? console.error : console.log
+
+const contendersOf = ({ mode, threads, peers: names }: Options): ReadonlyArray<Contender> =>
+  names.flatMap((peer): ReadonlyArray<Contender> => {
+    const { cpu, webgpu, ...rest } = peers[peer]
+    const skips = "skips" in rest
+    if (mode === "cpu") {
+      if (cpu === undefined) return []
+      return threads.map((count) => ({
+        label: `${peer} ${count}t`,
+        peer,
+        threads: count,
+        child: child("./worker.ts", [peer, String(count), "cpu"]),
+        skips
+      }))
+    }
+    const inPage = mode === "browser" || webgpu === "browser"
+    if (mode === "browser" && webgpu === "node") return []
+    const script = inPage ? "./pageWorker.ts" : "./worker.ts"
+    const label = inPage && mode !== "browser" ? `${peer}, Chromium` : peer
+    return [{ label, peer, threads: undefined, child: child(script, [peer, "1", "webgpu"]), skips }]
+  })
+
+/** Cases that take long have more of the time. */
+const weight = (c: Case): number => (c.kind === "attention" && c.T >= 2048 ? 3 : 1)
+
+const run = async (): Promise<void> => {
+  install()
+  const started = performance.now()
+  const cpu = options.mode === "cpu"
+  const limits = cpu
+    ? { seconds: 270, turn: 120, callLimit: 2500, coldLimit: 15_000, tryAll: true }
+    : { seconds: 440, turn: 250, callLimit: 9000, coldLimit: 40_000, tryAll: false }
+  const cases = (cpu ? cpuCases : gpuCases).filter((c) => options.only.includes(c.name))
+  const all = cases.reduce((sum, c) => sum + weight(c), 0)
+  const contenders = contendersOf(options)
+  const rates: Rates = new Map()
+  const results: Array<Result> = []
+  let spent = 0
+  for (const c of cases) {
+    spent += weight(c)
+    const expected = reference(c, inputsOf(c))
+    const entries = await race(c, contenders, rates, {
+      rounds: options.rounds,
+      ...limits,
+      until: started + (limits.seconds * 1000 * spent) / all,
+      judge: (own, actual) => judge(own, actual, expected)
+    })
+    results.push({ case: c, entries })
+    say(`${caseText({ case: c, entries })}\n`)
+  }
+  for (const { child: own } of contenders) own.close()
+  const threads = threadsOf(results)
+  if (options.json) console.log(JSON.stringify({ mode: options.mode, results }, undefined, 2))
+  say(`${cpu ? cpuLeads(results) : gpuLeads(results)}\n`)
+  const counted = threads === undefined ? "" : `, ${threads} ${threads === 1 ? "thread" : "threads"} each`
+  say(`medians${counted}; ${((performance.now() - started) / 1000).toFixed(0)} s`)
+  say(cpu ? cpuLine(results) : gpuLine(results))
+}
+
+await run()
+process.exit(0)
