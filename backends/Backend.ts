@@ -7,6 +7,7 @@ import type { Limits } from "../ir/Limits.ts"
 import type { MemoryPlan } from "../ir/MemoryPlan.ts"
 import type { Schedules } from "../ir/Schedule.ts"
 import type { BackendError } from "./errors.ts"
+import type { Profile } from "./Profile.ts"
 
 /** A tensor that lives where its backend computes. The scope that was open when it was made owns its memory. */
 export interface DeviceArray {
@@ -65,6 +66,12 @@ export interface Executable {
     sizes: Bindings,
     options: RunOptions
   ) => Effect.Effect<ReadonlyArray<DeviceArray>, BackendError, Scope.Scope>
+  /** Runs once and gives what each kernel took instead of results. Arguments as for `run`. A backend that cannot has none. */
+  readonly profile?: (
+    values: ReadonlyArray<Value>,
+    sizes: Bindings,
+    options: RunOptions
+  ) => Effect.Effect<Profile, BackendError>
 }
 
 /** The backends there are; the command line has a total table of them. */

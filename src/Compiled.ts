@@ -1,5 +1,6 @@
 import type { Effect, Scope } from "effect"
 import type { DeviceArray, Stats, Value } from "../backends/Backend.ts"
+import type { Profile } from "../backends/Profile.ts"
 import type { Bindings } from "../ir/Dim.ts"
 import type { DType } from "../ir/DType.ts"
 import type { Graph } from "../ir/Graph.ts"
@@ -30,6 +31,11 @@ export interface Compiled<S extends Signature, R extends Returned> {
   (inputs: Inputs<S>): Effect.Effect<HostResult<R>, RunError>
   /** Runs and leaves the results on the device; the scope owns them. */
   readonly onDevice: (inputs: Inputs<S>) => Effect.Effect<DeviceResult<R>, RunError, Scope.Scope>
+  /**
+   * Runs once and gives what each kernel took, instead of results. Fails with UnsupportedByDevice where the backend cannot tell.
+   * `Profile.byKernel` sums it up, `Profile.trace` writes it for the performance tools of browsers.
+   */
+  readonly profile: (inputs: Inputs<S>) => Effect.Effect<Profile, RunError>
   /** The lengths that each call brings along, by name. */
   readonly symbols: ReadonlyArray<string>
   /** What was fused, what was not and why, as text. */

@@ -10,7 +10,7 @@ import type { Hook } from "../passes/hooks.ts"
 import * as Pipeline from "../passes/Pipeline.ts"
 import { bind } from "./bind.ts"
 import type { Compiled, DeviceResult, HostResult, Inputs } from "./Compiled.ts"
-import { type CompileError, FusionRequired, SignatureError } from "./errors.ts"
+import { type CompileError, FusionRequired, SignatureError, UnsupportedByDevice } from "./errors.ts"
 import type { TensorsOf } from "./spec.ts"
 import { arrange, type Returned, type Signature, type Traced, trace } from "./trace.ts"
 
@@ -141,6 +141,18 @@ const compileTraced = <S extends Signature, R extends Returned>(
         return arrange(traced, results) as HostResult<R>
       })
 
+    const profile = (inputs: Inputs<S>) =>
+      Effect.gen(function* () {
+        const { values, sizes } = yield* Effect.fromResult(bind(parameters, constraints, inputs))
+        if (executable.profile === undefined) {
+          return yield* new UnsupportedByDevice({
+            message: `the ${backend.name} backend does not say what each kernel takes`,
+            hint: "time whole calls, or use WebGpu.layer"
+          })
+        }
+        return yield* executable.profile(values, sizes, { donated: donatedAt })
+      })
+
     const stages = new Map<string, Graph.Graph>([["traced", traced.graph]])
     for (const { pass, graph } of compiled.snapshots) stages.set(`after-${pass}`, graph)
     const graphAt = (stage?: string): Graph.Graph => {
@@ -155,6 +167,7 @@ const compileTraced = <S extends Signature, R extends Returned>(
 
     return Object.assign(call, {
       onDevice,
+      profile,
       symbols,
       explain: () => explainText(explanation()),
       explanation,

@@ -1,5 +1,6 @@
 import { taskEither as TE } from "fp-ts"
 import type { DeviceArray, Stats, Value } from "../backends/Backend.ts"
+import type { Profile } from "../backends/Profile.ts"
 import type { Bindings } from "../ir/Dim.ts"
 import type { HostArray } from "../ir/HostArray.ts"
 import type { Diagnostic } from "../passes/Diagnostic.ts"
@@ -19,6 +20,8 @@ export interface Callable<S extends Signature, R extends Returned> {
   (inputs: Inputs<S>): TE.TaskEither<RunError, HostResult<R>>
   /** Leaves the results on the device, until the engine is closed or `free` gives them back. */
   readonly onDevice: (inputs: Inputs<S>) => TE.TaskEither<RunError, DeviceResult<R>>
+  /** Runs once and gives what each kernel took, instead of results. */
+  readonly profile: (inputs: Inputs<S>) => TE.TaskEither<RunError, Profile>
   readonly explain: () => string
   readonly diagnostics: ReadonlyArray<Diagnostic>
   readonly ir: (stage?: string) => string
@@ -60,6 +63,7 @@ const callable = <S extends Signature, R extends Returned>(
 ): Callable<S, R> =>
   Object.assign((inputs: Inputs<S>) => task<RunError, HostResult<R>>(() => compiled(inputs)), {
     onDevice: (inputs: Inputs<S>) => task<RunError, DeviceResult<R>>(() => compiled.onDevice(inputs)),
+    profile: (inputs: Inputs<S>) => task<RunError, Profile>(() => compiled.profile(inputs)),
     explain: compiled.explain,
     diagnostics: compiled.diagnostics,
     ir: compiled.ir,

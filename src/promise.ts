@@ -1,5 +1,6 @@
 import { Context, Effect, Exit, Layer, Scope } from "effect"
 import { Backend, type DeviceArray, type Stats, type Value } from "../backends/Backend.ts"
+import type { Profile } from "../backends/Profile.ts"
 import type { Bindings } from "../ir/Dim.ts"
 import type { HostArray } from "../ir/HostArray.ts"
 import type { Diagnostic } from "../passes/Diagnostic.ts"
@@ -23,6 +24,8 @@ export interface Callable<S extends Signature, R extends Returned> {
   (inputs: Inputs<S>): Promise<HostResult<R>>
   /** Leaves the results on the device, until the engine is closed or `engine.free` gives them back. */
   readonly onDevice: (inputs: Inputs<S>) => Promise<DeviceResult<R>>
+  /** Runs once and gives what each kernel took, instead of results. */
+  readonly profile: (inputs: Inputs<S>) => Promise<Profile>
   readonly explain: () => string
   readonly explanation: () => Explanation
   readonly diagnostics: ReadonlyArray<Diagnostic>
@@ -139,6 +142,7 @@ const callable = <S extends Signature, R extends Returned>(
       owning(compiled.onDevice(inputs), (made) =>
         isDeviceArray(made) ? [made] : Object.values<DeviceArray>(made)
       ),
+    profile: (inputs: Inputs<S>) => run(compiled.profile(inputs)),
     explain: compiled.explain,
     explanation: compiled.explanation,
     diagnostics: compiled.diagnostics,

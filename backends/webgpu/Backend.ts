@@ -15,8 +15,9 @@ import { lower } from "./lower.ts"
 import * as Program from "./Program.ts"
 import * as DeviceTensor from "./runtime/DeviceTensor.ts"
 import { describe, deviceLimits } from "./runtime/deviceLimits.ts"
-import { call, execute } from "./runtime/execute.ts"
+import { execute, executeAndRead } from "./runtime/execute.ts"
 import * as Loaded from "./runtime/Loaded.ts"
+import { profile } from "./runtime/profile.ts"
 import { read } from "./runtime/read.ts"
 import * as Session from "./runtime/Session.ts"
 import { transact } from "./runtime/transact.ts"
@@ -61,9 +62,12 @@ export const make = (
         return {
           program: Program.print(program),
           stats: (sizes) => statsOf(plan, program, limits, sizes),
-          call: (values, sizes, options) => attempt(() => call(session, loaded, values, sizes, options)),
+          call: (values, sizes, options) =>
+            attempt(() => executeAndRead({ session, loaded, values, sizes, options })),
           run: (values, sizes, options) =>
-            owned(attempt(() => execute(session, loaded, values, sizes, options)))
+            owned(attempt(() => execute({ session, loaded, values, sizes, options }))),
+          profile: (values, sizes, options) =>
+            attempt(() => profile({ session, loaded, values, sizes, options }))
         }
       })
 

@@ -26,7 +26,7 @@ export interface DawnOptions {
 export const openDawn = async (options: DawnOptions = {}): Promise<GPU> => {
   // Browsers and Deno have WebGPU; only Node needs this package, and only when it computes on a GPU.
   const dawn = await import("webgpu")
-  const create = (flags: ReadonlyArray<string>): GPU => dawn.create([...flags])
+  const create = (flags: ReadonlyArray<string>): GPU => dawn.create([...precise, ...flags])
   const globals = dawn.globals as Readonly<Record<string, unknown>>
   pollGently(globals)
   for (const [name, value] of Object.entries(globals)) {
@@ -44,6 +44,9 @@ export const openDawn = async (options: DawnOptions = {}): Promise<GPU> => {
   }
   return create(flags)
 }
+
+/** Pages get rounded timestamps, for want of trust in what they would learn from exact ones. A process of one's own need not. */
+const precise = ["disable-dawn-features=timestamp_quantization"]
 
 /**
  * Loads a shared library into the process, for good, and says whether it is there. Dawn asks for `libvulkan.so.1` by that

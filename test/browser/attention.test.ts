@@ -1,5 +1,6 @@
 import { fileURLToPath } from "node:url"
 import { expect, test } from "vitest"
+import type { Profile } from "../../backends/Profile.ts"
 import { withPage } from "../support/browser.ts"
 
 interface Compared {
@@ -36,6 +37,17 @@ test("a page compiles attention once and runs it at any lengths", async () => {
       expect(run.shape).toEqual([lengths[i]?.B, 8, lengths[i]?.T, 16])
       expect(run.zeros).toBeLessThan(0.1)
     }
+  })
+})
+
+test("a page learns what its kernels take", async () => {
+  await withPage(entry, async (evaluate) => {
+    const told = (await evaluate("profile", { B: 1, T: 40, S: 40 })) as Profile
+    expect(told.kernels.map(({ name }) => name)).toEqual(["flash_prefill"])
+    expect(told.host.wait).toBeGreaterThan(0)
+    // Pages get rounded timestamps, but where a flag asks for unsafe ones, as here.
+    expect(told.clock).toBe("device")
+    expect(told.kernels[0]?.end).toBeGreaterThan(0)
   })
 })
 

@@ -1,4 +1,7 @@
 /** The command line on WebGPU, as processes of their own: a device is opened, used and closed, and the process ends by itself. */
+import { mkdtempSync, readFileSync, rmSync } from "node:fs"
+import { tmpdir } from "node:os"
+import { join } from "node:path"
 import { fileURLToPath } from "node:url"
 import { describe, expect, test } from "vitest"
 import { spawnEffuse } from "../support/cli.ts"
@@ -28,6 +31,22 @@ describe("on WebGPU", () => {
     expect(gpu.err).toMatch(/^ran on (?!reference)/)
     const means = [gpu.out, reference.out].map((text) => Number(/mean (\S+)/.exec(text)?.[1]))
     expect(means[0]).toBeCloseTo(means[1] as number, 4)
+  })
+
+  test("bench --trace times each kernel, and writes what browsers' performance tools open", async () => {
+    const folder = mkdtempSync(join(tmpdir(), "effuse-"))
+    const file = join(folder, "trace.json")
+    const { code, out } = await spawnEffuse(
+      ["bench", attention, ...sizes, "--runs", "2", "--warmup", "0", "--backend", "webgpu", "--trace", file],
+      { env }
+    )
+    expect(code).toBe(0)
+    expect(out).toMatch(/^ *\d+ +flash_\w+ +1 +[\d.]+ ms +[\d.]+ %$/m)
+    const { traceEvents } = JSON.parse(readFileSync(file, "utf8"))
+    rmSync(folder, { recursive: true })
+    const names = traceEvents.filter((e: { ph: string }) => e.ph === "X").map((e: { name: string }) => e.name)
+    expect(names.filter((n: string) => n.startsWith("flash"))).toHaveLength(2)
+    expect(names.filter((n: string) => n === "wait")).toHaveLength(2)
   })
 
   test("doctor finds the adapter", async () => {

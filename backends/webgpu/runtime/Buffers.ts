@@ -19,8 +19,8 @@ export interface Buffers {
   readonly destroy: () => void
 }
 
-/** GPUBufferUsage: STORAGE, COPY_SRC, COPY_DST, UNIFORM. What kernels read and write. */
-export const forKernels = 0x80 | 0x04 | 0x08 | 0x40
+/** GPUBufferUsage: STORAGE, COPY_SRC, COPY_DST, UNIFORM, QUERY_RESOLVE. What kernels read and write, and what times them. */
+export const forKernels = 0x80 | 0x04 | 0x08 | 0x40 | 0x200
 
 /** GPUBufferUsage: MAP_READ, COPY_DST. What the host reads back. */
 export const forReading = 0x1 | 0x8

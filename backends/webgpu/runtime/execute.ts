@@ -22,24 +22,23 @@ export interface Bound {
   readonly lengths: GPUBuffer
   /** Arguments given away: they are lent to the call. */
   readonly donated: ReadonlyMap<number, DeviceTensor.DeviceTensor>
-  /** Copies of the outputs for the host, where it wants them. */
-  readonly copies: ReadonlyArray<GPUBuffer>
   /** Buffers that are not an argument. */
   readonly acquired: ReadonlyArray<GPUBuffer>
 }
 
-/** What is encoded of a call, and how often it is submitted. */
-export type Encode = (session: Session, loaded: Loaded, bound: Bound) => ReadonlyArray<GPUCommandBuffer>
+/** A call: what runs, on what, and where. */
+export interface Call {
+  readonly session: Session
+  readonly loaded: Loaded
+  readonly values: ReadonlyArray<Value>
+  readonly sizes: Bindings
+  readonly options: RunOptions
+}
 
-/** One call. Its results stay on the device; all buffers but theirs are back in the pool. */
-export const execute = async (
-  session: Session,
-  loaded: Loaded,
-  values: ReadonlyArray<Value>,
-  sizes: Bindings,
-  options: RunOptions
-): Promise<ReadonlyArray<DeviceTensor.DeviceTensor>> => {
-  const { outputs, launch } = await start(session, loaded, values, sizes, options, false)
+/** The results of a call stay on the device; all buffers but theirs are back in the pool. */
+export const execute = async (call: Call): Promise<ReadonlyArray<DeviceTensor.DeviceTensor>> => {
+  const { session, loaded } = call
+  const { outputs, launch } = await start(call, (bound) => submit(call, bound, []))
   return loaded.program.outputs.map(({ type }, i) =>
     DeviceTensor.make(
       session,
@@ -51,20 +50,21 @@ export const execute = async (
   )
 }
 
-/** One call whose results are read back: the copies for the host are part of the same submit. */
-export const call = async (
-  session: Session,
-  loaded: Loaded,
-  values: ReadonlyArray<Value>,
-  sizes: Bindings,
-  options: RunOptions
-): Promise<ReadonlyArray<HostArray>> => {
-  const { outputs, copies, launch } = await start(session, loaded, values, sizes, options, true)
+/** The results of a call are read back: the copies for the host are part of the same submit. */
+export const executeAndRead = async (call: Call): Promise<ReadonlyArray<HostArray>> => {
+  const { session, loaded } = call
+  const { outputs, launch, more } = await start(call, (bound, acquire) => {
+    const copies = loaded.program.outputs.map((port, i) =>
+      acquire.staging(bound.launch.outputs[i]?.bytes ?? 0, outputName(port))
+    )
+    submit(call, bound, copies)
+    return copies
+  })
   // What the queue does next with these buffers comes after the copies.
   outputs.forEach(session.buffers.release)
   const results = await Promise.all(
     loaded.program.outputs.map(({ type }, i) =>
-      readCopy(session, copies[i] as GPUBuffer, type.dtype, [...(launch.outputs[i]?.shape ?? [])])
+      readCopy(session, more[i] as GPUBuffer, type.dtype, [...(launch.outputs[i]?.shape ?? [])])
     )
   )
   session.check()
@@ -72,19 +72,15 @@ export const call = async (
 }
 
 /**
- * Uploads, encodes and submits: one compute pass and one submit, unless the work has to be split. Throws a typed error before
- * anything is submitted, or returns results that are on their way. Every buffer it acquires and does not return goes back
- * to the pool, also when it throws, and so does every donated argument.
+ * Uploads and lets `submitting` encode and submit. Throws a typed error before anything is submitted, or returns results that
+ * are on their way. Every buffer that is no result goes back to the pool, also when it throws, and so does every donated
+ * argument. What `submitting` acquires itself is its own once it has succeeded.
  */
-export const start = async (
-  session: Session,
-  loaded: Loaded,
-  values: ReadonlyArray<Value>,
-  sizes: Bindings,
-  options: RunOptions,
-  copied: boolean,
-  encode: Encode = encodeCall
-): Promise<Bound> => {
+export const start = async <A>(
+  call: Call,
+  submitting: (bound: Bound, acquire: Acquire) => A
+): Promise<Bound & { readonly more: A }> => {
+  const { session, loaded, values, sizes, options } = call
   const lent: Array<DeviceTensor.DeviceTensor> = []
   const settle = (kept: boolean): void => {
     for (const tensor of lent.splice(0)) tensor.settle(kept)
@@ -101,13 +97,13 @@ export const start = async (
   try {
     const bound = await transact(session, (acquire) => {
       settle(false)
-      const made = bindBuffers(session, loaded, launch, values, donated, copied, acquire)
-      for (const commands of encode(session, loaded, made)) session.device.queue.submit([commands])
+      const made = bindBuffers(session, loaded, launch, values, donated, acquire)
+      const more = submitting(made, acquire)
       for (const tensor of made.donated.values()) {
         tensor.lend()
         lent.push(tensor)
       }
-      return made
+      return { ...made, more }
     })
     settle(true)
     const outputs = new Set(bound.outputs)
@@ -129,7 +125,6 @@ const bindBuffers = (
   launch: Launch,
   values: ReadonlyArray<Value>,
   donated: ReadonlyMap<number, DeviceTensor.DeviceTensor>,
-  copied: boolean,
   pools: Acquire
 ): Bound => {
   const { program } = loaded
@@ -167,35 +162,29 @@ const bindBuffers = (
       ? (inputs[port.donor] as GPUBuffer)
       : acquire(launch.outputs[i]?.bytes ?? 0, outputName(port))
   )
-  const copies = copied
-    ? program.outputs.map((port, i) => pools.staging(launch.outputs[i]?.bytes ?? 0, outputName(port)))
-    : []
-  return { launch, inputs, outputs, slots, lengths, donated, copies, acquired }
+  return { launch, inputs, outputs, slots, lengths, donated, acquired }
 }
 
 const outputName = ({ name, type }: Program.Output): string =>
   `output ${JSON.stringify(name)} ${TensorType.print(type)}`
 
-/** One pass for each submit, and the copies for the host behind the last. */
-const encodeCall: Encode = (session, loaded, bound) => {
-  const { submits } = bound.launch
-  return submits.flatMap((dispatches, i) => {
+/** One encoder with one pass, unless work is split; copies of the results for the host follow it. */
+const submit = ({ session, loaded }: Call, bound: Bound, copies: ReadonlyArray<GPUBuffer>): void => {
+  const { device } = session
+  const { submits, outputs } = bound.launch
+  for (const [i, dispatches] of submits.entries()) {
     const last = i === submits.length - 1
-    if (dispatches.length === 0 && !(last && bound.copies.length > 0)) return []
-    const encoder = session.device.createCommandEncoder()
+    if (dispatches.length === 0 && copies.length === 0) continue
+    const encoder = device.createCommandEncoder()
     const pass = encoder.beginComputePass()
     let current: GPUComputePipeline | undefined
     for (const dispatch of dispatches)
       current = encodeDispatch(session, loaded, bound, pass, dispatch, current)
     pass.end()
-    if (last) encodeCopies(encoder, bound)
-    return [encoder.finish()]
-  })
-}
-
-export const encodeCopies = (encoder: GPUCommandEncoder, { launch, outputs, copies }: Bound): void => {
-  for (const [i, copy] of copies.entries()) {
-    encoder.copyBufferToBuffer(outputs[i] as GPUBuffer, 0, copy, 0, launch.outputs[i]?.bytes ?? 0)
+    for (const [n, copy] of (last ? copies : []).entries()) {
+      encoder.copyBufferToBuffer(bound.outputs[n] as GPUBuffer, 0, copy, 0, outputs[n]?.bytes ?? 0)
+    }
+    device.queue.submit([encoder.finish()])
   }
 }
 

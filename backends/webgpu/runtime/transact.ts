@@ -1,4 +1,4 @@
-import { OutOfMemory } from "../../errors.ts"
+import { InvalidArray, OutOfMemory } from "../../errors.ts"
 import type * as Buffers from "./Buffers.ts"
 import type { Session } from "./Session.ts"
 
@@ -43,7 +43,9 @@ export const transact = async <A>(
     } else failure.then((late) => late !== undefined && session.report(late))
     return value
   } catch (cause) {
-    for (const [pool, buffer] of acquired) pool.discard(buffer)
+    // An argument that is refused says nothing against the buffers of those before it.
+    const back = cause instanceof InvalidArray ? "release" : "discard"
+    for (const [pool, buffer] of acquired) pool[back](buffer)
     if (!(cause instanceof OutOfMemory && again)) throw cause
     if (![staging.trim(), buffers.trim()].includes(true)) throw cause
     return transact(session, commands, false)

@@ -1,8 +1,9 @@
-import { Effect } from "effect"
+import { Effect, Option } from "effect"
 import { Command, Flag } from "effect/cli"
 import { Backend } from "../../../backends/Backend.ts"
 import type { HostArray } from "../../../ir/HostArray.ts"
 import { type CompileOptions, compileGraph } from "../../compile.ts"
+import * as Profile from "../../Profile.ts"
 import { withBackend } from "../backend.ts"
 import { bytes } from "../bytes.ts"
 import { usage } from "../CliFailure.ts"
@@ -20,7 +21,18 @@ export const bench = Command.make(
     ...flags.inputs,
     backend: flags.backend,
     runs: Flag.Int("runs").pipe(Flag.withDefault(15), Flag.withDescription("Measured calls of each")),
-    warmup: Flag.Int("warmup").pipe(Flag.withDefault(2), Flag.withDescription("Calls before, not measured"))
+    warmup: Flag.Int("warmup").pipe(Flag.withDefault(2), Flag.withDescription("Calls before, not measured")),
+    profile: Flag.Boolean("profile").pipe(
+      Flag.withDefault(false),
+      Flag.withDescription("As many calls more, of which each kernel is timed by the device")
+    ),
+    trace: Flag.String("trace").pipe(
+      Flag.optional,
+      Flag.withMetavar("FILE"),
+      Flag.withDescription(
+        "Write these calls for the performance tools of browsers, as JSON; implies --profile"
+      )
+    )
   },
   (config) =>
     Effect.gen(function* () {
@@ -61,6 +73,10 @@ export const bench = Command.make(
             yield* io.print(table([heads, ...rows], [1, 2, 3, 4, 5, 6]))
             const [fused, unfused] = compiled.map(({ times }) => median(times))
             yield* io.print(`\nunfused takes ${((unfused ?? 0) / (fused ?? 1)).toFixed(2)} times as long`)
+            const [first] = compiled
+            if (first === undefined || !(config.profile || Option.isSome(config.trace))) return
+            const calls = Array.from({ length: config.runs }, () => orFail(first.f.profile(arguments_)))
+            yield* showProfile(yield* Effect.all(calls), config.trace)
           })
         )
       )
@@ -71,9 +87,25 @@ export const bench = Command.make(
   ),
   Command.withShortDescription("Measure fused against unfused"),
   Command.withExamples([
-    { command: "effuse bench attention.ts --random 1 --dim B=1 --dim T=512 --dim S=512 --runs 20" }
+    { command: "effuse bench attention.ts --random 1 --dim B=1 --dim T=512 --dim S=512 --runs 20" },
+    { command: "effuse bench attention.ts --random 1 --dim B=1 --dim T=512 --dim S=512 --trace trace.json" }
   ])
 )
+
+/** What each kernel of the fused program takes, and the calls as a file. */
+const showProfile = (profiles: ReadonlyArray<Profile.Profile>, file: Option.Option<string>) =>
+  Effect.gen(function* () {
+    const io = yield* Io
+    const rows = Profile.byKernel(profiles).map(({ kernel, name, dispatches, time, share }) => [
+      ...[String(kernel), name, String(Math.round(dispatches))],
+      ...[milliseconds(time / 1e6), `${(100 * share).toFixed(1)} %`]
+    ])
+    const heads = ["kernel", "", "dispatches", "mean", "share"]
+    yield* io.print(`\n${table([heads, ...rows], [0, 2, 3, 4])}`)
+    const caveat = profiles[0] === undefined ? undefined : Profile.caveat(profiles[0])
+    if (caveat !== undefined) yield* io.tell(io.paintError("note", `note: ${caveat}`))
+    if (Option.isSome(file)) yield* io.write(file.value, Profile.trace(profiles))
+  })
 
 const sizesText = (sizes: { readonly [symbol: string]: number }): string => {
   const text = Object.entries(sizes).map(([s, n]) => `${s} = ${n}`)

@@ -103,3 +103,12 @@ export const promises = async (sizes: Lengths) => {
   await Promise.all([gpu.close(), reference.close()])
   return { ...result, wrong }
 }
+
+/** What a page learns of the time of its kernels. */
+export const profile = async (sizes: Lengths) => {
+  const gpu = await Promised.webgpu()
+  const f = await gpu.compile(attention, signature)
+  const told = await f.profile(inputs(sizes))
+  await gpu.close()
+  return told
+}

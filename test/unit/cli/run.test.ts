@@ -266,5 +266,8 @@ describe("verify and bench", () => {
     expect(out).toMatch(/^fused +[\d.]+ ms +[\d.]+ ms +[\d.]+ ms/m)
     expect(out).toMatch(/^unfused +[\d.]+ ms/m)
     expect((await effuse(["bench", attention, ...sizes, "--runs", "0"])).code).toBe(2)
+    const profiled = await effuse(["bench", attention, ...sizes, "--runs", "1", "--profile"])
+    expect(profiled.code).toBe(4)
+    expect(profiled.err).toContain("reference backend does not say what each kernel takes")
   })
 })
