@@ -178,7 +178,8 @@ for (const text of process.argv.slice(2)) {
     rows: Number(rows),
     keys: Number(keys),
     threads: Number(threads),
-    tiles: tiles === "workgroup" ? ("workgroup" as const) : ("registers" as const)
+    tiles: tiles === "workgroup" ? ("workgroup" as const) : ("registers" as const),
+    quads: tiles === "quads"
   }
   contenders.push(await ours(text, { ...chosen, decodeRows: 0, prefill }))
 }

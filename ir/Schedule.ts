@@ -47,6 +47,12 @@ export interface Flash {
 }
 
 /**
+ * Where a kernel of attention keeps a tile. "workgroup" is for GPUs: threads share rows and keys through workgroup memory. "registers" is
+ * for software devices, where memory and barriers are slow and a loop that is written out is fast: each thread owns whole rows, and shares nothing.
+ */
+export type FlashTiles = "workgroup" | "registers"
+
+/**
  * A workgroup owns `rows` packed query rows (row = query * group + head in group) of one key/value head and loops
  * over tiles of `keys` keys.
  */
@@ -54,13 +60,18 @@ export interface FlashPrefill {
   readonly rows: number
   readonly keys: number
   readonly threads: number
-  /** Whether K and V tiles go through workgroup memory, or straight from storage to registers. */
-  readonly tiles: "workgroup" | "registers"
+  readonly tiles: FlashTiles
+  /** Of tiles in registers: whether four neighbouring threads each load a quarter of K and V and pass it on, which takes subgroups. */
+  readonly quads: boolean
 }
 
-/** Keys are split over workgroups, partial results combined by a second kernel where there is more than one split. */
+/**
+ * Keys are split over workgroups, with tiles in registers over threads. Partial results are combined by a second kernel where there is more than
+ * one split.
+ */
 export interface FlashDecode {
   readonly threads: number
+  readonly tiles: FlashTiles
   /** Fewest keys worth a split. */
   readonly keysPerSplit: number
   readonly maxSplits: number

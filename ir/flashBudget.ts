@@ -1,6 +1,6 @@
 import type * as DType from "./DType.ts"
 import type { Limits } from "./Limits.ts"
-import type { Flash, FlashDecode, FlashPrefill } from "./Schedule.ts"
+import type { Flash, FlashDecode, FlashPrefill, FlashTiles } from "./Schedule.ts"
 
 /**
  * How a flash schedule divides its work among threads, what that costs in registers and workgroup memory, and so which
@@ -9,7 +9,8 @@ import type { Flash, FlashDecode, FlashPrefill } from "./Schedule.ts"
  * A workgroup holds a tile of `rows` packed query rows by `keys` keys. For the logits its threads form a grid of `rowGroups` by `columns`; a
  * thread computes `threadRows` neighbouring rows against `threadKeys` keys. For the product with V the same threads form
  * `rowGroups` by `slices` by `valueColumns`; a thread sums every `slices`-th key into `threadRows` rows of `chunks` vectors of four
- * value elements. D is the head size, or those of all logits that a pair has; E the value head size, both in elements.
+ * value elements. Where a thread owns its rows, it does all of that alone. D is the head size, or those of all logits that a pair has; E the value
+ * head size, both in elements.
  */
 export interface Tile {
   /** Rows of the tile; a multiple of four for the layout, of which `usedRows` hold data. */
@@ -28,10 +29,21 @@ export interface Tile {
   readonly terms: number
   /** Whether K and V tiles are staged in workgroup memory. */
   readonly staged: boolean
+  /** Whether each thread owns whole rows and shares nothing, or only what four neighbours load. */
+  readonly owned: boolean
+  readonly quads: boolean
 }
 
-/** Floats that a thread keeps in registers for the whole tile. More compile slowly on software devices and spill on others. */
-const maxRegisters = { registers: 320, workgroup: 160 } as const
+/** Floats that a thread keeps in registers for the whole tile, where threads share rows. More spill. */
+const maxRegisters = 320
+const maxRegistersStaged = 160
+
+/** Multiply-adds that a tile of its own rows may write out, and those that are worth their compile time: a software device takes about 6000 a second. */
+const maxWritten = 8192
+const wantedWritten = 4096
+
+/** Rows of a thread that owns them, and keys that it takes at a time, are in the names of variables. */
+const mostOwned = 16
 
 /** Threads that share a row reduce over this many partial values at once; more of them are folded first. */
 export const reductionWidth = 8
@@ -49,6 +61,44 @@ const divisors = (n: number): ReadonlyArray<number> =>
   Array.from({ length: n }, (_, i) => i + 1).filter((d) => n % d === 0)
 
 const isCount = (n: number): boolean => Number.isInteger(n) && n >= 1
+
+/** Vectors of four elements of a row that a thread keeps: a multiple of four where neighbours share what they load. */
+export const ownedVectors = (elements: number, quads: boolean): number =>
+  quads ? Math.ceil(elements / 16) * 4 : vectors(elements)
+
+const writtenPerPair = (quads: boolean, D: HeadSizes, E: number): number =>
+  [...each(D), E].reduce((sum, size) => sum + 4 * ownedVectors(size, quads), 0)
+
+/** Threads that own whole rows: `threadRows` each, in `rowGroups` groups. */
+const owned = (
+  threadRows: number,
+  rowGroups: number,
+  keys: number,
+  threads: number,
+  quads: boolean,
+  D: HeadSizes,
+  E: number
+): Tile | undefined => {
+  if (threadRows > mostOwned || keys > mostOwned) return undefined
+  if (threadRows * keys * writtenPerPair(quads, D, E) > maxWritten) return undefined
+  return {
+    rows: threadRows * rowGroups,
+    usedRows: threadRows * rowGroups,
+    keys,
+    threads,
+    rowGroups,
+    columns: 1,
+    threadRows,
+    threadKeys: keys,
+    valueColumns: 1,
+    slices: 1,
+    chunks: ownedVectors(E, quads),
+    terms: each(D).length,
+    staged: false,
+    owned: true,
+    quads
+  }
+}
 
 const tile = (
   rows: number,
@@ -76,7 +126,9 @@ const tile = (
     slices: columns / valueColumns,
     chunks: Math.ceil(needed / valueColumns),
     terms: each(D).length,
-    staged
+    staged,
+    owned: false,
+    quads: false
   }
 }
 
@@ -91,12 +143,17 @@ const readsPerPair = (t: Tile, D: HeadSizes): number => {
 
 /** The thread grid of a prefill schedule, or undefined where its numbers do not fit together or need too many registers. */
 export const prefillTile = (schedule: FlashPrefill, D: HeadSizes, E: number): Tile | undefined => {
-  const { rows, keys, threads, tiles } = schedule
+  const { rows, keys, threads, tiles, quads } = schedule
   if (![rows, keys, threads].every(isCount)) return undefined
+  if (tiles === "registers") {
+    const fit = rows % threads === 0 && (!quads || threads % 4 === 0)
+    return fit ? owned(rows / threads, threads, keys, threads, quads, D, E) : undefined
+  }
+  if (quads) return undefined
   const fitting = divisors(threads)
     .filter((groups) => rows % (4 * groups) === 0 && keys % (threads / groups) === 0)
-    .map((groups) => tile(rows, rows, keys, threads, groups, tiles === "workgroup", D, E))
-    .filter((t) => registers(t) <= maxRegisters[tiles])
+    .map((groups) => tile(rows, rows, keys, threads, groups, true, D, E))
+    .filter((t) => registers(t) <= maxRegistersStaged)
   return fitting.reduce<Tile | undefined>(
     (best, t) => (best === undefined || readsPerPair(t, D) < readsPerPair(best, D) ? t : best),
     undefined
@@ -105,7 +162,7 @@ export const prefillTile = (schedule: FlashPrefill, D: HeadSizes, E: number): Ti
 
 /**
  * The thread grid of a decode variant for at most `rows` packed rows: every thread works on all rows, each on keys of its own, straight
- * from storage, so that no key is read twice.
+ * from storage, so that no key is read twice. With tiles in registers a thread is a split by itself.
  */
 export const decodeTile = (
   schedule: FlashDecode,
@@ -113,15 +170,20 @@ export const decodeTile = (
   D: HeadSizes,
   E: number
 ): Tile | undefined => {
-  const { threads, keysPerSplit, maxSplits } = schedule
+  const { threads, keysPerSplit, maxSplits, tiles } = schedule
   if (![threads, keysPerSplit, maxSplits, rows].every(isCount)) return undefined
+  if (tiles === "registers") {
+    const keys = Math.max(1, Math.min(4, keysPerSplit, Math.floor(mostOwned / rows)))
+    return owned(rows, 1, keys, threads, false, D, E)
+  }
   const threadKeys = Math.max(1, Math.min(4, Math.floor(keysPerSplit / threads)))
   const t = tile(vectors(rows) * 4, rows, threads * threadKeys, threads, 1, false, D, E)
-  return registers(t) <= maxRegisters.registers ? t : undefined
+  return registers(t) <= maxRegisters ? t : undefined
 }
 
 /** Vectors of workgroup memory in each of the arrays of a tile. */
 export const arrays = (t: Tile, D: HeadSizes, E: number) => {
+  if (t.owned) return { stage: 0, weights: 0, partial: 0 }
   const staging = t.staged ? t.keys * rowStride(Math.max(...each(D), E)) : 0
   const sums = t.slices > 1 ? t.rows * t.valueColumns * t.chunks : 0
   return {
@@ -142,6 +204,7 @@ export const weightStride = (t: Tile): number => t.rows / 4 + (t.columns > 1 ? 1
 
 /** Bytes of workgroup memory of one tile; two words more hold flags. */
 export const tileBytes = (t: Tile, D: HeadSizes, E: number): number => {
+  if (t.owned) return 0
   const { stage, weights, partial } = arrays(t, D, E)
   return 16 * (stage + weights + partial) + 4 * (1 + t.rowGroups)
 }
@@ -204,6 +267,7 @@ export const illegal = (
   if (threads > limits.maxComputeInvocationsPerWorkgroup) {
     return `${threads} threads exceed ${limits.maxComputeInvocationsPerWorkgroup}`
   }
+  if (schedule.prefill.quads && limits.subgroups === undefined) return "threads cannot pass on what they load"
   const bytes = workgroupBytes(schedule, D, E, group)
   if (bytes === undefined) return "its rows, keys and threads do not divide, or need too many registers"
   if (bytes > limits.maxComputeWorkgroupStorageSize) {
@@ -221,33 +285,50 @@ export const legal = (
   group?: number
 ): boolean => illegal(schedule, limits, D, E, dtype, group) === undefined
 
-const prefills = {
-  // Software devices compile unrolled code slowly and read memory slowly: few threads, many rows and keys in each.
-  cpu: [
-    [16, 16, 4],
-    [16, 16, 8],
-    [16, 16, 16],
-    [8, 16, 16],
-    [4, 16, 16]
-  ],
-  gpu: [
-    [64, 32, 128],
-    [64, 16, 128],
-    [32, 32, 128],
-    [32, 16, 128],
-    [32, 16, 64],
-    [16, 16, 64],
-    [32, 8, 64],
-    [16, 8, 64],
-    [8, 8, 64],
-    [8, 4, 32],
-    [4, 4, 16]
-  ]
-} as const
+type Prefill = readonly [rows: number, keys: number, threads: number]
+
+/** Rows and keys of a tile in workgroup memory, and threads, the best first. */
+const staged: ReadonlyArray<Prefill> = [
+  [64, 32, 128],
+  [64, 16, 128],
+  [32, 32, 128],
+  [32, 16, 128],
+  [32, 16, 64],
+  [16, 16, 64],
+  [32, 8, 64],
+  [16, 8, 64],
+  [8, 8, 64],
+  [8, 4, 32],
+  [4, 4, 16]
+]
+
+/** Tiles in registers. Workgroups are small: no thread of one leaves before the last. */
+const owning: ReadonlyArray<Prefill> = [
+  [32, 4, 8],
+  [32, 2, 8],
+  [16, 2, 8],
+  [8, 2, 8],
+  [8, 1, 8]
+]
+
+/** What is tried for prefill on a kind of device, in order. */
+const candidates = (limits: Limits, D: HeadSizes, E: number): ReadonlyArray<FlashPrefill> => {
+  const of =
+    (tiles: FlashTiles, quads: boolean) =>
+    ([rows, keys, threads]: Prefill): FlashPrefill => ({ rows, keys, threads, tiles, quads })
+  if (limits.kind === "gpu") return staged.map(of("workgroup", false))
+  // Neighbours share four vectors at a time: heads that do not fill them would compute for nothing.
+  const fills = [...each(D), E].every((size) => 4 * ownedVectors(size, true) <= 1.25 * size)
+  const quads = limits.subgroups !== undefined && fills
+  const wanted = owning.filter(
+    ([rows, keys, threads]) => (rows / threads) * keys * writtenPerPair(quads, D, E) <= wantedWritten
+  )
+  return [...wanted, ...owning.slice(-1)].map(of("registers", quads))
+}
 
 const decodes = {
-  cpu: { threads: [16, 32, 64], rows: 4, keysPerSplit: 256, maxSplits: 8 },
-  gpu: { threads: [64, 32, 128], rows: 8, keysPerSplit: 64, maxSplits: 64 }
+  cpu: { tiles: "registers", threads: [4], rows: 4, keysPerSplit: 64, maxSplits: 64 },
+  gpu: { tiles: "workgroup", threads: [64, 32, 128], rows: 8, keysPerSplit: 64, maxSplits: 64 }
 } as const
 
 /** Decode variants keep all packed rows in registers: beyond this many, prefill is the better kernel. */
@@ -255,17 +336,15 @@ const mostDecodeRows = 16
 
 /** A schedule that the device can run, the best known first. Every device of WebGPU's least limits can run one for any head size. */
 export const choose = (limits: Limits, D: HeadSizes, E: number, group?: number): Flash => {
-  const tiles = limits.kind === "cpu" ? "registers" : "workgroup"
-  const { rows: wanted, keysPerSplit, maxSplits, threads: counts } = decodes[limits.kind]
+  const { rows: wanted, keysPerSplit, maxSplits, threads: counts, tiles } = decodes[limits.kind]
   const fits = (schedule: Flash): boolean => legal(schedule, limits, D, E, "f32", group)
-  const without = { threads: counts[0], keysPerSplit, maxSplits }
-  for (const [rows, keys, threads] of prefills[limits.kind]) {
-    const prefill = { rows, keys, threads, tiles } as const
+  const without = { threads: counts[0], tiles, keysPerSplit, maxSplits }
+  for (const prefill of candidates(limits, D, E)) {
     if (!fits({ kind: "flash", prefill, decode: without, decodeRows: 0 })) continue
     const least = group ?? 1
     for (const decodeRows of [Math.max(least, wanted), least]) {
       for (const count of counts) {
-        const decode = { threads: count, keysPerSplit, maxSplits }
+        const decode = { threads: count, tiles, keysPerSplit, maxSplits }
         const schedule: Flash = { kind: "flash", prefill, decode, decodeRows }
         if (decodeRows <= mostDecodeRows && fits(schedule)) return schedule
       }

@@ -4,6 +4,8 @@ import type { Schedule, Schedules } from "../ir/Schedule.ts"
 import * as TensorType from "../ir/TensorType.ts"
 import { anchorOf } from "./traits.ts"
 
+const places = { workgroup: "workgroup memory", registers: "registers" } as const
+
 /** A schedule in words. */
 export const describe = (schedule: Schedule): string => {
   switch (schedule.kind) {
@@ -18,9 +20,11 @@ export const describe = (schedule: Schedule): string => {
     }
     case "flash": {
       const { prefill, decode, decodeRows } = schedule
-      const tiles = `tiles of ${prefill.rows} rows x ${prefill.keys} keys in ${prefill.tiles === "workgroup" ? "workgroup memory" : "registers"}, ${prefill.threads} threads`
-      if (decodeRows === 0) return tiles
-      return `${tiles}; up to ${decodeRows} rows: ${decode.threads} threads, at most ${decode.maxSplits} splits of ${decode.keysPerSplit} keys or more`
+      const { rows, keys, threads } = prefill
+      const tiles = `tiles of ${rows} rows x ${keys} keys in ${places[prefill.tiles]}, ${threads} threads`
+      const shared = prefill.quads ? `${tiles} of which four share what they load` : tiles
+      if (decodeRows === 0) return shared
+      return `${shared}; up to ${decodeRows} rows: ${decode.threads} threads over ${places[decode.tiles]}, at most ${decode.maxSplits} splits of ${decode.keysPerSplit} keys or more`
     }
   }
 }

@@ -148,15 +148,26 @@ export const anyKey: ReadonlyArray<string> = [
 /** Small tiles, so that few keys and rows already make several of them, and pipelines compile quickly. */
 export const small: Flash = {
   kind: "flash",
-  prefill: { rows: 4, keys: 4, threads: 2, tiles: "registers" },
-  decode: { threads: 4, keysPerSplit: 4, maxSplits: 3 },
+  prefill: { rows: 4, keys: 4, threads: 2, tiles: "registers", quads: false },
+  decode: { threads: 4, tiles: "registers", keysPerSplit: 4, maxSplits: 3 },
   decodeRows: 0
 }
 
-export const smallStaged: Flash = { ...small, prefill: { rows: 8, keys: 4, threads: 8, tiles: "workgroup" } }
+export const smallQuads: Flash = {
+  ...small,
+  prefill: { ...small.prefill, rows: 12, keys: 3, threads: 4, quads: true }
+}
+
+export const smallStaged: Flash = {
+  ...small,
+  prefill: { rows: 8, keys: 4, threads: 8, tiles: "workgroup", quads: false }
+}
 
 /** Runs everything with the decode variant. */
 export const smallDecode: Flash = { ...small, decodeRows: 8 }
+
+/** The same, with rows that the threads of a workgroup share. */
+export const smallDecodeShared: Flash = { ...smallDecode, decode: { ...small.decode, tiles: "workgroup" } }
 
 /** One schedule for all attention nodes of a graph. */
 export const schedulesOf =

@@ -4,11 +4,13 @@ import type { Condition } from "../Program.ts"
 import * as Size from "../Size.ts"
 import * as Emitter from "../wgsl/Emitter.ts"
 import * as Module from "../wgsl/Module.ts"
-import { literal } from "../wgsl/scalar.ts"
+import { allOf, literal } from "../wgsl/scalar.ts"
 import * as Frame from "./frame.ts"
 import * as Output from "./output.ts"
+import * as Owned from "./owned.ts"
 import { kernelName, type Problem } from "./Problem.ts"
 import * as Rows from "./rows.ts"
+import { fade } from "./scores.ts"
 import * as Tile from "./tile.ts"
 
 /** Splits that a call is divided into: none has fewer than the schedule's keys, but for the last. */
@@ -38,23 +40,27 @@ export const decode = (
   const splits = splitsOf(problem)
   const frame = Frame.open(module, problem, tile, splits)
   const { e, b, head, split } = frame
-  Tile.loop(frame)
+  if (tile.owned) Owned.loop(frame)
+  else Tile.loop(frame)
   const sums = Rows.join(frame)
   const buffer = module.buffer(parts, { ...partElement, access: "read_write" })
+  const alone = `${frame.splits} == 1`
   e.branch(
-    `${frame.splits} == 1`,
+    tile.owned ? allOf(alone, `${split} == 0`) : alone,
     () => Rows.storeResult(frame, sums),
     () => {
       const pair = e.add(e.mul(b, e.dim(problem.Hkv)), head)
       const first = e.mul(e.add(e.mul(pair, frame.splits), split), frame.rowCount)
-      Rows.storePartial(frame, sums, buffer, first)
+      const store = (): void => Rows.storePartial(frame, sums, buffer, first)
+      if (tile.owned) e.branch(`${split} < ${frame.splits}`, store)
+      else store()
     }
   )
   return module.finish({
     name: kernelName("flash_decode", problem),
     lines: e.lines(),
     workgroupSize: [tile.threads, 1, 1],
-    workgroups: Frame.workgroups(problem, splits),
+    workgroups: Frame.workgroups(problem, Frame.blocksOf(problem, tile, splits)),
     when
   })
 }
@@ -102,7 +108,7 @@ export const combine = (problem: Problem, parts: Ref, when: ReadonlyArray<Condit
       e.line(`${sum} += ${part}.y;`)
       return
     }
-    const weight = e.constant(`select(${Tile.fade(`${part}.x`, top, "f32")}, 0.0, ${part}.y == 0.0)`)
+    const weight = e.constant(`select(${fade(`${part}.x`, top, "f32")}, 0.0, ${part}.y == 0.0)`)
     e.line(`${sum} += ${part}.y * ${weight};`)
     // A split without keys left no values.
     if (hasResult) e.line(`${value} += select(${own()} * ${weight}, vec4<f32>(), ${part}.y == 0.0);`)

@@ -40,6 +40,9 @@ export interface Frame {
   readonly maxima: ReadonlyArray<string>
   readonly sums: ReadonlyArray<string>
   readonly values: ReadonlyArray<ReadonlyArray<string>>
+  /** Where a thread owns its rows: the array that `values` lie in, and the number of the thread among four neighbours, 0 without them. */
+  readonly owned: string
+  readonly lane: string
   /** -inf, and the smallest finite number. */
   readonly nothing: string
   readonly lowest: string
@@ -82,7 +85,8 @@ export const open = (
   const regions = Regions.declare(module, problem)
   const size = (s: Size.Size): string => e.bind(Size.wgsl(s, module.symbol))
   const pairs = Size.mul(B, Hkv)
-  const blocks = splits ?? Size.ceilDiv(problem.R, tile.rows)
+  const blocks = blocksOf(problem, tile, splits)
+  const threadSplits = splits !== undefined && tile.owned
 
   const group = e.constant(workgroupIndex)
   e.line(`if (${group} >= ${size(Size.mul(pairs, blocks))}) { return; }`)
@@ -95,8 +99,9 @@ export const open = (
   const b = e.bind(`${pair} / ${heads}`)
   const head = e.bind(`${pair} - ${b} * ${heads}`)
 
-  const column = e.bind(tile.rowGroups === 1 ? "i32(lix)" : `i32(lix % ${tile.columns}u)`)
+  const column = tile.owned ? "0" : e.bind(tile.rowGroups === 1 ? "i32(lix)" : `i32(lix % ${tile.columns}u)`)
   const rowGroup = tile.rowGroups === 1 ? "0" : e.bind(`i32(lix / ${tile.columns}u)`)
+  const split = threadSplits ? e.bind(`${part} * ${tile.threads} + i32(lix)`) : part
   const slice = tile.slices === 1 ? "0" : e.bind(`${column} / ${tile.valueColumns}`)
   const valueColumn = tile.slices === 1 ? column : e.bind(`${column} % ${tile.valueColumns}`)
 
@@ -110,7 +115,9 @@ export const open = (
     count === 0 ? "" : module.workgroupArray("vec4<f32>", count, count * 16)
   const nothing = e.bind(literal(module, "f32", -Infinity))
   const lowest = e.bind(literal(module, "f32", -3.4028234663852886e38))
-  const quads = problem.normalised ? range(tile.threadRows / 4) : []
+  const quads = problem.normalised ? range(Math.ceil(tile.threadRows / 4)) : []
+  const array = `array<vec4<f32>, ${used * tile.chunks}>`
+  const owned = tile.owned && problem.hasResult ? e.variable(array, `${array}()`) : ""
   const frame: Frame = {
     e,
     problem,
@@ -125,8 +132,8 @@ export const open = (
     v: Operand.make(module, problem, problem.v, "value"),
     b,
     head,
-    split: splits === undefined ? "0" : part,
-    splits: splits === undefined ? "1" : count,
+    split: splits === undefined ? "0" : split,
+    splits: splits === undefined ? "1" : size(splits),
     keys: e.dim(problem.S),
     rowCount,
     firstRow,
@@ -141,8 +148,14 @@ export const open = (
     maxima: quads.map(() => e.variable("vec4<f32>", `vec4<f32>(${lowest})`)),
     sums: quads.map(() => e.variable("vec4<f32>", "vec4<f32>()")),
     values: problem.hasResult
-      ? rows.map(() => range(tile.chunks).map(() => e.variable("vec4<f32>", "vec4<f32>()")))
+      ? rows.map((_, a) =>
+          range(tile.chunks).map((n) =>
+            tile.owned ? `${owned}[${a * tile.chunks + n}]` : e.variable("vec4<f32>", "vec4<f32>()")
+          )
+        )
       : [],
+    owned,
+    lane: tile.quads ? e.bind("i32(sgi & 3u)") : "0",
     nothing,
     lowest
   }
@@ -150,7 +163,23 @@ export const open = (
   return frame
 }
 
-const rowOf = (e: Emitter.Emitter, problem: Problem, head: string, number: string, count: string): Row => {
+/** Workgroups of one batch and key/value head: blocks of rows, or splits, of which a workgroup takes one for each thread that owns its rows. */
+export const blocksOf = (
+  { R }: Problem,
+  { owned, threads, rows }: Budget.Tile,
+  splits: Size.Size | undefined
+): Size.Size => {
+  if (splits === undefined) return Size.ceilDiv(R, rows)
+  return owned ? Size.ceilDiv(splits, threads) : splits
+}
+
+export const rowOf = (
+  e: Emitter.Emitter,
+  problem: Problem,
+  head: string,
+  number: string,
+  count: string
+): Row => {
   const group = e.dim(problem.group)
   const inside = e.bind(`min(${number}, ${count} - 1)`)
   if (group === "1") return { number, h: head, i: inside }

@@ -1,9 +1,9 @@
 import type * as Budget from "../../../ir/flashBudget.ts"
 import type { Lowered } from "../Job.ts"
 import type { Condition } from "../Program.ts"
-import * as Size from "../Size.ts"
 import * as Module from "../wgsl/Module.ts"
 import * as Frame from "./frame.ts"
+import * as Owned from "./owned.ts"
 import { kernelName, type Problem } from "./Problem.ts"
 import * as Rows from "./rows.ts"
 import * as Tile from "./tile.ts"
@@ -15,13 +15,15 @@ import * as Tile from "./tile.ts"
 export const prefill = (problem: Problem, tile: Budget.Tile, when: ReadonlyArray<Condition>): Lowered => {
   const module = Module.make(problem.job)
   const frame = Frame.open(module, problem, tile, undefined)
-  Tile.loop(frame)
+  if (tile.owned) Owned.loop(frame)
+  else Tile.loop(frame)
   Rows.storeResult(frame, Rows.join(frame))
   return module.finish({
     name: kernelName("flash_prefill", problem),
     lines: frame.e.lines(),
     workgroupSize: [tile.threads, 1, 1],
-    workgroups: Frame.workgroups(problem, Size.ceilDiv(problem.R, tile.rows)),
-    when
+    workgroups: Frame.workgroups(problem, Frame.blocksOf(problem, tile, undefined)),
+    when,
+    subgroups: tile.quads
   })
 }

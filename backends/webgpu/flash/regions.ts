@@ -75,11 +75,14 @@ const short: ReadonlySet<string> = new Set(
   "input constant dim neg abs add sub mul min max and or not lt le gt ge eq ne select cast".split(" ")
 )
 
-/** Whether what is computed for each pair of a row and a key is a handful of instructions that read no data. */
-export const areShort = ({ attrs }: NodeOf<"flash_attention">): boolean => {
+/** Instructions that may be written out for the pairs of a thread. */
+const mostWritten = 256
+
+/** Whether what is computed for each pair of a row and a key is a handful of instructions that read no data, so that it may be repeated for each. */
+export const areShort = ({ attrs }: NodeOf<"flash_attention">, pairs: number): boolean => {
   const nodes = [attrs.score, attrs.mask, attrs.probability].flatMap((region) => region?.nodes ?? [])
+  const computed = nodes.filter((n) => !["input", "constant", "dim"].includes(n.op))
   return (
-    nodes.every((n) => short.has(n.op)) &&
-    nodes.filter((n) => !["input", "constant", "dim"].includes(n.op)).length <= 8
+    nodes.every((n) => short.has(n.op)) && (computed.length <= 8 || computed.length * pairs <= mostWritten)
   )
 }

@@ -2,11 +2,13 @@ import type { Emitter } from "../wgsl/Emitter.ts"
 import { allOf, literal } from "../wgsl/scalar.ts"
 import { type Frame, laneOf, range } from "./frame.ts"
 import * as Output from "./output.ts"
+import * as Owned from "./owned.ts"
 import type { Problem, Statistic } from "./Problem.ts"
 import { joinSlices, reduce } from "./share.ts"
 
 /** Sums of whole rows, for each four rows of the thread; the values of the first slice are whole afterwards. */
 export const join = (frame: Frame): ReadonlyArray<string> => {
+  if (frame.tile.owned) return frame.sums
   const sums = reduce(frame, frame.sums, (x, y) => `${x} + ${y}`)
   joinSlices(frame)
   return sums
@@ -17,6 +19,12 @@ const existing = (frame: Frame, each: (row: number) => void): void => {
   frame.rows.forEach((row, a) => {
     frame.e.branch(`${row.number} < ${frame.rowCount}`, () => each(a))
   })
+}
+
+/** Runs `inside` in one of the threads that share rows: the one whose number, a literal where there is but one, is 0. */
+const once = ({ e }: Frame, number: string, inside: () => void): void => {
+  if (number === "0") inside()
+  else e.branch(`${number} == 0`, inside)
 }
 
 /** Stores what is asked for. */
@@ -35,8 +43,8 @@ const storeStatistic = (
   output: Output.Output,
   kind: Statistic
 ): void => {
-  const { e, b, rows, column, maxima } = frame
-  e.branch(`${column} == 0`, () => {
+  const { e, b, rows, maxima } = frame
+  once(frame, frame.column, () => {
     existing(frame, (a) => {
       const [quad, lane] = laneOf(a)
       const { h, i } = rows[a] as Frame["rows"][number]
@@ -49,6 +57,14 @@ const storeStatistic = (
 const storeValues = (frame: Frame, sums: ReadonlyArray<string>, output: Output.Output): void => {
   const { e, problem, b, rows, slice } = frame
   const store = (): void => {
+    if (frame.tile.owned) {
+      const totals = problem.normalised ? totalsOf(frame, sums) : undefined
+      Owned.eachValue(frame, ({ a, h, i }, chunk, value) => {
+        const sum = totals === undefined ? undefined : e.constant(`${totals}[${a}]`)
+        output.chunk([b, h, i], chunk, normalised(e, value, sum))
+      })
+      return
+    }
     if (output.isShort) {
       existing(frame, (a) => {
         const [quad, lane] = laneOf(a)
@@ -66,8 +82,7 @@ const storeValues = (frame: Frame, sums: ReadonlyArray<string>, output: Output.O
       output.chunk([b, h, i], chunk, normalised(e, value, sum))
     })
   }
-  if (frame.tile.slices === 1) store()
-  else e.branch(`${slice} == 0`, store)
+  once(frame, slice, store)
 }
 
 /** Weighted values over the sum of the weights, if there is one. */
@@ -106,6 +121,12 @@ const pick = ({ e, rows }: Frame, a: string, field: (row: Frame["rows"][number])
   return `${array}[${a}]`
 }
 
+/** The sums of the thread's rows as an array. */
+const totalsOf = ({ e, rows }: Frame, sums: ReadonlyArray<string>): string => {
+  const type = `array<f32, ${rows.length}>`
+  return e.variable(type, `${type}(${rows.map((_, a) => `${sums[a >> 2]}.${laneOf(a)[1]}`).join(", ")})`)
+}
+
 /** A loop over the thread's rows and chunks, for stores that are too long to be repeated for each. */
 const inTurn = (
   frame: Frame,
@@ -122,13 +143,7 @@ const inTurn = (
     rows.length,
     rows.map((row) => row.number)
   )
-  const totals = problem.normalised
-    ? array(
-        "f32",
-        rows.length,
-        rows.map((_, a) => `${sums[a >> 2]}.${laneOf(a)[1]}`)
-      )
-    : undefined
+  const totals = problem.normalised ? totalsOf(frame, sums) : undefined
   // Made before the loop, where they stay.
   pick(frame, "0", (row) => row.h)
   pick(frame, "0", (row) => row.i)
@@ -153,12 +168,17 @@ export const storePartial = (
   buffer: string,
   firstRow: string
 ): void => {
-  const { e, problem, rows, column, slice, maxima, values } = frame
+  const { e, problem, rows, maxima, values } = frame
   const width = partWidth(problem)
   const place = (a: number): string =>
     e.mul(e.add(firstRow, (rows[a] as { number: string }).number), String(width))
-  if (problem.hasResult) {
-    e.branch(`${slice} == 0`, () => {
+  if (problem.hasResult && frame.tile.owned) {
+    Owned.eachValue(frame, ({ number }, chunk, value) => {
+      const at = e.add(e.mul(e.add(firstRow, number), String(width)), chunk)
+      e.line(`${buffer}[${at}] = ${value};`)
+    })
+  } else if (problem.hasResult) {
+    once(frame, frame.slice, () => {
       existing(frame, (a) => {
         const at = place(a)
         eachChunk(frame, (n, chunk) => {
@@ -168,7 +188,7 @@ export const storePartial = (
     })
   }
   if (!problem.normalised) return
-  e.branch(`${column} == 0`, () => {
+  once(frame, frame.column, () => {
     existing(frame, (a) => {
       const [quad, lane] = laneOf(a)
       const at = e.add(place(a), String(width - 1))

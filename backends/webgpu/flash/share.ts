@@ -47,6 +47,13 @@ export const reduce = (
   })
 }
 
+/** Whether any of the four neighbours says so; `flag` is a `u32`. */
+export const together = ({ e, tile }: Frame, flag: string): string => {
+  if (!tile.quads) return flag
+  const pair = e.constant(`${flag} | quadSwapX(${flag})`)
+  return e.constant(`${pair} | quadSwapY(${pair})`)
+}
+
 /** Adds the sums of the slices into those of the first slice. */
 export const joinSlices = ({ e, tile, rowGroup, valueColumn, slice, stage, values }: Frame): void => {
   if (tile.slices === 1 || values.length === 0) return

@@ -1,8 +1,8 @@
 import * as Budget from "../../../ir/flashBudget.ts"
-import { literal } from "../wgsl/scalar.ts"
-import { type Frame, laneOf, lanes, type Row, range } from "./frame.ts"
+import { type Frame, laneOf, range } from "./frame.ts"
 import type * as Operand from "./operands.ts"
 import * as Regions from "./regions.ts"
+import { excludedBits, type KeyTile, type OwnKeys, plainWeights, score, weigh } from "./scores.ts"
 import { reduce } from "./share.ts"
 import * as Visit from "./visit.ts"
 
@@ -55,16 +55,6 @@ const weights = (frame: Frame, own: OwnKeys, tile: KeyTile): void => {
     const [quad, lane] = laneOf(a)
     for (const value of row) e.line(`${value} *= ${fades[quad]}.${lane};`)
   })
-}
-
-/** What is known of the tile at hand. */
-interface KeyTile {
-  /** The key past the last. */
-  readonly end: string
-  /** A condition that holds where all rows see all keys. */
-  readonly full: string | undefined
-  /** A variable: whether some row does not take part with some key. */
-  readonly excluded: string
 }
 
 /** Copies a tile of K or V into workgroup memory. Keys past the end repeat the last one: no thread uses them. */
@@ -125,22 +115,6 @@ const logits = (frame: Frame, first: string): ReadonlyArray<ReadonlyArray<Readon
   })
 }
 
-/** One of the thread's keys. */
-interface Own {
-  /** Its logits with each four rows. */
-  readonly logits: (quad: number) => ReadonlyArray<string>
-  /** Where its scores with each four rows are kept (at first the first logit), and where its weights go. */
-  readonly score: (quad: number) => string
-  readonly weight: (quad: number) => string
-  readonly j: string
-}
-
-/** Walks the thread's own keys, from the first or from a number at run time. */
-interface OwnKeys {
-  readonly unrolled: boolean
-  readonly each: (from: string, inside: (own: Own) => void) => void
-}
-
 /**
  * Short regions are repeated for each key, so that scores stay in registers. Long ones would make the kernel long: there the scores wait in
  * the thread's places among the weights, and a loop takes one key after the other.
@@ -156,7 +130,7 @@ const ownKeys = (
     return (quad) => `${frame.weights}[${e.add(at, String(quad))}]`
   }
   const [one, ...more] = products as readonly [ReadonlyArray<ReadonlyArray<string>>, ...typeof products]
-  if (Regions.areShort(problem.node)) {
+  if (Regions.areShort(problem.node, tile.threadRows * tile.threadKeys)) {
     return {
       unrolled: true,
       each: (_, inside) =>
@@ -196,139 +170,6 @@ const ownKeys = (
         })
       })
   }
-}
-
-/** The score of one key with four rows. */
-interface Score {
-  readonly own: Own
-  readonly quad: number
-  readonly value: string
-  /** For which rows the mask excludes the key, and whether the key is past the last; both are conditions. */
-  readonly hidden: string
-  readonly past: string
-}
-
-/** Runs the score and the mask region for the thread's keys. */
-const eachScore = (frame: Frame, own: OwnKeys, { end, full }: KeyTile, use: (s: Score) => void): void => {
-  const { e, problem, regions, rows, b } = frame
-  const quads = range(frame.tile.threadRows / 4)
-  const each = (masked: boolean, from: string): void =>
-    own.each(from, (key) => {
-      const { j } = key
-      const past = e.constant(`${j} >= ${end}`)
-      for (const quad of quads) {
-        const xs = key.logits(quad).map((x) => e.constant(x))
-        const perLane = (value: (row: Row, lane: string) => string, otherwise: string): string =>
-          lanes
-            .map((lane, n) => {
-              const row = rows[quad * 4 + n]
-              return row === undefined ? otherwise : value(row, lane)
-            })
-            .join(", ")
-        const scored = perLane(
-          (row, lane) => regions.score(...xs.map((x) => `${x}.${lane}`), b, row.h, row.i, j),
-          "0.0"
-        )
-        let value = e.constant(`vec4<f32>(${scored})`)
-        let hidden = `vec4<bool>(false)`
-        if (masked && regions.mask !== undefined) {
-          const seen = perLane((row) => regions.mask?.(b, row.h, row.i, j) as string, "true")
-          const visible = e.constant(`vec4<bool>(${seen})`)
-          if (problem.fill === undefined) hidden = `!${visible}`
-          else
-            value = e.constant(
-              `select(vec4<f32>(${literal(e.module, "f32", problem.fill)}), ${value}, ${visible})`
-            )
-        }
-        use({ own: key, quad, value, hidden, past })
-      }
-    })
-  if (regions.mask === undefined || full === undefined || own.unrolled) {
-    each(regions.mask !== undefined, "0")
-    return
-  }
-  // Loops of no turn instead of branches: a software device runs both sides of a branch.
-  const skip = frame.tile.threadKeys
-  each(true, e.bind(`select(0, ${skip}, ${full})`))
-  each(false, e.bind(`select(${skip}, 0, ${full})`))
-}
-
-/**
- * Logits become scores, -inf where a key does not take part (compared by bits, never computed with). Gives the largest score of the
- * thread for each four rows. Where only maxima are asked for, sums count the scores: 0 says that there was none, NaN that one was NaN.
- */
-const score = (frame: Frame, own: OwnKeys, tile: KeyTile): ReadonlyArray<string> => {
-  const { e, problem, sums, nothing, lowest } = frame
-  const tops = frame.maxima.map(() => e.variable("vec4<f32>", `vec4<f32>(${lowest})`))
-  eachScore(frame, own, tile, ({ own: key, quad, value, hidden, past }) => {
-    const none = e.constant(`(bitcast<vec4<u32>>(${value}) == vec4<u32>(0xff800000u)) | ${hidden}`)
-    const absent = e.constant(`${none} | vec4<bool>(${past})`)
-    if (problem.onlyMaxima) {
-      const nan = `(bitcast<vec4<u32>>(${value}) & vec4<u32>(0x7fffffffu)) > vec4<u32>(0x7f800000u)`
-      e.line(`${sums[quad]} += select(select(vec4<f32>(1.0), ${value}, ${nan}), vec4<f32>(), ${absent});`)
-    } else {
-      e.line(`${tile.excluded} = ${tile.excluded} | (!${past} & any(${none}));`)
-      e.line(`${key.score(quad)} = select(${value}, vec4<f32>(${nothing}), ${absent});`)
-    }
-    e.line(`${tops[quad]} = max(${tops[quad]}, select(${value}, vec4<f32>(${lowest}), ${absent}));`)
-  })
-  return tops
-}
-
-/** Bits of the weight, a NaN, of a pair that the mask excludes where weights may be any number. */
-const excludedBits = "0xffc0deadu"
-
-/** Without a normaliser weights are the scores. */
-const plainWeights = (frame: Frame, own: OwnKeys, tile: KeyTile): void => {
-  const { e, regions } = frame
-  const hiddenWeight =
-    regions.mask === undefined ? "" : e.bind(`bitcast<f32>(${excludedBits} | ${e.module.opaqueZero()})`)
-  eachScore(frame, own, tile, ({ own: key, quad, value, hidden, past }) => {
-    const place = key.weight(quad)
-    if (regions.mask === undefined) {
-      e.line(`${place} = ${value};`)
-      return
-    }
-    e.line(`${tile.excluded} = ${tile.excluded} | (!${past} & any(${hidden}));`)
-    e.line(`${place} = select(${value}, vec4<f32>(${hiddenWeight}), ${hidden});`)
-  })
-}
-
-/** exp(x - top) for x <= top; an argument so low that the result rounds to 0 is cut off before exp sees it. */
-export const fade = (x: string, top: string, type: "f32" | "vec4<f32>" = "vec4<f32>"): string =>
-  `exp(max(${x} - ${top}, ${type}(-128.0)))`
-
-/** Scores become weights relative to the new maximum; gives the factors on what earlier tiles summed. */
-const weigh = (frame: Frame, own: OwnKeys, highest: ReadonlyArray<string>): ReadonlyArray<string> => {
-  const { e, regions, rows, b, maxima, sums, values } = frame
-  const fades = maxima.map((m, quad) => {
-    const top = e.constant(`max(${m}, ${highest[quad]})`)
-    const factor = e.constant(fade(m, top))
-    e.line(`${m} = ${top};`)
-    e.line(`${sums[quad]} *= ${factor};`)
-    return factor
-  })
-  own.each("0", ({ score, weight, j }) => {
-    maxima.forEach((m, quad) => {
-      const place = weight(quad)
-      const x = e.constant(score(quad))
-      const none = e.constant(`bitcast<vec4<u32>>(${x}) == vec4<u32>(0xff800000u)`)
-      // x - x carries NaN, which max may drop.
-      const p = e.constant(`select(${fade(x, m)} + (${x} - ${x}), vec4<f32>(), ${none})`)
-      e.line(`${sums[quad]} += ${p};`)
-      if (values.length === 0) return
-      if (regions.probability === undefined) {
-        e.line(`${place} = ${p};`)
-        return
-      }
-      const factors = lanes.map((_, n) => {
-        const row = rows[quad * 4 + n]
-        return row === undefined ? "1.0" : (regions.probability?.(b, row.h, row.i, j) as string)
-      })
-      e.line(`${place} = select(${p} * vec4<f32>(${factors.join(", ")}), vec4<f32>(), ${none});`)
-    })
-  })
-  return fades
 }
 
 /** Adds the tile's weighted values. Where a key is excluded for some row its value must not reach that row, not even as 0 * NaN. */

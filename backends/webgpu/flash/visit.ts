@@ -2,6 +2,7 @@ import { visits } from "../Job.ts"
 import { allOf, anyOf, literal } from "../wgsl/scalar.ts"
 import type { Frame } from "./frame.ts"
 import * as Regions from "./regions.ts"
+import { together } from "./share.ts"
 
 /** A loop variable over keys: its name and where it starts. */
 export interface From {
@@ -67,7 +68,8 @@ export const count = (frame: Frame, from: From, end: string, full: string | unde
   if (!problem.job.counts) return
   const whole = full ?? String(regions.mask === undefined)
   const counters = e.module.buffer(visits, { dtype: "u32", access: "read_write", type: "atomic<u32>" })
-  e.branch("lix == 0u", () => {
+  // A thread that owns its rows alone visits keys of its own.
+  e.branch(tile.owned && tile.rowGroups === 1 ? "true" : "lix == 0u", () => {
     e.line(`atomicAdd(&${counters}[0], 1u);`)
     e.line(`atomicAdd(&${counters}[1], select(0u, 1u, ${whole}));`)
     e.line(`atomicAdd(&${counters}[2], u32(min(${tile.keys}, ${end} - ${from.name})));`)
@@ -159,11 +161,16 @@ const queries = (frame: Frame): { readonly first: string; readonly last: string 
 /** Leaves the loop over the rest where no row of the workgroup could still gain weight: exp(-104) rounds to 0. */
 const needRest = (frame: Frame, part: string): void => {
   const { e, problem, tile, rows, rowCount, rowGroup, column, maxima } = frame
-  const flags = e.module.workgroupArray("u32", tile.rowGroups, 4 * tile.rowGroups)
   const limit = `${literal(e.module, "f32", problem.fill as number)} + 104.0`
   const needs = rows.map((row, a) =>
     allOf(`${row.number} < ${rowCount}`, `!(${maxima[a >> 2]}.${"xyzw"[a & 3]} > ${limit})`)
   )
+  if (tile.owned) {
+    const any = together(frame, e.constant(`select(0u, 1u, ${anyOf(...needs)})`))
+    e.line(`if (${part} == 1 && ${any} == 0u) { break; }`)
+    return
+  }
+  const flags = e.module.workgroupArray("u32", tile.rowGroups, 4 * tile.rowGroups)
   e.line(`if (${part} == 1) {`)
   e.line(`  if (${column} == 0) { ${flags}[${rowGroup}] = select(0u, 1u, ${anyOf(...needs)}); }`)
   e.line(`  let flags = workgroupUniformLoad(&${flags});`)

@@ -4,6 +4,7 @@ import * as Budget from "../../../ir/flashBudget.ts"
 import * as Limits from "../../../ir/Limits.ts"
 import type { Flash } from "../../../ir/Schedule.ts"
 import { agree } from "../../support/agree.ts"
+import * as arrays from "../../support/arrays.ts"
 import { graphOf } from "../../support/evaluate.ts"
 import {
   type Attention,
@@ -12,36 +13,113 @@ import {
   flashText,
   schedulesOf,
   small,
+  smallQuads,
+  smallStaged,
   window
 } from "../../support/flashText.ts"
 import { planOf, validate } from "../../support/runProgram.ts"
 
 /** Every prefill schedule of small numbers, legal or not. */
-const prefills: ReadonlyArray<Flash> = (["registers", "workgroup"] as const).flatMap((tiles) =>
-  [4, 12].flatMap((rows) =>
-    [1, 6].flatMap((keys) =>
-      [1, 2, 6].map((threads) => ({ ...small, prefill: { rows, keys, threads, tiles } }))
+const prefills: ReadonlyArray<Flash> = [
+  ["workgroup", false] as const,
+  ["registers", false] as const,
+  ["registers", true] as const
+].flatMap(([tiles, quads]) =>
+  [4, 12, 16].flatMap((rows) =>
+    [1, 3, 6].flatMap((keys) =>
+      [1, 2, 4, 6, 8].map((threads) => ({ ...small, prefill: { rows, keys, threads, tiles, quads } }))
     )
   )
 )
 
-const decodes: ReadonlyArray<Flash> = [1, 16].flatMap((threads) =>
-  [1, 5].flatMap((keysPerSplit) =>
-    [1, 4].map((maxSplits) => ({ ...small, decode: { threads, keysPerSplit, maxSplits }, decodeRows: 8 }))
+const decodes: ReadonlyArray<Flash> = (["workgroup", "registers"] as const).flatMap((tiles) =>
+  [1, 4, 16].flatMap((threads) =>
+    [1, 5].flatMap((keysPerSplit) =>
+      [1, 4].map((maxSplits) => ({
+        ...small,
+        decode: { threads, tiles, keysPerSplit, maxSplits },
+        decodeRows: 8
+      }))
+    )
   )
 )
 
 const [D, E] = [6, 9]
+const limits: Limits.Limits = { ...Limits.portable, subgroups: { min: 4, max: 4 } }
 
-test("every legal schedule gives the same numbers", async () => {
-  const legal = [...prefills, ...decodes].filter((s) => Budget.legal(s, Limits.portable, D, E, "f32", 2))
-  expect(legal.length).toBeGreaterThan(20)
-  const text = flashText({ ...window(5), heads: [2, 1], head: [D, E], fill: "-3" })
-  for (const schedule of legal) {
-    const T = schedule.decodeRows > 0 ? 3 : 7
-    await agree(text, { T, S: 11 }, { kind: "cpu", schedules: schedulesOf(schedule) })
+/** Attention of many kinds, each with what a kernel may treat in a way of its own. */
+const attentions: ReadonlyArray<readonly [name: string, attention: Attention]> = [
+  ["a window with a finite fill", { ...window(5), fill: "-3" }],
+  ["causal, with the log-sum-exp", { ...causal, outputs: ["result", "lse"] }],
+  ["no mask, 16 bits", { dtype: "f16" }],
+  ["causal, bf16, a range that knows nothing", { mask: causal.mask, range: anyKey, dtype: "bf16" }],
+  [
+    "a bias that is data, a sink and a factor",
+    {
+      ...causal,
+      captures: { bias: "f32[T, S]", sinks: "f32[H]", factor: "f32[S]" },
+      score: ["%term: f32[] = load %bias, %i, %j", "%biased: f32[] = add %logit, %term"],
+      sink: ["%z: f32[] = load %sinks, %h"],
+      probability: ["%f: f32[] = load %factor, %j"]
+    }
+  ],
+  ["no softmax", { ...window(4), normaliser: "none", score: ["%soft: f32[] = tanh %logit"] }],
+  [
+    "two logits of a pair",
+    { ...causal, more: [[1, 1, 7]], score: ["%sum: f32[] = add %logit, %logit1"], outputs: ["result", "max"] }
+  ],
+  ["no row sees a key", { mask: ["%never: bool[] = lt %j, %b"], range: anyKey }]
+]
+
+const heads = [
+  [2, 1],
+  [3, 3],
+  [6, 2]
+] as const
+
+const headSizes = [
+  [D, E],
+  [1, 4],
+  [8, 3],
+  [17, 16]
+] as const
+
+/** Lengths of a call: none, one, around `tile` rows or keys. */
+const lengths = (tile: number): ReadonlyArray<number> => [0, 1, Math.max(1, tile - 1), tile, tile + 1]
+
+/** Each schedule runs attention of one kind and shape, and each schedule another: together they meet all of them. */
+test.each(["prefill", "decode"] as const)(
+  "every legal schedule agrees with the reference: %s",
+  async (which) => {
+    const from = arrays.random(11)
+    let count = 0
+    for (const schedule of which === "prefill" ? prefills : decodes) {
+      const head = headSizes[count % headSizes.length] as (typeof headSizes)[number]
+      const [hq, hkv] = from.pick(heads)
+      const [name, attention] = attentions[count % attentions.length] as (typeof attentions)[number]
+      const sizesOfHeads = [head[0], ...(attention.more ?? []).map((m) => Number(m[2]))]
+      if (!Budget.legal(schedule, limits, sizesOfHeads, head[1], "f32", hq / hkv)) continue
+      count++
+      const captures = Object.fromEntries(
+        Object.entries(attention.captures ?? {}).map(([n, type]) => [n, type.replace("H", String(hq))])
+      )
+      const graph = graphOf(
+        flashText({ ...attention, heads: [hq, hkv], head, sizes: [2, "T", "S"], captures })
+      )
+      const rows = which === "prefill" ? Math.ceil((schedule.prefill.rows * hkv) / hq) : 2
+      const keys = which === "prefill" ? schedule.prefill.keys : 5 * schedule.decode.keysPerSplit
+      for (let n = 0; n < 3; n++) {
+        const sizes = { T: from.pick(lengths(rows)), S: n === 0 ? 2 * keys + 1 : from.pick(lengths(keys)) }
+        const what = `${name}, ${hq}:${hkv} heads of ${head}, ${JSON.stringify({ ...sizes, ...schedule[which] })}`
+        await expect(
+          agree(graph, sizes, { kind: "cpu", schedules: schedulesOf(schedule) }),
+          what
+        ).resolves.toBeUndefined()
+      }
+    }
+    expect(count).toBeGreaterThan(which === "prefill" ? 60 : 20)
   }
-})
+)
 
 test("a schedule that does not fit is refused before anything is compiled", () => {
   const graph = graphOf(flashText({ head: [D, E] }))
@@ -49,16 +127,20 @@ test("a schedule that does not fit is refused before anything is compiled", () =
     lower(planOf(graph, schedulesOf(schedule)(graph)), limits)
   const refused = /UnsupportedByDevice|does not fit/
   expect(() => lowered({ ...small, prefill: { ...small.prefill, rows: 5 } })).toThrow(refused)
-  expect(() => lowered({ ...small, prefill: { ...small.prefill, keys: 3 } })).toThrow(refused)
-  expect(() => lowered(small, { ...Limits.portable, maxComputeWorkgroupStorageSize: 64 })).toThrow(refused)
+  expect(() => lowered({ ...small, prefill: { ...small.prefill, keys: 17 } })).toThrow(refused)
+  expect(() => lowered({ ...smallStaged, prefill: { ...smallStaged.prefill, keys: 3 } })).toThrow(refused)
+  expect(() => lowered(smallQuads)).toThrow(refused)
+  expect(() => lowered(smallStaged, { ...Limits.portable, maxComputeWorkgroupStorageSize: 64 })).toThrow(
+    refused
+  )
   expect(() => lowered(small, { ...Limits.portable, maxComputeInvocationsPerWorkgroup: 1 })).toThrow(refused)
 })
 
 test("the budget is what the kernels declare", () => {
-  const legal = [...prefills, ...decodes].filter((s) => Budget.legal(s, Limits.portable, D, E, "f32", 1))
+  const legal = [...prefills, ...decodes].filter((s) => Budget.legal(s, limits, D, E, "f32", 1))
   const graph = graphOf(flashText({ head: [D, E] }))
   for (const schedule of legal) {
-    const { kernels } = lower(planOf(graph, schedulesOf(schedule)(graph)), Limits.portable)
+    const { kernels } = lower(planOf(graph, schedulesOf(schedule)(graph)), limits)
     const most = Math.max(...kernels.map((k) => k.workgroupBytes))
     expect(Budget.workgroupBytes(schedule, D, E, 1)).toBeGreaterThanOrEqual(most)
     expect(Budget.workgroupBytes(schedule, D, E, 1)).toBeLessThan(most + 64)
@@ -69,7 +151,9 @@ test("several logits cost registers and share workgroup memory", () => {
   const one = Budget.decodeTile(small.decode, 4, 8, 8) as Budget.Tile
   const two = Budget.decodeTile(small.decode, 4, [8, 4], 8) as Budget.Tile
   expect([one.terms, two.terms]).toEqual([1, 2])
-  expect(Budget.decodeTile({ ...small.decode, keysPerSplit: 16 }, 16, [8, 8, 8, 8], 256)).toBeUndefined()
+  const shared = { ...small.decode, tiles: "workgroup" } as const
+  expect(Budget.decodeTile({ ...shared, keysPerSplit: 16 }, 16, [8, 8, 8, 8], 256)).toBeUndefined()
+  expect(Budget.decodeTile(small.decode, 16, [256, 8, 8, 8], 256)).toBeUndefined()
   const text = flashText({
     head: [D, E],
     more: [[1, 1, 17]],
@@ -77,8 +161,8 @@ test("several logits cost registers and share workgroup memory", () => {
   })
   const graph = graphOf(text)
   for (const schedule of [...prefills, ...decodes]) {
-    if (!Budget.legal(schedule, Limits.portable, [D, 17], E, "f32", 1)) continue
-    const { kernels } = lower(planOf(graph, schedulesOf(schedule)(graph)), Limits.portable)
+    if (!Budget.legal(schedule, limits, [D, 17], E, "f32", 1)) continue
+    const { kernels } = lower(planOf(graph, schedulesOf(schedule)(graph)), limits)
     const most = Math.max(...kernels.map((k) => k.workgroupBytes))
     expect(Budget.workgroupBytes(schedule, [D, 17], E, 1)).toBeGreaterThanOrEqual(most)
     expect(Budget.workgroupBytes(schedule, [D, 17], E, 1)).toBeLessThan(most + 64)
@@ -130,12 +214,16 @@ test("every variant passes Dawn's validation, with and without f16", async () =>
       outputs: ["result", "lse"]
     }
   ]
-  for (const kind of ["gpu", "cpu"] as const) {
+  for (const [kind, subgroups] of [
+    ["gpu", undefined],
+    ["cpu", undefined],
+    ["cpu", { min: 4, max: 4 }]
+  ] as const) {
     for (const shaderF16 of [false, true]) {
       for (const dtype of ["f32", "f16", "bf16"]) {
         for (const program of programs) {
           const graph = graphOf(flashText({ outputs: ["result", "lse"], ...program, dtype }))
-          const lowered = lower(planOf(graph), { ...Limits.portable, kind, shaderF16 })
+          const lowered = lower(planOf(graph), { ...Limits.portable, kind, subgroups, shaderF16 })
           expect(lowered.kernels.some((k) => k.requires.f16 === true)).toBe(
             shaderF16 && lowered.kernels.some((k) => k.bindings.some((b) => b.dtype === "f16"))
           )

@@ -2,12 +2,23 @@ import { test } from "vitest"
 import * as Budget from "../../../ir/flashBudget.ts"
 import * as Limits from "../../../ir/Limits.ts"
 import { agree } from "../../support/agree.ts"
-import { causal, flashText, schedulesOf, small, smallDecode, smallStaged } from "../../support/flashText.ts"
+import {
+  causal,
+  flashText,
+  schedulesOf,
+  small,
+  smallDecode,
+  smallDecodeShared,
+  smallQuads,
+  smallStaged
+} from "../../support/flashText.ts"
 
 const variants = [
   ["registers", small],
+  ["quads", smallQuads],
   ["workgroup", smallStaged],
-  ["decode", smallDecode]
+  ["decode", smallDecode],
+  ["decode, shared rows", smallDecodeShared]
 ] as const
 
 const run = (text: string, sizes: { readonly [s: string]: number }, schedule: (typeof variants)[number][1]) =>

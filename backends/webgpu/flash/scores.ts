@@ -1,0 +1,168 @@
+import { literal } from "../wgsl/scalar.ts"
+import { type Frame, lanes, type Row, range } from "./frame.ts"
+
+/** From logits to weights, the same for every way to cut a tile. */
+
+/** What is known of the tile at hand. */
+export interface KeyTile {
+  /** The key past the last. */
+  readonly end: string
+  /** A condition that holds where all rows see all keys. */
+  readonly full: string | undefined
+  /** A variable, where it is asked for: whether some row does not take part with some key before the last. */
+  readonly excluded: string | undefined
+}
+
+/** One of the thread's keys. */
+export interface Own {
+  /** Its logits with each four rows. */
+  readonly logits: (quad: number) => ReadonlyArray<string>
+  /** Where its scores with each four rows are kept (at first the first logit), and where its weights go. */
+  readonly score: (quad: number) => string
+  readonly weight: (quad: number) => string
+  readonly j: string
+}
+
+/** Walks the thread's own keys, from the first or from a number at run time. */
+export interface OwnKeys {
+  readonly unrolled: boolean
+  readonly each: (from: string, inside: (own: Own) => void) => void
+}
+
+/** The score of one key with four rows. */
+interface Score {
+  readonly own: Own
+  readonly quad: number
+  readonly value: string
+  /** For which rows the mask excludes the key, and whether the key is past the last; both are conditions. */
+  readonly hidden: string
+  readonly past: string
+}
+
+/** Runs the score and the mask region for the thread's keys. */
+const eachScore = (frame: Frame, own: OwnKeys, { end, full }: KeyTile, use: (s: Score) => void): void => {
+  const { e, problem, regions, rows, b } = frame
+  const quads = range(Math.ceil(frame.tile.threadRows / 4))
+  const each = (masked: boolean, from: string): void =>
+    own.each(from, (key) => {
+      const { j } = key
+      const past = e.constant(`${j} >= ${end}`)
+      for (const quad of quads) {
+        const xs = key.logits(quad).map((x) => e.constant(x))
+        const perLane = (value: (row: Row, lane: string) => string, otherwise: string): string =>
+          lanes
+            .map((lane, n) => {
+              const row = rows[quad * 4 + n]
+              return row === undefined ? otherwise : value(row, lane)
+            })
+            .join(", ")
+        const scored = perLane(
+          (row, lane) => regions.score(...xs.map((x) => `${x}.${lane}`), b, row.h, row.i, j),
+          "0.0"
+        )
+        let value = e.constant(`vec4<f32>(${scored})`)
+        let hidden = `vec4<bool>(false)`
+        if (masked && regions.mask !== undefined) {
+          const seen = perLane((row) => regions.mask?.(b, row.h, row.i, j) as string, "true")
+          const visible = e.constant(`vec4<bool>(${seen})`)
+          if (problem.fill === undefined) hidden = `!${visible}`
+          else
+            value = e.constant(
+              `select(vec4<f32>(${literal(e.module, "f32", problem.fill)}), ${value}, ${visible})`
+            )
+        }
+        use({ own: key, quad, value, hidden, past })
+      }
+    })
+  if (regions.mask === undefined || full === undefined || own.unrolled) {
+    each(regions.mask !== undefined, "0")
+    return
+  }
+  // Loops of no turn instead of branches: a software device runs both sides of a branch.
+  const skip = frame.tile.threadKeys
+  each(true, e.bind(`select(0, ${skip}, ${full})`))
+  each(false, e.bind(`select(${skip}, 0, ${full})`))
+}
+
+/**
+ * Logits become scores, -inf where a key does not take part (compared by bits, never computed with). Gives the largest score of the
+ * thread for each four rows. Where only maxima are asked for, sums count the scores: 0 says that there was none, NaN that one was NaN.
+ */
+export const score = (frame: Frame, own: OwnKeys, tile: KeyTile): ReadonlyArray<string> => {
+  const { e, problem, sums, nothing, lowest } = frame
+  const tops = frame.maxima.map(() => e.variable("vec4<f32>", `vec4<f32>(${lowest})`))
+  eachScore(frame, own, tile, ({ own: key, quad, value, hidden, past }) => {
+    const none = e.constant(`(bitcast<vec4<u32>>(${value}) == vec4<u32>(0xff800000u)) | ${hidden}`)
+    const absent = e.constant(`${none} | vec4<bool>(${past})`)
+    if (problem.onlyMaxima) {
+      const nan = `(bitcast<vec4<u32>>(${value}) & vec4<u32>(0x7fffffffu)) > vec4<u32>(0x7f800000u)`
+      e.line(`${sums[quad]} += select(select(vec4<f32>(1.0), ${value}, ${nan}), vec4<f32>(), ${absent});`)
+    } else {
+      if (tile.excluded !== undefined)
+        e.line(`${tile.excluded} = ${tile.excluded} | (!${past} & any(${none}));`)
+      e.line(`${key.score(quad)} = select(${value}, vec4<f32>(${nothing}), ${absent});`)
+    }
+    e.line(`${tops[quad]} = max(${tops[quad]}, select(${value}, vec4<f32>(${lowest}), ${absent}));`)
+  })
+  return tops
+}
+
+/** Bits of the weight, a NaN, of a pair that the mask excludes where weights may be any number. */
+export const excludedBits = "0xffc0deadu"
+
+/** Without a normaliser weights are the scores. */
+export const plainWeights = (frame: Frame, own: OwnKeys, tile: KeyTile): void => {
+  const { e, regions } = frame
+  const { owned } = frame.tile
+  const excludes = owned || regions.mask !== undefined
+  const hiddenWeight = excludes ? e.bind(`bitcast<f32>(${excludedBits} | ${e.module.opaqueZero()})`) : ""
+  eachScore(frame, own, tile, ({ own: key, quad, value, hidden, past }) => {
+    const place = key.weight(quad)
+    if (!excludes) {
+      e.line(`${place} = ${value};`)
+      return
+    }
+    // A thread that owns its rows takes keys past the last for keys that no row sees; others do not get there.
+    const absent = owned ? e.constant(`${hidden} | vec4<bool>(${past})`) : hidden
+    if (tile.excluded !== undefined)
+      e.line(`${tile.excluded} = ${tile.excluded} | (!${past} & any(${hidden}));`)
+    e.line(`${place} = select(${value}, vec4<f32>(${hiddenWeight}), ${absent});`)
+  })
+}
+
+/** exp(x - top) for x <= top; an argument so low that the result rounds to 0 is cut off before exp sees it. */
+export const fade = (x: string, top: string, type: "f32" | "vec4<f32>" = "vec4<f32>"): string =>
+  `exp(max(${x} - ${top}, ${type}(-128.0)))`
+
+/** Scores become weights relative to the new maximum; gives the factors on what earlier tiles summed. */
+export const weigh = (frame: Frame, own: OwnKeys, highest: ReadonlyArray<string>): ReadonlyArray<string> => {
+  const { e, regions, rows, b, maxima, sums, values } = frame
+  const fades = maxima.map((m, quad) => {
+    const top = e.constant(`max(${m}, ${highest[quad]})`)
+    const factor = e.constant(fade(m, top))
+    e.line(`${m} = ${top};`)
+    e.line(`${sums[quad]} *= ${factor};`)
+    return factor
+  })
+  own.each("0", ({ score, weight, j }) => {
+    maxima.forEach((m, quad) => {
+      const place = weight(quad)
+      const x = e.constant(score(quad))
+      const none = e.constant(`bitcast<vec4<u32>>(${x}) == vec4<u32>(0xff800000u)`)
+      // x - x carries NaN, which max may drop.
+      const p = e.constant(`select(${fade(x, m)} + (${x} - ${x}), vec4<f32>(), ${none})`)
+      e.line(`${sums[quad]} += ${p};`)
+      if (values.length === 0) return
+      if (regions.probability === undefined) {
+        e.line(`${place} = ${p};`)
+        return
+      }
+      const factors = lanes.map((_, n) => {
+        const row = rows[quad * 4 + n]
+        return row === undefined ? "1.0" : (regions.probability?.(b, row.h, row.i, j) as string)
+      })
+      e.line(`${place} = select(${p} * vec4<f32>(${factors.join(", ")}), vec4<f32>(), ${none});`)
+    })
+  })
+  return fades
+}
