@@ -23,7 +23,6 @@ export const prefill = (problem: Problem, tile: Budget.Tile, when: ReadonlyArray
     lines: frame.e.lines(),
     workgroupSize: [tile.threads, 1, 1],
     workgroups: Frame.workgroups(problem, Frame.blocksOf(problem, tile, undefined)),
-    when,
-    subgroups: tile.quads
+    when
   })
 }
