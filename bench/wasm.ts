@@ -94,6 +94,9 @@ const cases: { readonly [name: string]: Case } = {
   "window 256 at 8192": attention(8192, 8192, { causal: true, window: 256 }),
   "decode 1x4096 8:2": attention(1, 4096, { heads: [8, 2] }),
   "decode 1x16384 8:2": attention(1, 16384, { heads: [8, 2] }),
+  "decode 1x4096 8:8": attention(1, 4096),
+  "decode 1x16384 8:8": attention(1, 16384),
+  "decode 1x16384 8:2 f16": attention(1, 16384, { heads: [8, 2], dtype: "f16" }),
   "matmul 1024": product(1024, 1024, 1024),
   "matmul 1x1024": product(1, 1024, 1024)
 }

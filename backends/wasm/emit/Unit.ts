@@ -1,3 +1,4 @@
+import { hoist } from "../assembler/hoist.ts"
 import type { Callee } from "../assembler/Instruction.ts"
 import { calleeOf, type Func, type Module } from "../assembler/Module.ts"
 import type { Features } from "../features.ts"
@@ -28,7 +29,10 @@ export const make = (features: Features): Unit => {
       used.set(name, callee)
       return callee
     },
-    module: (kernels) => ({ imports: [...used.values()], functions: [...made.values(), ...kernels] })
+    module: (kernels) => ({
+      imports: [...used.values()],
+      functions: [...made.values(), ...kernels].map(hoist)
+    })
   }
   return unit
 }

@@ -1,5 +1,6 @@
 import { describe, expect, test } from "vitest"
 import { encode, signed, unsigned } from "../../../backends/wasm/assembler/encode.ts"
+import { hoist } from "../../../backends/wasm/assembler/hoist.ts"
 import {
   call,
   type Expr,
@@ -210,4 +211,49 @@ test("a module meets memory of the kind that it is encoded for", async () => {
   await of(false, false)
   await expect(of(true, false)).rejects.toThrow(/shared/)
   await expect(of(false, true)).rejects.toThrow(/shared/)
+})
+
+test("constants leave loops, those that cost nothing stay", () => {
+  const [x, n]: [Local<"v128">, Local<"i32">] = [
+    { type: "v128", name: "x" },
+    { type: "i32", name: "n" }
+  ]
+  const loop = (body: ReadonlyArray<Statement>): Statement => ({
+    _tag: "loop",
+    label: { name: "again" },
+    body
+  })
+  const step = (by: number): Statement => set(x, op("i32x4.add", get(x), splat(by)))
+  const before = func([
+    step(1),
+    loop([step(2), loop([step(2), step(3), step(-1)])]),
+    { _tag: "if", condition: get(n), body: [loop([step(2)])], otherwise: [] }
+  ])
+  expect(print(moduleOf({ ...hoist(before), params: [n] }))).toBe(`(module
+  (import "env" "memory" (memory 1))
+  (func $f (export "f") (param $n i32)
+    (local $x v128)
+    (local $c2 v128)
+    (local $c3 v128)
+    (local.set $x (i32x4.add (local.get $x) (v128.const i32x4 0x1 0x1 0x1 0x1)))
+    (local.set $c2 (v128.const i32x4 0x2 0x2 0x2 0x2))
+    (local.set $c3 (v128.const i32x4 0x3 0x3 0x3 0x3))
+    (loop $again
+      (local.set $x (i32x4.add (local.get $x) (local.get $c2)))
+      (loop $again
+        (local.set $x (i32x4.add (local.get $x) (local.get $c2)))
+        (local.set $x (i32x4.add (local.get $x) (local.get $c3)))
+        (local.set $x (i32x4.add (local.get $x) (v128.const i32x4 0xffffffff 0xffffffff 0xffffffff 0xffffffff)))
+      )
+    )
+    (if (local.get $n)
+      (then
+        (local.set $c2 (v128.const i32x4 0x2 0x2 0x2 0x2))
+        (loop $again
+          (local.set $x (i32x4.add (local.get $x) (local.get $c2)))
+        )
+      )
+    )
+  )
+)`)
 })
