@@ -68,7 +68,7 @@ const inside = (statements: ReadonlyArray<Statement>, replace: Replace): Readonl
           body: inside(s.body, replace),
           otherwise: inside(s.otherwise, replace)
         }
-      case "branch":
+      default:
         return s.condition === undefined ? s : { ...s, condition: expr(s.condition) }
     }
   })
