@@ -23,6 +23,8 @@ export interface Options {
    * float tensor: added to the logits. Tensors broadcast to [B, N, T, S]. Or a `Mask`.
    */
   readonly mask?: "causal" | Tensor.Tensor | Mask.Mask | undefined
+  /** Anything else that becomes of the logits, after the softcap and before the bias: `Score.alibi(8)`. */
+  readonly score?: Score.Score | undefined
   /** Added to the logits, after the softcap and before the mask; broadcasts to [B, N, T, S]. */
   readonly bias?: Tensor.Tensor | undefined
   /** `softcap * tanh(logits / softcap)`, after the scale. */
@@ -43,7 +45,7 @@ export interface Stages {
   readonly logits: Tensor.Tensor
   /** After the softcap. */
   readonly capped: Tensor.Tensor
-  /** After bias, mask and window: what the softmax takes. */
+  /** After score, bias, mask and window: what the softmax takes. */
   readonly scores: Tensor.Tensor
   /** After the softmax, f32 or f64. */
   readonly weights: Tensor.Tensor
@@ -213,7 +215,7 @@ const weigh = (
  * k [B, M, S, D], v [B, M, S, E] to [B, N, T, E]. Key/value heads are not repeated by the caller: query head n reads head n div (N / M).
  *
  * The result's dtype is what q, k and v promote to; the softmax is f32 (f64 for f64). A row whose keys all are masked gives 0.
- * Order: scale, softcap, bias, mask, window, sinks, softmax, dropout.
+ * Order: scale, softcap, score, bias, mask, window, sinks, softmax, dropout.
  *
  * Throws `ShapeError` for another rank, heads that do not divide, sizes that differ; `DTypeError` for integers and for a mask, bias or
  * sinks that would widen the result.
@@ -260,10 +262,12 @@ const attend = (q: Tensor.Tensor, k: Tensor.Tensor, v: Tensor.Tensor, options: O
     options.softcap === undefined
       ? logits
       : Score.softcap(options.softcap)(logits as Tensor.Tensor<DType.FloatDType>)
+  const { score = Score.identity } = options
+  const scored: Tensor.Tensor = score(capped as Tensor.Tensor<DType.FloatDType>)
   const biased =
     options.bias === undefined
-      ? capped
-      : additive("bias", options.bias, dtype)(capped as Tensor.Tensor<DType.FloatDType>)
+      ? scored
+      : additive("bias", options.bias, dtype)(scored as Tensor.Tensor<DType.FloatDType>)
   const { mask, window, fill } = options
   const scores = windowed(masked(biased, mask, dtype, fill), window, fill)
   const weights = weigh(scores, options.sinks, q, dtype)

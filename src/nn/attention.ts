@@ -1,5 +1,7 @@
+import * as DType from "../../ir/DType.ts"
 import * as Attention from "../Attention.ts"
 import { AttrError } from "../errors.ts"
+import * as Score from "../Score.ts"
 import * as Tensor from "../Tensor.ts"
 import {
   type AttentionConfig,
@@ -15,8 +17,9 @@ import * as Initialiser from "./Initialiser.ts"
 import * as Layer from "./Layer.ts"
 import { type LinearParams, linear } from "./linear.ts"
 import { layerNorm, type NormParams, rmsNorm } from "./norm.ts"
+import * as Offsets from "./offsets.ts"
 import * as Params from "./Params.ts"
-import { rope } from "./rope.ts"
+import { type Positions, rope } from "./rope.ts"
 
 export type AttentionParams = {
   readonly query: LinearParams
@@ -69,7 +72,8 @@ export const attention = (config: AttentionConfig): AttentionLayer => {
       bias: hasBias(config, of),
       dtype,
       init: config.init?.[of] ?? Initialiser.glorotUniform({ in: from, out: to }),
-      biasInit: config.biasInit ?? Initialiser.zeros
+      biasInit:
+        (typeof config.biasInit === "function" ? config.biasInit : config.biasInit?.[of]) ?? Initialiser.zeros
     })
   const outSize = sizes.out.reduce((a, b) => a * b, 1)
   const layers = {
@@ -102,23 +106,31 @@ export const attention = (config: AttentionConfig): AttentionLayer => {
     extraValue: extra(valueHeadSize)
   }
   const attend = config.attention ?? Attention.stages
+  const { compute } = config
+  /** Floats as they are computed with. */
+  const cast = (x: Tensor.Tensor): Tensor.Tensor =>
+    compute === undefined || !DType.isFloat(x.dtype) ? x : Tensor.cast(x, compute)
 
-  return Layer.make(params, (p, inputs: AttentionInputs) => {
+  return Layer.make(params, (given, brought: AttentionInputs) => {
+    const p = mapped(given, cast)
+    const inputs = mapped(brought, cast)
     const { query, key = query, value = key, cache } = inputs
     const lead = query.shape.slice(0, -2)
     const length = query.shape.at(-2) as number
-    const turned = (x: Tensor.Tensor, own: typeof p.queryNorm): Tensor.Tensor => {
+    const turned = (x: Tensor.Tensor, own: typeof p.queryNorm, side?: "key"): Tensor.Tensor => {
       const normed = norm === undefined || own === undefined ? x : norm.apply(own, x)
       if (config.rope === undefined) return normed
       return rope(
         normed,
         config.rope,
-        inputs.positions ?? (cache === undefined ? {} : { offset: cache.length })
+        inputs.positions ??
+          placed(side === "key" ? (inputs.keyOffsets ?? inputs.offsets) : inputs.offsets, x, cache)
       )
     }
     const q = turned(heads(layers.query.apply(p.query, query), sizes.heads, headSize), p.queryNorm)
-    let k = turned(heads(layers.key.apply(p.key, key), sizes.kvHeads, headSize), p.keyNorm)
-    let v = heads(layers.value.apply(p.value, value), sizes.kvHeads, valueHeadSize)
+    const { keyHeads, valueHeads } = projectedAlready(inputs)
+    let k = keyHeads ?? turned(heads(layers.key.apply(p.key, key), sizes.kvHeads, headSize), p.keyNorm, "key")
+    let v = valueHeads ?? heads(layers.value.apply(p.value, value), sizes.kvHeads, valueHeadSize)
     const next = cache === undefined ? undefined : append(cache, k, v)
     if (next !== undefined) [k, v] = held(next)
     if (p.extraKey !== undefined && p.extraValue !== undefined)
@@ -136,6 +148,7 @@ export const attention = (config: AttentionConfig): AttentionLayer => {
     const stages = attend(q, k, v, {
       scale: config.scale,
       softcap: config.softcap,
+      score: scoreOf(config, q, k, cache, more),
       fill: config.fill,
       sinks: p.sinks as Tensor.Tensor | undefined,
       dropout: dropoutOf(config, inputs),
@@ -151,6 +164,74 @@ export const attention = (config: AttentionConfig): AttentionLayer => {
     return { out, stages, cache: next }
   })
 }
+
+/** The tensors of a record changed, records in it too; what is no tensor stays. A mask or a bias is rounded where it is added. */
+const mapped = <A extends object>(x: A, change: (x: Tensor.Tensor) => Tensor.Tensor): A =>
+  Object.fromEntries(
+    Object.entries(x).map(([name, own]) => [
+      name,
+      Tensor.isTensor(own)
+        ? change(own)
+        : typeof own === "object" && own !== null && Object.getPrototypeOf(own) === Object.prototype
+          ? mapped(own, change)
+          : own
+    ])
+  ) as A
+
+/** Where rows stand unless a call says so itself. */
+const placed = (
+  offsets: Tensor.Tensor | undefined,
+  x: Tensor.Tensor,
+  cache: AttentionInputs["cache"]
+): Positions =>
+  cache !== undefined
+    ? { offset: cache.length }
+    : offsets === undefined
+      ? {}
+      : { positions: Offsets.positions(offsets, x.shape.at(-2) as number) }
+
+/** Keys and values that need no projection: both or none, and no cache to put them in. */
+const projectedAlready = ({ keyHeads, valueHeads, cache }: AttentionInputs) => {
+  const both = keyHeads !== undefined && valueHeads !== undefined
+  if (both && cache !== undefined)
+    throw new AttrError({
+      op: "attention",
+      message: "keyHeads and valueHeads are not written into a cache",
+      hint: "pass the cache's own heads without it"
+    })
+  if (both || (keyHeads === undefined && valueHeads === undefined)) return { keyHeads, valueHeads }
+  throw new AttrError({
+    op: "attention",
+    message: `keyHeads and valueHeads go together, given ${both ? "" : keyHeads === undefined ? "valueHeads" : "keyHeads"}`,
+    hint: "project the other one too"
+  })
+}
+
+/** What becomes of the logits: the slopes of ALiBi count from where a query really stands. */
+const scoreOf = (
+  { alibi = false, score, heads: count }: AttentionConfig,
+  q: Tensor.Tensor,
+  k: Tensor.Tensor,
+  cache: AttentionInputs["cache"],
+  extra: number
+): Attention.Options["score"] => {
+  if (!alibi) return score
+  if (extra > 0 || cache?.ring === true)
+    throw new AttrError({
+      op: "attention",
+      message: `alibi counts positions, which ${extra > 0 ? "keys behind the others" : "a ring"} have not`,
+      hint: "leave one out"
+    })
+  const [queries, keys] = [q, k].map((x) => Tensor.dim(x.shape[2] as number))
+  const from =
+    cache === undefined ? Tensor.sub(keys as Tensor.Tensor, queries as Tensor.Tensor) : each(cache.length)
+  const slopes = Score.alibi(count, { offset: from as Tensor.Tensor<"i32"> })
+  return score === undefined ? slopes : Score.andThen(slopes, score)
+}
+
+/** One number for all entries, or one for each, over [B, N, T, S]. */
+const each = (x: Tensor.Tensor): Tensor.Tensor =>
+  x.rank === 0 ? x : (Tensor.reshape(x, [-1, 1, 1, 1]) as Tensor.Tensor)
 
 /** [..., T, F] as [B, T, F]. */
 const asBatch = (x: Tensor.Tensor): Tensor.Tensor =>

@@ -44,16 +44,23 @@ export interface AttentionConfig {
   /** 1 / √D unless told otherwise. */
   readonly scale?: number | undefined
   readonly softcap?: number | undefined
+  /** Farther keys count less, by a slope of each head (Press, Smith & Lewis 2022, arXiv 2108.12409). */
+  readonly alibi?: boolean | undefined
+  /** Anything else that becomes of the logits, behind the softcap. */
+  readonly score?: Attention.Options["score"]
   readonly window?: Attention.Options["window"]
   /** Each query sees keys up to its own position; `"bottom-right"` aligns the last query with the last key, `"top-left"` the first. */
   readonly causal?: boolean | Alignment | undefined
   readonly fill?: number | undefined
   readonly dropout?: number | undefined
   readonly broadcastDropout?: boolean | undefined
+  /** Of the parameters; f32 unless told otherwise. */
   readonly dtype?: FloatDType | undefined
-  /** How projections start; glorot uniform unless told otherwise. */
+  /** What inputs and parameters are cast to before anything is computed; they promote unless told otherwise. Sums are f32 in any case. */
+  readonly compute?: FloatDType | undefined
+  /** How projections start; glorot uniform, biases with zeros, unless told otherwise. */
   readonly init?: Partial<Record<Projection, Initialiser>> | undefined
-  readonly biasInit?: Initialiser | undefined
+  readonly biasInit?: Initialiser | Partial<Record<Projection, Initialiser>> | undefined
   /** In place of `Attention.stages`: anything that takes heads and gives heads. */
   readonly attention?:
     | ((q: Tensor.Tensor, k: Tensor.Tensor, v: Tensor.Tensor, options: Attention.Options) => Attention.Stages)
@@ -73,6 +80,9 @@ export interface AttentionInputs {
   readonly key?: Tensor.Tensor | undefined
   /** [..., S, FV]; the key unless told otherwise. */
   readonly value?: Tensor.Tensor | undefined
+  /** Heads that are projected already, [B, M, S, D] and [B, M, S, E], in place of `key` and `value`. They are taken as they are. */
+  readonly keyHeads?: Tensor.Tensor | undefined
+  readonly valueHeads?: Tensor.Tensor | undefined
   /** As in `Attention.Options`: true keeps. Tensors broadcast to [B, N, T, S]. */
   readonly mask?: Attention.Options["mask"]
   /** Added to the logits; broadcasts to [B, N, T, S]. */
@@ -84,6 +94,13 @@ export interface AttentionInputs {
   /** How many queries and keys each entry of the batch has, i32 [B]. */
   readonly queryLengths?: Tensor.Tensor | undefined
   readonly keyLengths?: Tensor.Tensor | undefined
+  /**
+   * Texts of several lengths one behind the other in [T, F], without padding: where each starts, and where the last ends, i32. A position sees
+   * its own text; positions for RoPE start anew in each.
+   */
+  readonly offsets?: Tensor.Tensor | undefined
+  /** Those of the keys where they differ. */
+  readonly keyOffsets?: Tensor.Tensor | undefined
   /** Beats the configuration. */
   readonly causal?: boolean | Alignment | undefined
   readonly window?: Attention.Options["window"]
@@ -136,10 +153,12 @@ export const sizesOf = (config: AttentionConfig): Sizes => {
   const refuse = (message: string, hint: string) => new AttrError({ op: "attention", message, hint })
   const { features, heads } = config
   const kvHeads = config.kvHeads ?? heads
-  for (const [name, size] of Object.entries({ features, heads, kvHeads })) {
-    if (!Number.isSafeInteger(size) || size < 1)
-      throw refuse(`${name} is ${size}`, "use a whole number of 1 or more")
+  const whole = (own: { readonly [name: string]: number }): void => {
+    for (const [name, size] of Object.entries(own))
+      if (!Number.isSafeInteger(size) || size < 1)
+        throw refuse(`${name} is ${size}`, "use a whole number of 1 or more")
   }
+  whole({ features, heads, kvHeads })
   if (config.headSize === undefined && features % heads !== 0) {
     throw refuse(
       `${features} features do not divide by ${heads} heads`,
@@ -153,17 +172,16 @@ export const sizesOf = (config: AttentionConfig): Sizes => {
     )
   const headSize = config.headSize ?? features / heads
   const keyFeatures = config.keyFeatures ?? features
-  const out = config.outFeatures ?? features
-  return {
-    features,
-    keyFeatures,
-    valueFeatures: config.valueFeatures ?? keyFeatures,
-    heads,
-    kvHeads,
-    headSize,
-    valueHeadSize: config.valueHeadSize ?? headSize,
-    out: typeof out === "number" ? [out] : out
-  }
+  const valueFeatures = config.valueFeatures ?? keyFeatures
+  const valueHeadSize = config.valueHeadSize ?? headSize
+  const outFeatures = config.outFeatures ?? features
+  const out = typeof outFeatures === "number" ? [outFeatures] : outFeatures
+  const sizes = { features, heads, kvHeads, headSize, valueHeadSize, keyFeatures, valueFeatures }
+  whole(sizes)
+  for (const size of out) whole({ outFeatures: size })
+  const { dropout = 0 } = config
+  if (!(dropout >= 0 && dropout <= 1)) throw refuse(`dropout is ${dropout}`, "use a probability, 0 to 1")
+  return { ...sizes, out }
 }
 
 /** Whether a projection adds a bias. */

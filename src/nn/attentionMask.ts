@@ -3,6 +3,7 @@ import { AttrError } from "../errors.ts"
 import * as Mask from "../Mask.ts"
 import * as Tensor from "../Tensor.ts"
 import type { Alignment, AttentionConfig, AttentionInputs, Cache } from "./attentionConfig.ts"
+import * as Offsets from "./offsets.ts"
 
 /** All masks of a call as one mask and what is added to the logits. */
 
@@ -70,20 +71,22 @@ export const combine = (
   }
   const { queryMask, keyMask, valueMask, queryLengths, keyLengths } = inputs
   if (queryMask !== undefined) keeps.push(Mask.fromTensor(asBool(along("queries", queryMask))))
-  for (const own of [keyMask, valueMask]) {
-    if (own !== undefined) keeps.push(Mask.fromTensor(asBool(extended(along("keys", asBool(own)), extra))))
+  for (const side of [keyMask, valueMask]) {
+    if (side !== undefined) keeps.push(Mask.fromTensor(asBool(extended(along("keys", asBool(side)), extra))))
   }
   if (keyLengths !== undefined) positional(Mask.padding(keyLengths as Tensor.Tensor<"i32">))
   if (queryLengths !== undefined) {
     const lengths = along("queries", Tensor.reshape(queryLengths, [-1, 1]) as Tensor.Tensor)
     keeps.push(Mask.keepWhere(({ query }) => Tensor.lt(query, lengths) as Tensor.Tensor<"bool">))
   }
+  const own = Offsets.mask(inputs, config)
+  if (own !== undefined) positional(own)
   const causal = inputs.causal ?? config.causal
   const window = inputs.window ?? config.window
   const [left, right] = typeof window === "number" ? [window, 0] : (window ?? [Infinity, Infinity])
   if (cache === undefined) {
-    const own = causalMask(causal)
-    if (own !== undefined) positional(own)
+    const past = causalMask(causal)
+    if (past !== undefined) positional(past)
     if (window !== undefined) positional(aligned(Mask.slidingWindow(left, right)))
   } else {
     const length = cache.length as Tensor.Tensor<"i32">

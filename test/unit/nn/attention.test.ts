@@ -7,6 +7,7 @@ import { normalizeSoftmax } from "../../../passes/normalizeSoftmax.ts"
 import { unexpandHeads } from "../../../passes/unexpandHeads.ts"
 import * as Mask from "../../../src/Mask.ts"
 import * as nn from "../../../src/nn/index.ts"
+import * as Score from "../../../src/Score.ts"
 import * as Tensor from "../../../src/Tensor.ts"
 import { nodesOf, through } from "../../support/fusing.ts"
 import { attend, type Linear, type Steps } from "../../support/nn/attend.ts"
@@ -155,6 +156,14 @@ const cases: { readonly [name: string]: Case } = {
         const [c, s] = [Math.cos(position), Math.sin(position)]
         return [(x as number) * c - (y as number) * s, (y as number) * c + (x as number) * s, ...rest]
       }
+    })
+  },
+  "slopes of ALiBi, and a score of one's own": {
+    config: { heads: 4, alibi: true, causal: true, score: Score.softcap(2), sinks: true },
+    steps: ({ sinks }) => ({
+      score: (x, _b, h, i, j) => 2 * Math.tanh((x + 4 ** -(h + 1) * (j - (i + S - T))) / 2),
+      visible: (_b, _h, i, j) => j <= i + S - T,
+      sink: (h) => at(sinks as Dense, h)
     })
   },
   "self-attention": { config: { heads: 2, causal: true }, self: true, steps: () => ({ visible: causal }) }
