@@ -12,7 +12,7 @@ interface Option {
   readonly flax?: string
   readonly core?: string
   /** A file of test/unit/nn and the name of a test in it. */
-  readonly test?: readonly [file: string, name: string]
+  readonly test: readonly [file: string, name: string]
 }
 
 export const options: ReadonlyArray<Option> = [
@@ -64,11 +64,11 @@ export const options: ReadonlyArray<Option> = [
   {
     option: "how parameters start",
     ...{
-      keras: "kernelInitializer, biasInitializer",
+      ...{ mlx: "as there", torch: "as there", keras: "kernelInitializer, biasInitializer" },
       flax: "kernelInit, outKernelInit, biasInit, outBiasInit"
     },
     core: "init, biasInit",
-    test: ["faces", "parameters start as the framework's, or as told"]
+    test: ["faces", "parameters start as the framework's: by its distribution, within its limits"]
   },
   {
     option: "packed in-projection",
@@ -133,8 +133,8 @@ export const options: ReadonlyArray<Option> = [
   },
   {
     option: "mask that carries its polarity: a `Mask`",
-    ...{ mlx: "mask", torch: "attnMask", core: "mask" },
-    test: ["attention", "a mask of ours, and a finite fill"]
+    ...{ mlx: "mask", torch: "attnMask", keras: "attentionMask", flax: "mask", core: "mask" },
+    test: ["faceErrors", "masks of every face carry their polarity"]
   },
   {
     option: "causal",
@@ -239,31 +239,63 @@ export const options: ReadonlyArray<Option> = [
     ...{ core: "compile(…, { requireFused: true })" },
     test: ["stages", "of any layer fuse or compile says why"]
   },
-  { option: "regularizers, constraints, activity regularizers" },
-  { option: "precision, dot_general, dtypes of parameters apart, sharding and metadata" },
-  { option: "nested tensors, static_k, static_v" }
+  {
+    option: "flash attention or an error",
+    ...{ keras: "flashAttention", core: "compile(…, { requireFused: true })" },
+    test: ["faceErrors", "flash attention goes without dropout and scores"]
+  },
+  {
+    option: "slopes of ALiBi, a score of one's own",
+    ...{ core: "alibi, score" },
+    test: ["attention", "slopes of ALiBi, and a score of one's own"]
+  },
+  {
+    option: "nested tensors: texts one behind the other, without padding",
+    ...{ torch: "offsets, keyOffsets", core: "offsets, keyOffsets" },
+    test: ["attentionInputs", "see the texts of other keys"]
+  },
+  {
+    option: "keys and values projected already",
+    ...{ torch: "staticK, staticV", core: "keyHeads, valueHeads" },
+    test: ["torch", "takes keys and values that are projected already"]
+  },
+  {
+    option: "dtypes of parameters and of computing; sums and the softmax are f32, f64 of f64",
+    ...{
+      mlx: "dtype",
+      torch: "dtype",
+      keras: "dtype: mixed_float16, …",
+      flax: "paramDtype, dtype, precision"
+    },
+    core: "dtype, compute",
+    test: ["attentionInputs", "of parameters and of computing are apart"]
+  },
+  {
+    option: "refused, with what to do instead",
+    ...{
+      torch: "device",
+      keras: "regularizers, constraints, name, trainable",
+      flax: "dot_general, sharding, metadata, promote_dtype, rngs of the layer"
+    },
+    test: ["faceErrors", "refuses what means nothing here, with what to do instead"]
+  }
 ]
 
-const code = (names: string | undefined): string => (names === undefined ? "" : names)
-
-/** Rows without a name are what the frameworks have and this has not. */
 export const table = (): string =>
   Markdown.table([
     ["option", "MLX", "PyTorch", "Keras, TensorFlow", "Flax", "`nn.attention`", "test"],
-    ...options.map(({ option, mlx, torch, keras, flax, core, test }) =>
-      test === undefined
-        ? [option, "", "", "", "", "no", ""]
-        : [option, ...[mlx, torch, keras, flax, core].map(code), `${test[0]}: ${test[1]}`]
-    )
+    ...options.map(({ option, mlx, torch, keras, flax, core, test }) => [
+      option,
+      ...[mlx, torch, keras, flax, core].map((names) => names ?? ""),
+      `${test[0]}: ${test[1]}`
+    ])
   ])
 
 const escaped = (text: string): string => text.replaceAll(/[$()*+.?[\\\]^{|}]/g, "\\$&")
 
 /** Tests that the table names and that do not exist. */
 export const unknownTests = (): ReadonlyArray<string> =>
-  options.flatMap(({ test }) => {
-    if (test === undefined) return []
-    const [file, name] = test
+  options.flatMap(({ test: [file, name] }) => {
     const text = readFileSync(
       fileURLToPath(new URL(`../test/unit/nn/${file}.test.ts`, import.meta.url)),
       "utf8"

@@ -1,6 +1,7 @@
 import type { FloatDType } from "../../../ir/DType.ts"
 import * as DType from "../../../ir/DType.ts"
 import { AttrError, ShapeError } from "../../errors.ts"
+import * as Mask from "../../Mask.ts"
 import * as Tensor from "../../Tensor.ts"
 import type { Seed } from "../../tensor/random.ts"
 import { type AttentionParams, attention } from "../attention.ts"
@@ -9,6 +10,7 @@ import * as Initialiser from "../Initialiser.ts"
 import * as Layer from "../Layer.ts"
 import * as Params from "../Params.ts"
 import * as Kernel from "./kernel.ts"
+import * as Face from "./options.ts"
 
 /**
  * `flax.nnx.MultiHeadAttention` (Flax 0.12): options, defaults, parameter names and layouts, mask polarity and errors. Shapes: … batch axes,
@@ -23,7 +25,12 @@ export interface Options {
   readonly outFeatures?: number
   readonly numKvHeads?: number
   readonly inKvFeatures?: number
+  /** What is computed with: inputs and parameters are cast to it; they promote unless told otherwise. */
   readonly dtype?: FloatDType
+  /** Of the parameters; f32 unless told otherwise. */
+  readonly paramDtype?: FloatDType
+  /** Sums are f32 here whatever it says. */
+  readonly precision?: "default" | "high" | "highest"
   readonly broadcastDropout?: boolean
   readonly dropoutRate?: number
   readonly deterministic?: boolean
@@ -43,8 +50,8 @@ export interface Inputs {
   readonly inputsK?: Tensor.Tensor
   /** The keys unless told otherwise. */
   readonly inputsV?: Tensor.Tensor
-  /** bool or numbers over [..., N, T, S]: true, or not 0, takes part. */
-  readonly mask?: Tensor.Tensor
+  /** bool or numbers over [..., N, T, S]: true, or not 0, takes part. Or a `Mask`, which carries its polarity. */
+  readonly mask?: Tensor.Tensor | Mask.Mask
   /** Beats the layer's; one of them must say, where there is dropout. */
   readonly deterministic?: boolean
   /** Of dropout. */
@@ -75,8 +82,38 @@ export type FlaxParams = {
 
 const op = "MultiHeadAttention"
 
+const optionNames: ReadonlyArray<keyof Options> = [
+  ...(["numHeads", "inFeatures", "qkvFeatures", "outFeatures", "numKvHeads", "inKvFeatures"] as const),
+  ...(["dtype", "paramDtype", "precision", "broadcastDropout", "dropoutRate", "deterministic"] as const),
+  ...(["kernelInit", "outKernelInit", "biasInit", "outBiasInit", "useBias", "attentionFn"] as const),
+  ...(["decode", "normalizeQk"] as const)
+]
+
+const inputNames: ReadonlyArray<keyof Inputs> = [
+  ...(["inputsQ", "inputsK", "inputsV", "mask", "deterministic", "rngs", "sowWeights"] as const),
+  ...(["decode", "cache", "isCausal"] as const)
+]
+
+const contraction =
+  "projections are contractions; bring heads of your own to nn.attention: keyHeads, valueHeads"
+const oneDevice = "a graph runs on one device"
+const promotion = "give dtype: inputs and parameters are cast to it"
+const drawn = "parameters are drawn by init(key), dropout by rngs of the call"
+
+const refused: Face.Refused = {
+  ...{ qkvDotGeneral: contraction, outDotGeneral: contraction },
+  ...{ qkvDotGeneralCls: contraction, outDotGeneralCls: contraction },
+  ...{ outSharding: oneDevice, qkvSharding: oneDevice, kernelMetadata: oneDevice, biasMetadata: oneDevice },
+  ...{ outKernelMetadata: oneDevice, outBiasMetadata: oneDevice },
+  ...{ queryLnScaleMetadata: oneDevice, keyLnScaleMetadata: oneDevice },
+  ...{ qkvPromoteDtype: promotion, outPromoteDtype: promotion, lnPromoteDtype: promotion },
+  ...{ rngs: drawn, keepRngs: drawn }
+}
+
 export const MultiHeadAttention = (options: Options): Layer.Layer<FlaxParams, Inputs, Output> => {
-  const { numHeads, inFeatures, dtype = "f32", useBias = true } = options
+  Face.check(op, options, optionNames, refused)
+  Face.need(op, { numHeads: options.numHeads, inFeatures: options.inFeatures })
+  const { numHeads, inFeatures, paramDtype = "f32", useBias = true } = options
   const { qkvFeatures = inFeatures, outFeatures = inFeatures, inKvFeatures = inFeatures } = options
   const kvHeads = options.numKvHeads ?? numHeads
   if (qkvFeatures % numHeads !== 0) {
@@ -96,34 +133,41 @@ export const MultiHeadAttention = (options: Options): Layer.Layer<FlaxParams, In
     bias: useBias,
     qkNorm: options.normalizeQk === true ? "layer" : undefined,
     qkNormEpsilon: 1e-6,
-    fill: -DType.maxFinite[dtype],
+    fill: -DType.maxFinite[options.dtype ?? "f32"],
     dropout: options.dropoutRate,
     broadcastDropout: options.broadcastDropout ?? true,
     attention: options.attentionFn,
-    dtype
+    dtype: paramDtype,
+    compute: options.dtype
   })
   const start = {
+    fan: Kernel.fans.flax,
     kernel: options.kernelInit ?? Initialiser.lecunNormal,
     bias: options.biasInit ?? Initialiser.zeros
   }
   const outStart = {
+    fan: Kernel.fans.flax,
     kernel: options.outKernelInit ?? start.kernel,
     bias: options.outBiasInit ?? start.bias
   }
   const into = (from: number, heads: number): Kernel.KernelParams =>
-    Kernel.params([from], [heads, headSize], useBias, dtype, start)
+    Kernel.params([from], [heads, headSize], useBias, paramDtype, start)
   const scale = () =>
-    options.normalizeQk === true ? { scale: Params.param(dtype, [headSize], Initialiser.ones) } : undefined
+    options.normalizeQk === true
+      ? { scale: Params.param(paramDtype, [headSize], Initialiser.ones) }
+      : undefined
   const params: FlaxParams = {
     query: into(inFeatures, numHeads),
     key: into(inKvFeatures, kvHeads),
     value: into(inKvFeatures, kvHeads),
-    out: Kernel.params([numHeads, headSize], [outFeatures], useBias, dtype, outStart),
+    out: Kernel.params([numHeads, headSize], [outFeatures], useBias, paramDtype, outStart),
     query_ln: scale(),
     key_ln: scale()
   }
   return Layer.make(params, (p, inputs: Inputs) => {
-    const { inputsQ, inputsK = inputsQ, inputsV = inputsK } = inputs
+    Face.check(op, inputs, inputNames, refused)
+    Face.need(op, { inputsQ: inputs.inputsQ })
+    const { inputsQ, inputsK = inputsQ, inputsV = inputsK, mask } = inputs
     if (inputs.inputsK === undefined && inputs.inputsV !== undefined) {
       throw new AttrError({
         op,
@@ -135,7 +179,7 @@ export const MultiHeadAttention = (options: Options): Layer.Layer<FlaxParams, In
       query: inputsQ,
       key: inputsK,
       value: inputsV,
-      mask: boolMask(inputs.mask),
+      mask: Mask.isMask(mask) ? mask : boolMask(mask),
       causal: inputs.isCausal === true ? "top-left" : undefined,
       training: isTraining(options, inputs),
       seed: inputs.rngs,

@@ -8,6 +8,7 @@ import * as Initialiser from "../Initialiser.ts"
 import * as Layer from "../Layer.ts"
 import type * as Params from "../Params.ts"
 import * as Kernel from "./kernel.ts"
+import * as Face from "./options.ts"
 
 export { AdditiveAttention, Attention } from "./kerasScores.ts"
 
@@ -31,7 +32,10 @@ interface Common {
   readonly kernelInitializer?: Kernel.Start["kernel"]
   readonly biasInitializer?: Initialiser.Initialiser
   readonly seed?: Seed
-  readonly dtype?: FloatDType
+  /** Of parameters and computing; the mixed ones compute in 16 bits with parameters of 32. */
+  readonly dtype?: FloatDType | "mixed_float16" | "mixed_bfloat16"
+  /** Refused with dropout or returned scores where true. What fuses fuses in any case; `compile` with `requireFused` makes sure. */
+  readonly flashAttention?: boolean
 }
 
 export interface Options extends Common {
@@ -59,8 +63,8 @@ export interface Inputs {
   readonly queryMask?: Tensor.Tensor
   readonly valueMask?: Tensor.Tensor
   readonly keyMask?: Tensor.Tensor
-  /** bool or numbers, [B, T, S]: true, or not 0, takes part. With several attention axes, those of queries, then of keys. */
-  readonly attentionMask?: Tensor.Tensor
+  /** bool or numbers, [B, T, S]: true, or not 0, takes part. With several attention axes, those of queries, then of keys. Or a `Mask`, over attention axes as one. */
+  readonly attentionMask?: Tensor.Tensor | Mask.Mask
   readonly returnAttentionScores?: boolean
   readonly training?: boolean
   readonly useCausalMask?: boolean
@@ -85,6 +89,33 @@ export type KerasParams = {
 
 export type KerasLayer = Layer.Layer<KerasParams, Inputs, Output>
 
+const commonNames: ReadonlyArray<keyof Common> = [
+  ...([
+    "dropout",
+    "useBias",
+    "features",
+    "keyFeatures",
+    "valueFeatures",
+    "slidingWindow",
+    "useGate"
+  ] as const),
+  ...(["kernelInitializer", "biasInitializer", "seed", "dtype", "flashAttention"] as const)
+]
+
+const inputNames: ReadonlyArray<keyof Inputs> = [
+  ...(["query", "value", "key", "queryMask", "valueMask", "keyMask", "attentionMask"] as const),
+  ...(["returnAttentionScores", "training", "useCausalMask", "seed"] as const)
+]
+
+const untrained = "nothing is trained here, so that nothing is penalised: add it where the training is"
+const clipped = "parameters are values: change them with a function before they are used"
+
+const refused: Face.Refused = {
+  ...{ kernelRegularizer: untrained, biasRegularizer: untrained, activityRegularizer: untrained },
+  ...{ kernelConstraint: clipped, biasConstraint: clipped },
+  ...{ trainable: untrained, name: "parameters are named by their place in the record they stand in" }
+}
+
 interface Sizes {
   readonly op: string
   readonly heads: number
@@ -96,6 +127,8 @@ interface Sizes {
 }
 
 export const MultiHeadAttention = (options: Options): KerasLayer => {
+  const own = ["numHeads", "keyDim", "valueDim", "outputShape", "attentionAxes"] as const
+  Face.check("MultiHeadAttention", options, [...own, ...commonNames], refused)
   const { numHeads, keyDim, valueDim = keyDim, features, outputShape = features, attentionAxes } = options
   return make(options, {
     op: "MultiHeadAttention",
@@ -111,6 +144,8 @@ export const MultiHeadAttention = (options: Options): KerasLayer => {
 export const GroupQueryAttention = (options: GroupedOptions): KerasLayer => {
   const { headDim, numQueryHeads, numKeyValueHeads, features } = options
   const op = "GroupQueryAttention"
+  const own = ["headDim", "numQueryHeads", "numKeyValueHeads"] as const
+  Face.check(op, options, [...own, ...commonNames], refused)
   if (numQueryHeads % numKeyValueHeads !== 0) {
     throw new AttrError({
       op,
@@ -137,8 +172,16 @@ const make = (options: Common, sizes: Sizes): KerasLayer => {
     keyFeatures = features,
     valueFeatures = keyFeatures,
     useBias = true,
-    dtype = "f32"
+    dropout = 0
   } = options
+  Face.need(sizes.op, { features })
+  if (options.flashAttention === true && dropout > 0)
+    throw new AttrError({
+      op: sizes.op,
+      message: "Dropout is not supported when flash attention is enabled.",
+      hint: "set dropout to 0"
+    })
+  const { dtype, compute } = dtypesOf(options)
   const { heads, kvHeads, headSize, valueHeadSize, out } = sizes
   const core = attention({
     features,
@@ -152,10 +195,12 @@ const make = (options: Common, sizes: Sizes): KerasLayer => {
     bias: useBias,
     gate: options.useGate,
     dropout: options.dropout,
-    fill: dtype === "f16" ? -3e4 : -1e9,
-    dtype
+    fill: compute === "f16" ? -3e4 : -1e9,
+    dtype,
+    compute
   })
   const start: Kernel.Start = {
+    fan: Kernel.fans.keras,
     kernel: options.kernelInitializer ?? Initialiser.glorotUniform,
     bias: options.biasInitializer ?? Initialiser.zeros
   }
@@ -169,7 +214,15 @@ const make = (options: Common, sizes: Sizes): KerasLayer => {
     attention_output: Kernel.params([heads, valueHeadSize], out, useBias, dtype, start)
   }
   return Layer.make(params, (p, inputs: Inputs) => {
+    Face.check(sizes.op, inputs, inputNames)
     const { query, value, key = value } = inputs
+    Face.need(sizes.op, { query, value })
+    if (options.flashAttention === true && inputs.returnAttentionScores === true)
+      throw new AttrError({
+        op: sizes.op,
+        message: "Returning attention scores is not supported when flash attention is enabled.",
+        hint: "leave flashAttention out"
+      })
     const places = placesOf(sizes, query)
     const [q, k, v] = [query, key, value].map((x) => gathered(x, places)) as [
       Tensor.Tensor,
@@ -194,6 +247,16 @@ const make = (options: Common, sizes: Sizes): KerasLayer => {
     }
   })
 }
+
+/** Of parameters, and of computing where it is told. */
+const dtypesOf = ({ dtype }: Common): { readonly dtype: FloatDType; readonly compute?: FloatDType } =>
+  dtype === undefined
+    ? { dtype: "f32" }
+    : dtype === "mixed_float16"
+      ? { dtype: "f32", compute: "f16" }
+      : dtype === "mixed_bfloat16"
+        ? { dtype: "f32", compute: "bf16" }
+        : { dtype, compute: dtype }
 
 const coreParams = (p: Params.Tensors<KerasParams>): Params.Tensors<AttentionParams> =>
   ({
@@ -270,6 +333,10 @@ const maskOf = (
     slidingWindow === undefined ? undefined : Mask.slidingWindow(slidingWindow - 1, slidingWindow - 1)
   const given = inputs.attentionMask
   if (given === undefined) return near
+  if (Mask.isMask(given)) {
+    const keep = given._tag === "Keep" ? given : Mask.toKeep(given)
+    return near === undefined ? keep : Mask.and(keep, near)
+  }
   const count = places.attention.length
   const bools = given.dtype === "bool" ? given : (Tensor.ne(given, 0) as Tensor.Tensor)
   const lead = bools.shape.slice(0, bools.rank - 2 * count) as ReadonlyArray<number>

@@ -1,10 +1,12 @@
 import type { FloatDType } from "../../../ir/DType.ts"
+import { AttrError } from "../../errors.ts"
 import * as Mask from "../../Mask.ts"
 import * as Tensor from "../../Tensor.ts"
 import type { Seed } from "../../tensor/random.ts"
 import * as Initialiser from "../Initialiser.ts"
 import * as Layer from "../Layer.ts"
 import * as Params from "../Params.ts"
+import * as Face from "./options.ts"
 
 /**
  * `keras.layers.Attention` and `AdditiveAttention` (Keras 3.16): attention of one head without projections. Shapes: B batch, T queries, S keys,
@@ -39,6 +41,8 @@ export interface ScoreInputs {
   readonly returnAttentionScores?: boolean | undefined
   readonly training?: boolean | undefined
   readonly useCausalMask?: boolean | undefined
+  /** Of dropout; beats the layer's. */
+  readonly seed?: Seed | undefined
 }
 
 export interface ScoreOutput {
@@ -56,6 +60,7 @@ type DotParams = {
 type AdditiveParams = { readonly scale: Params.Param | undefined }
 
 export const Attention = (options: DotOptions = {}): Layer.Layer<DotParams, ScoreInputs, ScoreOutput> => {
+  Face.check("Attention", options, ["useScale", "dropout", "seed", "dtype", "scoreMode"])
   const { scoreMode = "dot", useScale = false, dtype = "f32" } = options
   const one = (there: boolean): Params.Param | undefined =>
     there ? Params.param(dtype, [], Initialiser.ones) : undefined
@@ -75,6 +80,8 @@ export const Attention = (options: DotOptions = {}): Layer.Layer<DotParams, Scor
 export const AdditiveAttention = (
   options: AdditiveOptions
 ): Layer.Layer<AdditiveParams, ScoreInputs, ScoreOutput> => {
+  Face.check("AdditiveAttention", options, ["useScale", "dropout", "seed", "dtype", "features"])
+  Face.need("AdditiveAttention", { features: options.features })
   const { features, useScale = true, dtype = "f32" } = options
   const init = Initialiser.glorotUniform({ in: features, out: features })
   const params: AdditiveParams = { scale: useScale ? Params.param(dtype, [features], init) : undefined }
@@ -87,6 +94,11 @@ export const AdditiveAttention = (
   )
 }
 
+const inputNames: ReadonlyArray<keyof ScoreInputs> = [
+  ...(["query", "value", "key", "queryMask", "valueMask", "returnAttentionScores"] as const),
+  ...(["training", "useCausalMask", "seed"] as const)
+]
+
 /** Every query with every key: [B, T, S, D]. */
 const sums = (query: Tensor.Tensor, key: Tensor.Tensor): Tensor.Tensor =>
   Tensor.add(Tensor.expandDims(query, -2), Tensor.expandDims(key, -3)) as Tensor.Tensor
@@ -96,7 +108,9 @@ const weigh = (
   inputs: ScoreInputs,
   score: (query: Tensor.Tensor, key: Tensor.Tensor) => Tensor.Tensor
 ): ScoreOutput => {
+  Face.check("Attention", inputs, inputNames)
   const { query, value, key = value, queryMask, valueMask } = inputs
+  Face.need("Attention", { query, value })
   const far = dtype === "f16" ? -65504 : -1e9
   const keeps: ReadonlyArray<Mask.Keep> = [
     ...(valueMask === undefined
@@ -111,7 +125,10 @@ const weigh = (
   const weights = Tensor.softmax(scores, -1) as Tensor.Tensor
   const kept =
     inputs.training === true && dropout > 0
-      ? (Tensor.dropout(weights, { rate: dropout, seed: seed ?? 0 }) as Tensor.Tensor)
+      ? (Tensor.dropout(weights, {
+          rate: dropout,
+          seed: seedOf(inputs.seed ?? seed, dropout)
+        }) as Tensor.Tensor)
       : weights
   const result = Tensor.matmul(kept, value) as Tensor.Tensor
   const out =
@@ -119,4 +136,13 @@ const weigh = (
       ? result
       : (Tensor.where(Tensor.expandDims(queryMask, -1) as Tensor.Tensor<"bool">, result, 0) as Tensor.Tensor)
   return { out, scores: inputs.returnAttentionScores === true ? kept : undefined }
+}
+
+const seedOf = (seed: Seed | undefined, dropout: number): Seed => {
+  if (seed !== undefined) return seed
+  throw new AttrError({
+    op: "Attention",
+    message: `dropout of ${dropout} in training needs a seed`,
+    hint: "pass { training: true, seed }: a number, or a u32 scalar that each call brings along"
+  })
 }

@@ -13,7 +13,21 @@ export type KernelParams = {
   readonly bias: Params.Param | undefined
 }
 
+/** What a kernel's start is told of it. Flax counts what a contraction sums over; Keras takes a kernel for that of a convolution. */
+export const fans = {
+  flax: (from: ReadonlyArray<number>, to: ReadonlyArray<number>): Initialiser.Fan => ({
+    in: product(from),
+    out: product(to)
+  }),
+  keras: (from: ReadonlyArray<number>, to: ReadonlyArray<number>): Initialiser.Fan => {
+    const shape = [...from, ...to]
+    const field = product(shape.slice(0, -2))
+    return { in: field * (shape.at(-2) as number), out: field * (shape.at(-1) as number) }
+  }
+}
+
 export interface Start {
+  readonly fan: (from: ReadonlyArray<number>, to: ReadonlyArray<number>) => Initialiser.Fan
   readonly kernel: (fan: Initialiser.Fan) => Initialiser.Initialiser
   readonly bias: Initialiser.Initialiser
 }
@@ -28,7 +42,7 @@ export const params = (
   dtype: FloatDType,
   start: Start
 ): KernelParams => ({
-  kernel: Params.param(dtype, [...from, ...to], start.kernel({ in: product(from), out: product(to) })),
+  kernel: Params.param(dtype, [...from, ...to], start.kernel(start.fan(from, to))),
   bias: bias ? Params.param(dtype, to, start.bias) : undefined
 })
 

@@ -8,6 +8,7 @@ import * as Initialiser from "../Initialiser.ts"
 import * as Layer from "../Layer.ts"
 import type { LinearParams } from "../linear.ts"
 import type * as Params from "../Params.ts"
+import * as Face from "./options.ts"
 
 /** `mlx.nn.MultiHeadAttention` (MLX 0.32): its options, defaults (no bias), parameter names and errors. */
 export interface Options {
@@ -37,27 +38,41 @@ export type MlxParams = {
   readonly out_proj: LinearParams
 }
 
+const op = "MultiHeadAttention"
+
+const optionNames: ReadonlyArray<keyof Options> = [
+  ...(["queryInputDims", "keyInputDims", "valueInputDims", "valueDims", "valueOutputDims"] as const),
+  ...(["bias", "dtype"] as const)
+]
+
 export const MultiHeadAttention = (
   dims: number,
   numHeads: number,
   options: Options = {}
 ): Layer.Layer<MlxParams, Inputs, Tensor.Tensor> => {
+  Face.check(op, options, optionNames)
   if (dims % numHeads !== 0) {
     throw new AttrError({
-      op: "MultiHeadAttention",
+      op,
       message: `The input feature dimensions should be divisible by the number of heads (${dims} % ${numHeads}) != 0`
     })
   }
   const valueDims = options.valueDims ?? dims
   if (valueDims % numHeads !== 0)
     throw new AttrError({
-      op: "MultiHeadAttention",
+      op,
       message: `valueDims ${valueDims} do not divide by ${numHeads} heads`
     })
   const features = options.queryInputDims ?? dims
   const keyFeatures = options.keyInputDims ?? dims
   const valueFeatures = options.valueInputDims ?? keyFeatures
   const start = (size: number) => Initialiser.fanInUniform({ in: size, out: size })
+  const starts = {
+    query: start(features),
+    key: start(keyFeatures),
+    value: start(valueFeatures),
+    out: start(valueDims)
+  }
   const core = attention({
     features,
     heads: numHeads,
@@ -68,16 +83,15 @@ export const MultiHeadAttention = (
     outFeatures: options.valueOutputDims ?? dims,
     bias: options.bias ?? false,
     dtype: options.dtype,
-    init: {
-      query: start(features),
-      key: start(keyFeatures),
-      value: start(valueFeatures),
-      out: start(valueDims)
-    }
+    init: starts,
+    biasInit: starts
   })
   const { query, key, value, out } = core.params
   const params: MlxParams = { query_proj: query, key_proj: key, value_proj: value, out_proj: out }
-  return Layer.make(params, (p, { queries, keys, values, mask }: Inputs) => {
+  return Layer.make(params, (p, inputs: Inputs) => {
+    Face.check(op, inputs, ["queries", "keys", "values", "mask"])
+    const { queries, keys, values, mask } = inputs
+    Face.need(op, { queries, keys, values })
     const own = {
       query: p.query_proj,
       key: p.key_proj,

@@ -7,6 +7,7 @@ import { type AttentionParams, attention } from "../attention.ts"
 import * as Initialiser from "../Initialiser.ts"
 import * as Layer from "../Layer.ts"
 import * as Params from "../Params.ts"
+import * as Face from "./options.ts"
 
 /**
  * `torch.nn.MultiheadAttention` (PyTorch 2.14): its options, defaults, parameter names and layouts, mask polarity and errors. Shapes: L queries,
@@ -40,6 +41,13 @@ export interface Inputs {
   readonly isCausal?: boolean | undefined
   readonly training?: boolean | undefined
   readonly seed?: Seed | undefined
+  /** Keys and values that are projected already, [N·H, S, E / H], in place of `key` and `value`. */
+  readonly staticK?: Tensor.Tensor | undefined
+  readonly staticV?: Tensor.Tensor | undefined
+  /** Nested tensors: query, key and value are then the values of all, [total, ·] unbatched, and these where each starts and the last ends, i32. */
+  readonly offsets?: Tensor.Tensor | undefined
+  /** Those of keys and values where they differ. */
+  readonly keyOffsets?: Tensor.Tensor | undefined
 }
 
 export interface Output {
@@ -63,11 +71,25 @@ export type TorchParams = {
 
 const op = "MultiheadAttention"
 
+const optionNames: ReadonlyArray<keyof Options> = [
+  ...(["dropout", "bias", "addBiasKv", "addZeroAttn", "kdim", "vdim", "batchFirst", "dtype"] as const)
+]
+
+const inputNames: ReadonlyArray<keyof Inputs> = [
+  ...(["query", "key", "value", "keyPaddingMask", "needWeights", "attnMask", "averageAttnWeights"] as const),
+  ...(["isCausal", "training", "seed", "staticK", "staticV", "offsets", "keyOffsets"] as const)
+]
+
+const refused: Face.Refused = {
+  device: "arrays live where the backend in context computes: upload them, or nn.load"
+}
+
 export const MultiheadAttention = (
   embedDim: number,
   numHeads: number,
   options: Options = {}
 ): Layer.Layer<TorchParams, Inputs, Output> => {
+  Face.check(op, options, optionNames, refused)
   const { bias = true, batchFirst = false, dtype = "f32" } = options
   const [kdim, vdim] = [options.kdim ?? embedDim, options.vdim ?? embedDim]
   if (embedDim % numHeads !== 0)
@@ -110,7 +132,8 @@ export const MultiheadAttention = (
     }
   }
   return Layer.make(params, (p, inputs: Inputs) => {
-    const batched = checked(inputs)
+    Face.check(op, inputs, inputNames)
+    const batched = checked(inputs, { embedDim, kdim, vdim, numHeads, batchFirst })
     const arranged = (x: Tensor.Tensor): Tensor.Tensor =>
       !batched || batchFirst ? x : (Tensor.swapAxes(x, 0, 1) as Tensor.Tensor)
     const { keyPaddingMask, attnMask, isCausal = false, needWeights = true } = inputs
@@ -132,6 +155,10 @@ export const MultiheadAttention = (
       causal: hinted ? "top-left" : undefined,
       keyMask: padding?.keep,
       bias: sum(mask?.bias, padding?.bias),
+      keyHeads: projected(inputs.staticK, numHeads),
+      valueHeads: projected(inputs.staticV, numHeads),
+      offsets: inputs.offsets,
+      keyOffsets: inputs.keyOffsets,
       training: inputs.training,
       seed: inputs.seed
     })
@@ -149,16 +176,53 @@ const returned = (
   return batched ? own : (Tensor.squeeze(own, 0) as Tensor.Tensor)
 }
 
-/** Whether there is a batch. Throws for ranks that do not go together. */
-const checked = ({ query, key, value }: Inputs): boolean => {
-  const ranks = [query, key, value].map((x) => x.rank)
-  if (ranks.every((r) => r === 3)) return true
-  if (ranks.every((r) => r === 2)) return false
-  throw new ShapeError({
-    op,
-    message: `query, key and value are all 2-D (unbatched) or all 3-D, given ${ranks.join(", ")} axes`
-  })
+interface Sizes {
+  readonly embedDim: number
+  readonly kdim: number
+  readonly vdim: number
+  readonly numHeads: number
+  readonly batchFirst: boolean
 }
+
+/** Whether there is a batch. Throws for ranks and sizes that do not go together. */
+const checked = (inputs: Inputs, { embedDim, kdim, vdim, numHeads, batchFirst }: Sizes): boolean => {
+  const { query, key, value, attnMask, keyPaddingMask, staticK } = inputs
+  Face.need(op, { query, key, value })
+  const ranks = [query, key, value].map((x) => x.rank)
+  const batched = ranks[0] === 3
+  if (!ranks.every((r) => r === (batched ? 3 : 2))) {
+    throw new ShapeError({
+      op,
+      message: `query, key and value are all 2-D (unbatched) or all 3-D, given ${ranks.join(", ")} axes`
+    })
+  }
+  const lengthOf = (x: Tensor.Tensor) => x.shape[batched && batchFirst ? 1 : 0] as number
+  const batch = batched ? (query.shape[batchFirst ? 0 : 1] as number) : 1
+  for (const [name, x, features] of [
+    ["query", query, embedDim],
+    ["key", key, kdim],
+    ["value", value, vdim]
+  ] as const) {
+    const length = name === "query" ? lengthOf(query) : lengthOf(key)
+    const both = batchFirst ? [batch, length] : [length, batch]
+    Face.fits(op, name, x, [...(batched ? both : [length]), features])
+  }
+  const [queries, keys] = [lengthOf(query), (staticK ?? { shape: [0, lengthOf(key)] }).shape[1] as number]
+  if (keyPaddingMask !== undefined)
+    Face.fits(op, "keyPaddingMask", keyPaddingMask, batched ? [batch, keys] : [keys])
+  if (Tensor.isTensor(attnMask) && attnMask.rank === 2) Face.fits(op, "attnMask", attnMask, [queries, keys])
+  if (Tensor.isTensor(attnMask) && attnMask.rank === 3) {
+    const rows = typeof batch === "number" ? batch * numHeads : `${batch}·${numHeads}`
+    Face.fits(op, "attnMask", attnMask, [rows, queries, keys])
+  }
+  return batched
+}
+
+/** [N·H, S, D] as [N, H, S, D]. */
+const projected = (x: Tensor.Tensor | undefined, heads: number): Tensor.Tensor | undefined =>
+  x === undefined
+    ? undefined
+    : (Tensor.reshape(x, [-1, heads, ...(x.shape.slice(1) as [number, number])]) as Tensor.Tensor)
 
 const sum = (a: Tensor.Tensor | undefined, b: Tensor.Tensor | undefined): Tensor.Tensor | undefined =>
   a === undefined ? b : b === undefined ? a : (Tensor.add(a, b) as Tensor.Tensor)

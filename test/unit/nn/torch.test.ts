@@ -2,7 +2,7 @@ import { describe, expect, it } from "vitest"
 import * as Mask from "../../../src/Mask.ts"
 import * as nn from "../../../src/nn/index.ts"
 import type * as Tensor from "../../../src/Tensor.ts"
-import { attend, type Steps } from "../../support/nn/attend.ts"
+import { attend, type Linear, type Steps } from "../../support/nn/attend.ts"
 import { prepare } from "../../support/nn/face.ts"
 import { linears, rows, swapped } from "../../support/nn/torch.ts"
 import { at, bound, build, type Dense, dense, expectDense, randomDense, run } from "../../support/tensors.ts"
@@ -109,6 +109,37 @@ describe("torch.MultiheadAttention", () => {
     const expected = attend(linears(values), [one, one, one], [H, H])
     expectDense(run(out, bounds), dense([L, E], expected.out.data))
     expectDense(run(weights as Tensor.Tensor, bounds), dense([L, L], averaged(expected.weights).data))
+  })
+
+  it("takes keys and values that are projected already", () => {
+    const [N, L, S, D] = [2, 3, 4, E / H]
+    const { values, bounds, give, apply } = prepare(nn.torch.MultiheadAttention(E, H, { dtype: "f64" }))
+    const q = randomDense(1, [N, L, E])
+    const [k, v] = [randomDense(2, [N * H, S, D]), randomDense(3, [N * H, S, D])]
+    const query = give(bound("f64", swapped(q)))
+    const given = { staticK: give(bound("f64", k)), staticV: give(bound("f64", v)) }
+    const { out } = apply({ query, key: query, value: query, ...given })
+    const joined = (x: Dense): Dense =>
+      build([N, S, E], (n, s, e) => at(x, n * H + Math.floor(e / D), s, e % D))
+    const same: Linear = { weight: build([E, E], (i, j) => (i === j ? 1 : 0)) }
+    const own = { ...linears(values), key: same, value: same }
+    expectDense(run(out, bounds), swapped(attend(own, [q, joined(k), joined(v)], [H, H], {}).out))
+  })
+
+  it("takes nested tensors as values and offsets", () => {
+    const { values, bounds, give, apply } = prepare(nn.torch.MultiheadAttention(E, H, { dtype: "f64" }))
+    const starts = [0, 2, 5]
+    const packed = randomDense(4, [5, E])
+    const x = give(bound("f64", packed))
+    const offsets = give(bound("i32", dense([3], starts)))
+    const { out, weights } = apply({ query: x, key: x, value: x, offsets })
+    const alone = [0, 1].flatMap((n) => {
+      const [from, to] = [starts[n] as number, starts[n + 1] as number]
+      const text = build([1, to - from, E], (_, t, e) => at(packed, from + t, e))
+      return attend(linears(values), [text, text, text], [H, H], {}).out.data
+    })
+    expectDense(run(out, bounds), dense([5, E], alone))
+    expect((weights as Tensor.Tensor).shape).toEqual([5, 5])
   })
 
   it("drops weights in training only, and returns those it used", () => {
