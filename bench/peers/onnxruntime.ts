@@ -21,7 +21,6 @@ interface Session {
 interface Ort {
   readonly env: {
     readonly wasm: { numThreads?: number; wasmPaths?: string }
-    readonly webgpu: { device?: Promise<GPUDevice> | GPUDevice }
     readonly versions: { readonly common: string }
   }
   readonly InferenceSession: {
@@ -55,15 +54,14 @@ const opened =
       ort.env.wasm.numThreads = host.threads
       if (host.where === "browser") ort.env.wasm.wasmPaths = host.files("onnxruntime-web/dist/")
     }
-    return {
+    const device = web && host.webgpu ? await deviceFor(await host.gpu()) : undefined
+  return {
       description: `onnxruntime ${ort.env.versions.common}`,
       variants: host.webgpu ? gpuVariants : variants,
       prepare: async (c, variant) => {
         const model = onnxOf(c, variant)
-        const session = await ort.InferenceSession.create(model.bytes, sessionOptions(host, web))
+        const session = await ort.InferenceSession.create(model.bytes, sessionOptions(host, web, device))
         const [first] = session.outputNames as [string]
-        // The device is there once there is a session.
-        const device = web && host.webgpu ? await ort.env.webgpu.device : undefined
         const feeds = Object.fromEntries(
           Object.entries(model.feeds).map(([input, feed]) => [
             input,
@@ -95,13 +93,42 @@ const opened =
     }
   }
 
-const sessionOptions = (host: Host, web: boolean): { readonly [name: string]: unknown } => ({
-  executionProviders: [host.webgpu ? "webgpu" : web ? "wasm" : "cpu"],
+const sessionOptions = (
+  host: Host,
+  web: boolean,
+  device: GPUDevice | undefined
+): { readonly [name: string]: unknown } => ({
+  executionProviders: [
+    device !== undefined ? { name: "webgpu", device } : host.webgpu ? "webgpu" : web ? "wasm" : "cpu"
+  ],
   graphOptimizationLevel: "all",
   logSeverityLevel: 4,
   ...(web ? {} : { intraOpNumThreads: host.threads }),
-  ...(web && host.webgpu ? { preferredOutputLocation: "gpu-buffer" } : {})
+  ...(device === undefined ? {} : { preferredOutputLocation: "gpu-buffer" })
 })
+
+/** Its fused attention is wrong where subgroups have 4 lanes, so there it does without them. */
+const deviceFor = async (gpu: GPU): Promise<GPUDevice> => {
+  const adapter = await gpu.requestAdapter({ powerPreference: "high-performance" })
+  if (adapter === null) throw new Cannot("finds no adapter")
+  const narrow = (adapter.info.subgroupMinSize ?? 0) < 8
+  const raised = [
+    "maxStorageBufferBindingSize",
+    "maxBufferSize",
+    "maxStorageBuffersPerShaderStage",
+    "maxComputeWorkgroupStorageSize",
+    "maxComputeInvocationsPerWorkgroup",
+    "maxComputeWorkgroupSizeX",
+    "maxComputeWorkgroupSizeY",
+    "maxComputeWorkgroupsPerDimension"
+  ] as const
+  return adapter.requestDevice({
+    requiredFeatures: ([...adapter.features] as Array<GPUFeatureName>).filter(
+      (name) => name === "shader-f16" || (name === "subgroups" && !narrow)
+    ),
+    requiredLimits: Object.fromEntries(raised.map((name) => [name, adapter.limits[name]]))
+  })
+}
 
 const uploaded = (device: GPUDevice, data: OnnxModel["feeds"][string]["data"]): GPUBuffer => {
   const usage = GPUBufferUsage.STORAGE | GPUBufferUsage.COPY_SRC | GPUBufferUsage.COPY_DST
