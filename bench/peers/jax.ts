@@ -52,8 +52,10 @@ interface Jax {
 
 /** Its own attention function, over [1, T, heads, D]; where that lacks something, the products and the softmax. */
 const attend =
-  ({ nn, numpy: np }: Jax, c: Attention, bias: Array | undefined) =>
-  (q: Array, k: Array, v: Array): Array => {
+  ({ nn, numpy: np }: Jax, c: Attention, bias: Array | undefined, repeated: boolean) =>
+  (q: Array, key: Array, value: Array): Array => {
+    const group = c.heads[0] / c.heads[1]
+    const [k, v] = [key, value].map((x) => (repeated ? np.repeat(x, group, 2) : x)) as [Array, Array]
     if (bias === undefined) {
       const window = c.window === undefined ? {} : { localWindowSize: [c.window - 1, 0] }
       return nn.dotProductAttention(q, k, v, { isCausal: c.causal, ...window })
@@ -110,6 +112,9 @@ const table = (np: Numpy, T: number, of: (angle: number) => number): Array => {
   return np.array(data, { shape: [1, T, 1, half] })
 }
 
+/** How heads share keys: its function takes fewer key heads, and is faster where they are repeated for it. */
+const repeatedKeys = "keys repeated"
+
 /** jax-js: traced once, then called with arrays on its device. */
 export const open: Open = async (host) => {
   if (host.webgpu) await host.gpu()
@@ -120,7 +125,8 @@ export const open: Open = async (host) => {
   jax.defaultDevice(device)
   return {
     description: "jax-js",
-    prepare: async (c) => {
+    variants: (c) => (c.kind === "attention" && c.heads[0] !== c.heads[1] ? ["", repeatedKeys] : [""]),
+    prepare: async (c, variant) => {
       const inputs = inputsOf(c)
       const put = (
         name: string,
@@ -155,7 +161,10 @@ export const open: Open = async (host) => {
             swapped(floats(inputs[name] as HostArray), [heads, length, D])
           )
         }
-        return [jax.jit(attend(jax, c, bias)), [turned("q"), turned("k"), turned("v")]]
+        return [
+          jax.jit(attend(jax, c, bias, variant === repeatedKeys)),
+          [turned("q"), turned("k"), turned("v")]
+        ]
       })()
       const [f, args] = made
       const again = (x: unknown): unknown =>

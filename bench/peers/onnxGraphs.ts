@@ -216,11 +216,15 @@ export const variants = (c: Case): ReadonlyArray<string> => {
 export const gpuVariants = (c: Case): ReadonlyArray<string> => {
   const fused = variants(c).filter((name) => name !== "operators" && name !== "Attention")
   if (c.kind === "product") return fused
-  const chosen = c.kind === "attention" && c.T === 1 ? ["operators"] : [...fused.slice(0, 1), "operators"]
-  return c.kind === "attention" && c.dtype === "f16" ? chosen.map((name) => `${name}${stored32}`) : chosen
+  return c.kind === "attention" && c.T === 1 ? ["operators"] : [...fused.slice(0, 1), "operators"]
 }
 
-/** Not every GPU takes f16: the numbers are the same, rounded to it, and stored as f32. */
+/** For engines and devices that take no f16: the numbers are the same, rounded to it, and stored as f32. */
+export const widened =
+  (names: (c: Case) => ReadonlyArray<string>) =>
+  (c: Case): ReadonlyArray<string> =>
+    c.kind === "attention" && c.dtype === "f16" ? names(c).map((name) => `${name}${stored32}`) : names(c)
+
 const stored32 = " of f32"
 
 export const onnxOf = (c: Case, variant: string): OnnxModel => {

@@ -53,7 +53,10 @@ const attend = (
   const scaled = tf.reshape(tf.mul(q, c.D ** -0.5), [keys, rows, c.D])
   const [flatK, flatV] = [k, v].map((x) => tf.reshape(x, [keys, c.S, c.D])) as [Tensor, Tensor]
   const own = (n: number): Tensor => {
-    let scores = tf.matMul(head(scaled, n, rows), tf.transpose(head(flatK, n, c.S), [1, 0]))
+    const [query, key] = [head(scaled, n, rows), head(flatK, n, c.S)]
+    const turned = (x: Tensor): Tensor => tf.transpose(x, [1, 0])
+    // The smaller operand is transposed.
+    let scores = rows < c.D ? turned(tf.matMul(key, turned(query))) : tf.matMul(query, turned(key))
     if (c.softcap !== undefined) scores = tf.mul(tf.tanh(tf.mul(scores, 1 / c.softcap)), c.softcap)
     if (bias !== undefined) {
       const one = bias.shape[0] === 1 ? 0 : n
