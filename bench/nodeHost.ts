@@ -49,7 +49,7 @@ const load = async (name: string, threads: number): Promise<unknown> => {
       find(name).setThreadsCount(threads)
       if (threads === 1) return { tf, start: () => tf.setBackend("wasm") }
       tf.env().set("WASM_HAS_MULTITHREAD_SUPPORT", true)
-      return { tf, start: () => withThreads(() => tf.setBackend("wasm")) }
+      return { tf, start: () => withThreads(threads, () => tf.setBackend("wasm")) }
     }
     case "onnxruntime-web":
       return import(pathToFileURL(find.resolve(name).replace(/\.js$/, ".mjs")).href)

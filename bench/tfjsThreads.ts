@@ -1,4 +1,5 @@
 import { mkdirSync, writeFileSync } from "node:fs"
+import os from "node:os"
 import { fileURLToPath } from "node:url"
 
 const folder = fileURLToPath(new URL("node_modules/.cache/effuse-bench/", import.meta.url))
@@ -10,9 +11,11 @@ var commonjsGlobal = globalThis, __filename = location.href, __dirname = require
 
 /**
  * TensorFlow.js starts threads in browsers only: from blobs, which Node's workers do not take. While `run` starts them, blobs with scripts
- * are files, and so is what a thread makes of the blob it is sent.
+ * are files, and so is what a thread makes of the blob it is sent. It takes half of the processors there are at most, so there are twice as many.
  */
-export const withThreads = async <A>(run: () => Promise<A>): Promise<A> => {
+export const withThreads = async <A>(threads: number, run: () => Promise<A>): Promise<A> => {
+  const { cpus } = os
+  os.cpus = () => Array.from({ length: 2 * threads }, () => cpus()[0] as os.CpuInfo)
   const { Blob: Stock } = globalThis
   const { createObjectURL } = URL
   mkdirSync(folder, { recursive: true })
@@ -33,6 +36,7 @@ export const withThreads = async <A>(run: () => Promise<A>): Promise<A> => {
   try {
     return await run()
   } finally {
+    os.cpus = cpus
     globalThis.Blob = Stock
     URL.createObjectURL = createObjectURL
   }

@@ -32,8 +32,9 @@ export interface Settings {
   readonly rounds: number
   /** Milliseconds of a turn. */
   readonly turn: number
-  /** Milliseconds after which a peer is too slow for a case: of a call, and until the first has ended. */
+  /** Milliseconds: a first call that took longer is the only one; a case that will take longer is left out; how long an answer may take. */
   readonly callLimit: number
+  readonly skipLimit: number
   readonly coldLimit: number
   /** Until when rounds may begin; the first one always does. */
   readonly until: number
@@ -116,7 +117,7 @@ export const race = async (
   for (const contender of contenders) {
     const { label, peer, threads } = contender
     const expected = foreseen(contender, c, rates)
-    if (expected > settings.callLimit) {
+    if (expected > settings.skipLimit) {
       const note = `a call would take about ${(expected / 1000).toFixed(0)} s`
       entries.push({ contender: label, peer, threads, variant: "", state: "slow", note })
       continue

@@ -212,6 +212,10 @@ export const variants = (c: Case): ReadonlyArray<string> => {
   return ["operators", "Attention", ...equal, ...(c.causal && c.T === c.S ? ["GroupQueryAttention"] : [])]
 }
 
+/** On WebAssembly `GroupQueryAttention` takes eight times as long as the others. */
+export const webVariants = (c: Case): ReadonlyArray<string> =>
+  c.kind === "block" ? variants(c) : variants(c).filter((name) => name !== "GroupQueryAttention")
+
 /** On WebGPU: the fused operator first, and plain ones where that is wrong. `Attention` has no kernel there and would run on the processor. */
 export const gpuVariants = (c: Case): ReadonlyArray<string> => {
   const fused = variants(c).filter((name) => name !== "operators" && name !== "Attention")

@@ -1,5 +1,5 @@
 import * as HostArray from "../../ir/HostArray.ts"
-import { gpuVariants, type OnnxModel, onnxOf, variants, widened } from "./onnxGraphs.ts"
+import { gpuVariants, type OnnxModel, onnxOf, variants, webVariants, widened } from "./onnxGraphs.ts"
 import { Cannot, type Host, type Open } from "./Peer.ts"
 
 /** What of onnxruntime is used here. */
@@ -57,7 +57,7 @@ const opened =
     const device = web && host.webgpu ? await deviceFor(await host.gpu()) : undefined
     return {
       description: `onnxruntime ${ort.env.versions.common}`,
-      variants: host.webgpu ? widened(gpuVariants) : web ? variants : widened(variants),
+      variants: host.webgpu ? widened(gpuVariants) : web ? webVariants : widened(variants),
       prepare: async (c, variant) => {
         const model = onnxOf(c, variant)
         const session = await ort.InferenceSession.create(model.bytes, sessionOptions(host, web, device))
