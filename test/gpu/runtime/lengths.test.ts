@@ -1,12 +1,16 @@
 /** Lengths live in uniforms: what one call costs the device, and what many calls leave behind. */
+import { setFlagsFromString } from "node:v8"
+import { runInNewContext } from "node:vm"
 import { Effect } from "effect"
 import { expect, test } from "vitest"
-import { Backend } from "../../../backends/Backend.ts"
+import { Backend, type DeviceArray } from "../../../backends/Backend.ts"
 import * as HostArray from "../../../ir/HostArray.ts"
 import { compile } from "../../../src/compile.ts"
+import type { RunError } from "../../../src/errors.ts"
 import * as Mask from "../../../src/Mask.ts"
 import { spec } from "../../../src/spec.ts"
 import * as Tensor from "../../../src/Tensor.ts"
+import { upload } from "../../../src/transfer.ts"
 import * as WebGpu from "../../../src/WebGpu.ts"
 import * as Arrays from "../../support/arrays.ts"
 import { watchedGpu } from "../../support/watchedGpu.ts"
@@ -109,4 +113,50 @@ test("results on the device are one submit, a download another", async () => {
     expect([...(yield* backend.download(a)).data]).toEqual([1, 1, 1])
     expect(watched.submits()).toBe(2)
   }).pipe(Effect.scoped, Effect.provide(WebGpu.layerWith({ gpu: watched.gpu })), Effect.runPromise)
+})
+
+/** Collects garbage; Node hides the function unless a flag asks for it. */
+const collect = (): void => {
+  setFlagsFromString("--expose-gc")
+  runInNewContext("gc")()
+}
+
+test("10,000 calls at varying lengths: memory of the device and of the host stay as they are", async () => {
+  const watched = await watchedGpu()
+  await Effect.gen(function* () {
+    const backend = yield* Backend
+    const f = yield* compile(({ x, w }) => Tensor.softmax(Tensor.rmsNorm(Tensor.matmul(x, w)), 0), {
+      x: spec("f32", ["M", 4]),
+      w: spec("f32", [4, "N"])
+    })
+    const w = yield* Effect.forEach([1, 2, 3, 4, 5, 6], (n) => upload(HostArray.zeros("f32", [4, n])))
+    const held = backend.buffersAlive()
+    // Every length is met with every other and read now and then, all of it within 2,100 calls.
+    let i = 0
+    const call = Effect.suspend((): Effect.Effect<unknown, RunError> => {
+      const inputs = { x: HostArray.zeros("f32", [i % 50, 4]), w: w[i % 6] as DeviceArray }
+      i++
+      return i % 7 === 0 ? f(inputs) : Effect.scoped(f.onDevice(inputs))
+    })
+    const after = (calls: number) =>
+      Effect.gen(function* () {
+        for (let n = 0; n < calls; n++) yield* call
+        collect()
+        const { heapUsed } = process.memoryUsage()
+        return { buffers: watched.buffersAlive(), bytes: watched.bytesAlive(), heapUsed }
+      })
+    const pipelines = watched.pipelines()
+    // Every size class and every place in a cache has been taken by then.
+    const settled = yield* after(3_000)
+    const created = watched.buffersCreated()
+    const end = yield* after(7_000)
+    expect([end.buffers, end.bytes]).toEqual([settled.buffers, settled.bytes])
+    expect(watched.buffersCreated()).toBe(created)
+    expect(backend.buffersAlive()).toBe(held)
+    expect(watched.pipelines()).toBe(pipelines)
+    // One object that is kept of each call takes more.
+    expect((end.heapUsed - settled.heapUsed) / 7_000).toBeLessThan(40)
+  }).pipe(Effect.scoped, Effect.provide(WebGpu.layerWith({ gpu: watched.gpu })), Effect.runPromise)
+  expect(watched.buffersAlive()).toBe(0)
+  expect(watched.uncaptured).toEqual([])
 })
