@@ -220,7 +220,7 @@ export const options: ReadonlyArray<Option> = [
     test: ["cache", "a ring without a window holds as many keys as fit"]
   },
   {
-    option: "a cache of pages, shared among sequences",
+    option: "a cache of pages, shared, read in place",
     core: "cache: table",
     test: ["pages", "a prompt of whole pages, then words"]
   },

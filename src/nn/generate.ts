@@ -1,5 +1,6 @@
 import { Effect, Scope, Stream } from "effect"
 import type { Backend, DeviceArray, Value } from "../../backends/Backend.ts"
+import * as DType from "../../ir/DType.ts"
 import * as HostArray from "../../ir/HostArray.ts"
 import type { Compiled } from "../Compiled.ts"
 import { compile } from "../compile.ts"
@@ -7,10 +8,13 @@ import { AttrError, type CompileError, type RunError } from "../errors.ts"
 import { type Spec, spec } from "../spec.ts"
 import type * as Tensor from "../Tensor.ts"
 import { download, free, upload } from "../transfer.ts"
-import type { Decoder, DecoderParams } from "./models/decoder.ts"
+import * as Batch from "./Batch.ts"
+import * as CacheKind from "./CacheKind.ts"
+import type { LanguageModel } from "./LanguageModel.ts"
+import * as PagePool from "./PagePool.ts"
 import * as Params from "./Params.ts"
 import { check, type Sampling } from "./sample.ts"
-import { cacheShape, grown, type Step, step } from "./step.ts"
+import { grown, type Step, step } from "./step.ts"
 
 export interface GenerateOptions extends Sampling {
   /** Words to make for each prompt, at most. */
@@ -19,56 +23,97 @@ export interface GenerateOptions extends Sampling {
   readonly stop?: ReadonlyArray<number> | undefined
   /** Of the draws; 0 unless told otherwise. */
   readonly seed?: number | undefined
-  /** Positions that caches start with; they double when they are full. As many as are needed unless told otherwise. */
-  readonly capacity?: number | undefined
+  /** Where keys and values are kept; `{ kind: "static" }` unless told otherwise. */
+  readonly cache?: CacheKind.CacheKind | undefined
+  /** Sequences that run at once; all unless told otherwise. A prompt that waits joins when another sequence ends. */
+  readonly batch?: number | undefined
+  /** Words of a prompt that one call reads, at most; all unless told otherwise. */
+  readonly chunk?: number | undefined
+  /** What the model is given beside words, by name, an entry of the first axis for each prompt: of Whisper `encoded`. */
+  readonly context?: { readonly [name: string]: Value } | undefined
 }
 
 /** One step of all sequences. */
 export interface Generated {
-  /** For each prompt the word that was made, or undefined where its sequence has ended. */
+  /** For each prompt the word that was made, or undefined where it waits, is still being read, or its sequence has ended. */
   readonly tokens: ReadonlyArray<number | undefined>
-  /** Bytes that went to the device and came back in this step, parameters not counted. */
+  /** Bytes that went to the device and came back in this step, parameters and context not counted. */
   readonly bytesMoved: number
+  /** Bytes of all caches on the device. */
+  readonly cacheBytes: number
+  /** Pages of the pool that sequences hold. */
+  readonly pagesUsed?: number
 }
-
-const op = "generate"
 
 type Program = Compiled<{ readonly [name: string]: Spec }, { readonly [name: string]: Tensor.Tensor }>
 
-const integers = (shape: ReadonlyArray<number>, values: ReadonlyArray<number>): HostArray.HostArray =>
-  HostArray.fromNumbers("i32", shape, values)
+type Words = Stream.Stream<Generated, CompileError | RunError | AttrError, Backend>
 
-const checked = (
-  model: Decoder,
-  prompts: ReadonlyArray<ReadonlyArray<number>>,
-  options: GenerateOptions
-): void => {
-  const refuse = (message: string, hint: string) => new AttrError({ op, message, hint })
+type Prompts = ReadonlyArray<ReadonlyArray<number>>
+
+const refuse = (message: string, hint: string) => new AttrError({ op: "generate", message, hint })
+
+const whole = (name: string, n: number | undefined): void => {
+  if (n === undefined || (Number.isSafeInteger(n) && n >= 1)) return
+  throw refuse(`${name} is ${n}`, "use a whole number of 1 or more")
+}
+
+const checked = (model: LanguageModel, prompts: Prompts, options: GenerateOptions): void => {
+  const { maxTokens, batch, chunk, cache = statically, context = {} } = options
+  whole("maxTokens", maxTokens)
+  whole("batch", batch)
+  whole("chunk", chunk)
   if (prompts.length === 0) throw refuse("there is no prompt", "pass a list of lists of words")
   prompts.forEach((prompt, n) => {
     if (prompt.length === 0) throw refuse(`prompt ${n} is empty`, "start it with the word that begins a text")
-    const wrong = prompt.find((t) => !Number.isSafeInteger(t) || t < 0 || t >= model.config.words)
+    const wrong = prompt.find((t) => !Number.isSafeInteger(t) || t < 0 || t >= model.words)
     if (wrong !== undefined)
       throw refuse(
-        `prompt ${n} holds ${wrong}, which is no word of ${model.config.words}`,
+        `prompt ${n} holds ${wrong}, which is no word of ${model.words}`,
         "use the model's own tokenizer"
       )
+    const needed = prompt.length + maxTokens - 1
+    if (needed > (model.positions ?? Infinity))
+      throw refuse(
+        `prompt ${n} of ${prompt.length} words and ${maxTokens} more need ${needed} positions, the model knows ${model.positions}`,
+        "use a shorter prompt, or fewer maxTokens"
+      )
   })
-  if (!Number.isSafeInteger(options.maxTokens) || options.maxTokens < 1)
-    throw refuse(`maxTokens is ${options.maxTokens}`, "use a whole number of 1 or more")
+  const [wanted, brought] = [Object.keys(model.context ?? {}), Object.keys(context)]
+  if (wanted.join() !== brought.join())
+    throw refuse(
+      `the context is ${brought.join(", ") || "empty"}`,
+      `pass ${wanted.join(", ") || "none"} to this model`
+    )
+  if (wanted.length > 0 && (batch ?? prompts.length) < prompts.length)
+    throw refuse(
+      `a batch of ${batch} for ${prompts.length} prompts with a context`,
+      "sequences with a context run all at once: leave batch out"
+    )
+  CacheKind.check(cache, model, prompts, maxTokens)
   check(options)
 }
 
-/** What lives on the device from step to step. */
+const statically: CacheKind.CacheKind = { kind: "static" }
+
+/** What lives on the device from step to step, and who runs. */
 interface State {
   readonly arrays: { readonly [name: string]: DeviceArray }
-  /** Filled positions of each sequence. */
-  readonly lengths: ReadonlyArray<number>
+  readonly batch: Batch.Batch
   readonly capacity: number
-  /** The words of the next call, [B, T], and the position of the last of each. */
-  readonly rows: ReadonlyArray<ReadonlyArray<number>>
-  readonly ended: ReadonlyArray<boolean>
-  readonly made: number
+  readonly steps: number
+}
+
+interface Running {
+  readonly run: Program
+  readonly grow: Compiled<{ readonly x: Spec }, Tensor.Tensor>
+  readonly own: Step
+  /** Parameters and context. */
+  readonly given: { readonly [name: string]: DeviceArray }
+  readonly rules: Batch.Rules
+  readonly dtype: DType.DType
+  readonly words: number
+  readonly seed: number
 }
 
 /**
@@ -78,129 +123,177 @@ interface State {
  * `params` are the model's parameters as `Params.flatten` names them, on the host or, uploaded once, on the device. Fails with `AttrError` for
  * prompts and options that mean nothing, and with what compiling and running fail with.
  */
-export const generate = (
-  model: Decoder,
-  params: Params.Values<DecoderParams> | { readonly [name: string]: Value },
-  prompts: ReadonlyArray<ReadonlyArray<number>>,
+export const generate: <P>(
+  model: LanguageModel & { readonly params: P },
+  params: Params.Values<P> | { readonly [name: string]: Value },
+  prompts: Prompts,
   options: GenerateOptions
-): Stream.Stream<Generated, CompileError | RunError | AttrError, Backend> =>
+) => Words = (model: LanguageModel, params: unknown, prompts: Prompts, options: GenerateOptions): Words =>
   Stream.unwrap(
     Effect.gen(function* () {
       yield* Effect.try({ try: () => checked(model, prompts, options), catch: (e) => e as AttrError })
-      const own = step(model, options)
+      const { maxTokens, cache = statically, stop = [], seed = 0 } = options
+      const longest = Math.max(...prompts.map((p) => p.length))
+      const call = Math.min(options.chunk ?? longest, longest)
+      const own = step(model, cache, options, call)
       const run = (yield* compile(own.fn as never, own.signature, {
-        donate: own.donate
+        donate: [...Object.keys(own.caches), ...(own.penalises ? ["seen"] : [])]
       })) as unknown as Program
       const scope = yield* Effect.scope
+      const { dtype, words } = model
       const grow = yield* compile(({ x }) => grown(x as Tensor.Tensor), {
-        x: spec(model.config.dtype ?? "f32", cacheShape(model, "C", "B") as ReadonlyArray<string>)
+        x: spec(dtype, ["B", "H", "C", "D"])
       })
-      const weights = yield* onDevice(params)
-      const first = yield* start(model, own, prompts, options)
+      const given = {
+        ...(yield* onDevice("params.", params)),
+        ...(yield* onDevice("context.", options.context ?? {}))
+      }
+      const rules = { maxTokens, stop: new Set(stop), call }
+      const first = yield* start(model, own, cache, prompts, options)
+      const running: Running = { run, grow, own, given, rules, dtype, words, seed }
       return Stream.unfold(first, (state: State) =>
-        Effect.provideService(next({ run, grow, own, weights, options }, state), Scope.Scope, scope)
+        Effect.provideService(next(running, state), Scope.Scope, scope)
       )
     })
-  ) as Stream.Stream<Generated, CompileError | RunError | AttrError, Backend>
+  ) as Words
 
-/** Parameters on the device, by the step's names. */
-const onDevice = (params: object) =>
+/** Values on the device, by the step's names. */
+const onDevice = (prefix: string, values: unknown) =>
   Effect.gen(function* () {
-    const flat = Params.flatten<Value>(params)
     const found: { [name: string]: DeviceArray } = {}
-    for (const [name, value] of Object.entries(flat))
-      found[`params.${name}`] = "_tag" in value ? value : yield* upload(value)
+    const isArray = (x: unknown): x is DeviceArray => typeof x === "object" && x !== null && "_tag" in x
+    for (const [name, value] of Object.entries(Params.flatten<Value>(values)))
+      found[prefix + name] = isArray(value) ? value : yield* upload(value)
     return found
   })
 
+/** Sizes of a cache. */
+const shapeOf = (
+  { shape }: { readonly shape: ReadonlyArray<number | string> },
+  sizes: { readonly [symbol: string]: number }
+): ReadonlyArray<number> => shape.map((d) => (typeof d === "string" ? (sizes[d] as number) : d))
+
+const sizesOf = ({ batch, capacity }: Pick<State, "batch" | "capacity">) => ({
+  B: batch.slots.length,
+  C: capacity,
+  P: batch.pool?.users.length ?? 0
+})
+
 const start = (
-  model: Decoder,
+  model: LanguageModel,
   own: Step,
-  prompts: ReadonlyArray<ReadonlyArray<number>>,
-  options: GenerateOptions
+  kind: CacheKind.CacheKind,
+  prompts: Prompts,
+  { maxTokens, batch = prompts.length }: GenerateOptions
 ) =>
   Effect.gen(function* () {
-    const longest = Math.max(...prompts.map((p) => p.length))
-    const capacity = Math.max(options.capacity ?? longest + options.maxTokens, longest)
-    const { words, dtype = "f32" } = model.config
+    const slots = Math.min(batch, prompts.length)
+    const most = Math.max(...prompts.map((p) => p.length)) + maxTokens
+    const rows = CacheKind.rowsOf(kind)
+    const pool =
+      kind.kind === "pages"
+        ? PagePool.make(kind.pages ?? slots * PagePool.pagesOf(rows, most - 1), rows)
+        : undefined
+    const capacity = (kind.kind === "static" ? kind.capacity : undefined) ?? most
+    const state = { batch: Batch.make(prompts, slots, pool), capacity, steps: 0 }
     const arrays: { [name: string]: DeviceArray } = {}
-    for (const name of own.donate) {
-      if (name === "seen") {
-        const seen = HostArray.zeros("bool", [prompts.length, words])
-        prompts.forEach((prompt, b) => {
-          for (const t of prompt) seen.data[b * words + t] = 1
-        })
-        arrays[name] = yield* upload(seen)
-      } else {
-        arrays[name] = yield* upload(
-          HostArray.zeros(dtype, cacheShape(model, capacity, prompts.length) as ReadonlyArray<number>)
-        )
-      }
-    }
-    const state: State = {
-      arrays,
-      lengths: prompts.map(() => 0),
-      capacity,
-      rows: prompts,
-      ended: prompts.map(() => false),
-      made: 0
-    }
-    return state
+    for (const [name, lying] of Object.entries(own.caches))
+      arrays[name] = yield* upload(HostArray.zeros(model.dtype, shapeOf(lying, sizesOf(state))))
+    if (own.penalises) arrays.seen = yield* upload(HostArray.zeros("bool", [slots, model.words]))
+    return { ...state, arrays }
   })
 
-interface Running {
-  readonly run: Program
-  readonly grow: Compiled<{ readonly x: Spec }, Tensor.Tensor>
-  readonly own: Step
-  readonly weights: { readonly [name: string]: DeviceArray }
-  readonly options: GenerateOptions
+/** What a call brings beside what is on the device. */
+const inputsOf = (
+  { slots, pool }: Batch.Batch,
+  { rules, own, words, seed }: Running,
+  steps: number
+): { readonly [name: string]: HostArray.HostArray } => {
+  // A slot that nobody has reads one word, which no one asks about.
+  const rows = slots.map((s) => (s === undefined ? [0] : Batch.reads(s, rules)))
+  const longest = Math.max(...rows.map((r) => r.length))
+  const padded = (lists: ReadonlyArray<ReadonlyArray<number>>, width: number, by: number) =>
+    HostArray.fromNumbers(
+      "i32",
+      [slots.length, width],
+      lists.flatMap((list) => Array.from({ length: width }, (_, n) => list[n] ?? by))
+    )
+  const each = (f: (s: Batch.Sequence | undefined, n: number) => number) =>
+    HostArray.fromNumbers("i32", [slots.length], slots.map(f))
+  const inputs: { [name: string]: HostArray.HostArray } = {
+    // What pads short rows is overwritten before any query stands behind it.
+    tokens: padded(rows, longest, 0),
+    length: each((s) => s?.length ?? 0),
+    last: each((_, n) => (rows[n] as ReadonlyArray<number>).length - 1),
+    seed: HostArray.fromNumbers("u32", [], [(Math.imul(seed, 0x9e3779b1) + steps) >>> 0])
+  }
+  if (pool !== undefined) {
+    const needed = slots.map((s, n) =>
+      s === undefined ? 1 : PagePool.pagesOf(pool.rows, s.length + (rows[n] as ReadonlyArray<number>).length)
+    )
+    // Rows of a page past the pool are written nowhere.
+    const pages = slots.map((s, n) => s?.pages.slice(0, needed[n]) ?? [])
+    inputs.table = padded(pages, Math.max(...needed), pool.users.length)
+  }
+  if (own.penalises) {
+    const marks = slots.map((s) => (s === undefined ? [] : s.fresh ? s.words : s.words.slice(-1)))
+    inputs.mark = padded(marks, Math.max(1, ...marks.map((m) => m.length)), words)
+    inputs.fresh = HostArray.fromNumbers(
+      "bool",
+      [slots.length],
+      slots.map((s) => (s?.fresh === true ? 1 : 0))
+    )
+  }
+  return inputs
 }
 
 const next = (running: Running, state: State) =>
   Effect.gen(function* () {
-    const { run, own, weights, options } = running
-    if (state.made >= options.maxTokens || state.ended.every(Boolean)) return undefined
-    const batch = state.rows.length
-    const longest = Math.max(...state.rows.map((r) => r.length))
-    const needed = Math.max(...state.lengths.map((l) => l + longest))
-    const { arrays, capacity } = yield* roomFor(running, state, needed)
-    // What pads short rows is overwritten before any query stands behind it.
-    const tokens = state.rows.flatMap((r) => [...r, ...Array.from({ length: longest - r.length }, () => 0)])
-    const inputs = {
-      tokens: integers([batch, longest], tokens),
-      length: integers([batch], state.lengths),
-      last: integers(
-        [batch],
-        state.rows.map((r) => r.length - 1)
-      ),
-      seed: HostArray.fromNumbers("u32", [], [(Math.imul(options.seed ?? 0, 0x9e3779b1) + state.made) >>> 0])
-    }
-    const results = yield* run.onDevice({ ...weights, ...arrays, ...inputs })
+    const { run, own, given, rules } = running
+    if (Batch.isDone(state.batch)) return undefined
+    const batch = Batch.joined(state.batch, rules)
+    const inputs = inputsOf(batch, running, state.steps)
+    const { arrays, capacity } = yield* roomFor(running, { ...state, batch }, inputs)
+    const results = yield* run.onDevice({ ...given, ...arrays, ...inputs })
     const word = results.next as DeviceArray
     const made = HostArray.toNumbers(yield* download(word))
     yield* free(word)
-    const stop = new Set(options.stop ?? [])
-    const given = state.ended.map((ended, b) => (ended ? undefined : (made[b] as number)))
+    const { batch: left, tokens } = Batch.after(batch, [...made], rules)
+    const kept = [...Object.keys(own.caches), ...(own.penalises ? ["seen"] : [])]
     const after: State = {
-      arrays: Object.fromEntries(own.donate.map((name) => [name, results[name] as DeviceArray])),
-      lengths: state.lengths.map((l, b) => l + (state.rows[b]?.length ?? 0)),
+      arrays: Object.fromEntries(kept.map((name) => [name, results[name] as DeviceArray])),
+      batch: left,
       capacity,
-      rows: [...made].map((t) => [t]),
-      ended: given.map((t) => t === undefined || stop.has(t)),
-      made: state.made + 1
+      steps: state.steps + 1
     }
-    const moved = Object.values(inputs).reduce((sum, x) => sum + HostArray.byteLength(x), 0) + 4 * batch
-    return [{ tokens: given, bytesMoved: moved }, after] as const
+    const generated: Generated = {
+      tokens,
+      bytesMoved:
+        Object.values(inputs).reduce((sum, x) => sum + HostArray.byteLength(x), 0) + 4 * batch.slots.length,
+      cacheBytes: Object.values(own.caches).reduce((sum, lying) => {
+        const elements = shapeOf(lying, sizesOf(after)).reduce((a, b) => a * b, 1)
+        return sum + elements * DType.deviceBytes[running.dtype]
+      }, 0),
+      ...(batch.pool === undefined ? {} : { pagesUsed: PagePool.used(batch.pool) })
+    }
+    return [generated, after] as const
   })
 
 /** Caches that hold the positions of the next call: twice as long, as often as it takes. */
-const roomFor = ({ grow, own }: Running, state: State, needed: number) =>
+const roomFor = (
+  { grow, own }: Running,
+  state: State,
+  { tokens, last }: { readonly [name: string]: HostArray.HostArray }
+) =>
   Effect.gen(function* () {
+    const growing = Object.keys(own.caches).filter((name) => own.caches[name]?.shape[2] === "C")
+    const rows = HostArray.toNumbers(last as HostArray.HostArray)
+    const ends = state.batch.slots.map((s, n) => (s?.length ?? 0) + (rows[n] as number) + 1)
+    const needed = Math.max((tokens as HostArray.HostArray).shape[1] as number, ...ends)
     let { arrays, capacity } = state
-    while (capacity < needed) {
+    while (growing.length > 0 && capacity < needed) {
       const larger: { [name: string]: DeviceArray } = { ...arrays }
-      for (const name of own.donate) {
-        if (name === "seen") continue
+      for (const name of growing) {
         const old = arrays[name] as DeviceArray
         larger[name] = yield* grow.onDevice({ x: old })
         yield* free(old)

@@ -11,6 +11,7 @@ export type {
   Cache,
   Projection
 } from "./attentionConfig.ts"
+export type { CacheKind } from "./CacheKind.ts"
 export { convert, type Heads, type Layout, type State } from "./convert.ts"
 export { type EmbeddingConfig, embedding, unembed } from "./embedding.ts"
 export * as flax from "./faces/flax.ts"
@@ -21,6 +22,7 @@ export { fileSource, folderSources } from "./fileSource.ts"
 export { type Generated, type GenerateOptions, generate } from "./generate.ts"
 export * as Initialiser from "./Initialiser.ts"
 export * as Key from "./Key.ts"
+export type { LanguageModel } from "./LanguageModel.ts"
 export type { Layer } from "./Layer.ts"
 export { type LinearConfig, type LinearParams, linear } from "./linear.ts"
 export { type Activation, activations, gatedMlp, type MlpConfig, mlp } from "./mlp.ts"
@@ -34,7 +36,7 @@ export {
   decoder
 } from "./models/decoder.ts"
 export { type DecoderConfig, decoderConfig } from "./models/decoderConfig.ts"
-export { type Gpt2Config, gpt2 } from "./models/gpt2.ts"
+export { type Gpt2, type Gpt2Config, gpt2 } from "./models/gpt2.ts"
 export { type Model, modelOf, openFolder, type Pretrained } from "./models/pretrained.ts"
 export { type VitConfig, vit } from "./models/vit.ts"
 export { type Whisper, type WhisperConfig, whisper } from "./models/whisper.ts"

@@ -1,8 +1,8 @@
-import type { Dim } from "../../ir/Dim.ts"
 import { type Spec, spec } from "../spec.ts"
 import * as Tensor from "../Tensor.ts"
 import type { Cache } from "./attentionConfig.ts"
-import type { Decoder } from "./models/decoder.ts"
+import { type CacheKind, type Lying, lying } from "./CacheKind.ts"
+import type { LanguageModel } from "./LanguageModel.ts"
 import * as Params from "./Params.ts"
 import { penalised, type Sampling, sample } from "./sample.ts"
 
@@ -11,16 +11,18 @@ import { penalised, type Sampling, sample } from "./sample.ts"
  * serves prefill and decoding: T is a length like others.
  *
  * Inputs: `tokens` i32 [B, T]; `length` i32 [B], the positions in the cache that are filled; `last` i32 [B], the position in `tokens` of the last word;
- * `seed` u32; `keys.n`, `values.n`; `seen` bool [B, V] where words are penalised. Results: `next` i32 [B], caches, `seen`.
+ * `seed` u32; `table` i32 [B, W] of a cache of pages; `keys.n`, `values.n`; where words are penalised `seen` bool [B, V], `fresh` bool [B], whether a
+ * sequence has just joined, and `mark` i32 [B, N], words that it has seen. Results: `next` i32 [B], caches, `seen`.
  */
 export interface Step {
-  readonly fn: (inputs: { readonly [name: string]: Tensor.Tensor }) => {
-    readonly [name: string]: Tensor.Tensor
-  }
+  readonly fn: (inputs: Named) => Named
   readonly signature: { readonly [name: string]: Spec }
-  /** What each call overwrites: caches and seen words. */
-  readonly donate: ReadonlyArray<string>
+  /** What each call overwrites: caches, by name how they lie. */
+  readonly caches: { readonly [name: string]: Lying }
+  readonly penalises: boolean
 }
+
+type Named = { readonly [name: string]: Tensor.Tensor }
 
 const prefix = "params."
 
@@ -31,72 +33,79 @@ const rowAt = (x: Tensor.Tensor, at: Tensor.Tensor): Tensor.Tensor => {
   return Tensor.takeAlongAxis(x, index as never, 1) as Tensor.Tensor
 }
 
-export const cacheShape = (
-  model: Decoder,
-  capacity: number | string,
-  batch: number | string
-): ReadonlyArray<Dim | number | string> => {
-  const { heads, kvHeads = heads, features, headSize = features / heads } = model.config
-  return [batch, kvHeads, capacity, headSize]
+/** Words that a sequence has seen: none of those before where it is fresh, and those that are marked. */
+const seenNow = (seen: Tensor.Tensor, fresh: Tensor.Tensor, mark: Tensor.Tensor): Tensor.Tensor => {
+  const [batch, count] = mark.shape as readonly [number, number]
+  const before = Tensor.and(
+    seen as Tensor.Tensor<"bool">,
+    Tensor.not(Tensor.expandDims(fresh as Tensor.Tensor<"bool">, 1))
+  )
+  const rows = Tensor.broadcastTo(Tensor.reshape(Tensor.arange(batch), [batch, 1]), [batch, count])
+  const flat = (x: Tensor.Tensor): Tensor.Tensor<"i32"> => Tensor.reshape(x, [-1]) as Tensor.Tensor<"i32">
+  const [entries, words] = [flat(rows as Tensor.Tensor), flat(mark)]
+  const yes = Tensor.broadcastTo(Tensor.constant(true, "bool"), words.shape as ReadonlyArray<number>)
+  return Tensor.scatter(before, yes as Tensor.Tensor, [entries, words]) as Tensor.Tensor
 }
 
-/** The step of a model. */
-export const step = (model: Decoder, sampling: Sampling): Step => {
-  const { layers, words, dtype = "f32" } = model.config
-  const numbers = Array.from({ length: layers }, (_, n) => n)
-  const shape = cacheShape(model, "C", "B")
+/** The step of a model whose calls bring `call` words of a sequence at most. */
+export const step = (model: LanguageModel, kind: CacheKind, sampling: Sampling, call: number): Step => {
+  const { words, dtype, kept, context = {} } = model
   const penalty = sampling.repetitionPenalty ?? 1
+  const layers = kept.map((own) => lying(kind, own, call))
   const caches = Object.fromEntries(
-    numbers.flatMap((n) => [
-      [`keys.${n}`, spec(dtype, shape)],
-      [`values.${n}`, spec(dtype, shape)]
+    layers.flatMap((own, n) => [
+      [`keys.${n}`, own],
+      [`values.${n}`, own]
     ])
   )
   const signature = {
     ...Params.signature(model.params, prefix),
+    ...Object.fromEntries(Object.entries(context).map(([name, own]) => [`context.${name}`, own])),
     tokens: spec("i32", ["B", "T"]),
     length: spec("i32", ["B"]),
     last: spec("i32", ["B"]),
     seed: spec("u32", []),
-    ...caches,
-    ...(penalty === 1 ? {} : { seen: spec("bool", ["B", words]) })
+    ...(kind.kind === "pages" ? { table: spec("i32", ["B", "W"]) } : {}),
+    ...Object.fromEntries(Object.entries(caches).map(([name, { shape }]) => [name, spec(dtype, shape)])),
+    ...(penalty === 1
+      ? {}
+      : { seen: spec("bool", ["B", words]), fresh: spec("bool", ["B"]), mark: spec("i32", ["B", "N"]) })
   }
   const fn: Step["fn"] = (inputs) => {
     const given = (name: string): Tensor.Tensor => inputs[name] as Tensor.Tensor
-    const length = given("length")
-    const own: ReadonlyArray<Cache> = numbers.map((n) => ({
+    const own: ReadonlyArray<Cache> = layers.map(({ ring }, n) => ({
       key: given(`keys.${n}`),
       value: given(`values.${n}`),
-      length
+      length: given("length"),
+      ring,
+      table: inputs.table
     }))
-    const { hidden, caches: next } = model.hidden(Params.nest(model.params, inputs, prefix), {
+    // Of what tree is for the model alone to know.
+    const params = Params.nest(model.params as undefined, inputs, prefix) as never
+    const beside = Object.fromEntries(Object.keys(context).map((name) => [name, given(`context.${name}`)]))
+    const { hidden, caches: next } = model.hidden(params, {
       tokens: given("tokens"),
-      caches: own
+      caches: own,
+      context: beside
     })
     // Words are predicted from the last position alone.
-    const logits = Tensor.squeeze(
-      model.predict(Params.nest(model.params, inputs, prefix), rowAt(hidden, given("last"))),
-      1
-    ) as Tensor.Tensor
+    const logits = Tensor.squeeze(model.predict(params, rowAt(hidden, given("last"))), 1) as Tensor.Tensor
     const exact = Tensor.cast(logits, "f32") as Tensor.Tensor
-    const less = penalty === 1 ? exact : penalised(exact, given("seen"), penalty)
-    const word = Tensor.cast(
-      sample(less, sampling, given("seed") as Tensor.Tensor<"u32">),
-      "i32"
-    ) as Tensor.Tensor
-    const results: { [name: string]: Tensor.Tensor } = { next: word }
-    for (const n of numbers) {
-      const cache = next?.[n] as Cache
-      results[`keys.${n}`] = cache.key
-      results[`values.${n}`] = cache.value
+    const seen = penalty === 1 ? undefined : seenNow(given("seen"), given("fresh"), given("mark"))
+    const less = seen === undefined ? exact : penalised(exact, seen, penalty)
+    const chosen = sample(less, sampling, given("seed") as Tensor.Tensor<"u32">)
+    return {
+      next: Tensor.cast(chosen, "i32") as Tensor.Tensor,
+      ...(seen === undefined ? {} : { seen }),
+      ...Object.fromEntries(
+        (next ?? []).flatMap(({ key, value }, n) => [
+          [`keys.${n}`, key],
+          [`values.${n}`, value]
+        ])
+      )
     }
-    if (penalty !== 1) {
-      const now = Tensor.ne(Tensor.oneHot(word as Tensor.Tensor<"i32">, words), 0)
-      results.seen = Tensor.or(given("seen") as Tensor.Tensor<"bool">, now) as Tensor.Tensor
-    }
-    return results
   }
-  return { fn, signature, donate: [...Object.keys(caches), ...(penalty === 1 ? [] : ["seen"])] }
+  return { fn, signature, caches, penalises: penalty !== 1 }
 }
 
 /** A cache of twice the capacity with the same rows: what `keys` of [B, M, C, D] become. */

@@ -3,6 +3,7 @@ import { type AttentionLayer, attention } from "../attention.ts"
 import type { AttentionInputs, Cache } from "../attentionConfig.ts"
 import { embedding, unembed } from "../embedding.ts"
 import * as Initialiser from "../Initialiser.ts"
+import type { Hidden, LanguageModel } from "../LanguageModel.ts"
 import * as Layer from "../Layer.ts"
 import { type LinearParams, linear } from "../linear.ts"
 import { gatedMlp } from "../mlp.ts"
@@ -57,17 +58,13 @@ export interface DecoderOutput {
   readonly caches: ReadonlyArray<Cache> | undefined
 }
 
-export interface Decoder extends Layer.Layer<DecoderParams, DecoderInputs, DecoderOutput> {
+export interface Decoder extends Layer.Layer<DecoderParams, DecoderInputs, DecoderOutput>, LanguageModel {
+  readonly params: DecoderParams
   readonly config: DecoderConfig
   /** All but the prediction of words: [B, T, F], normalised. */
   readonly hidden: (params: Params.Tensors<DecoderParams>, inputs: DecoderInputs) => Hidden
   /** Logits of words, [..., F] to [..., V]. */
   readonly predict: (params: Params.Tensors<DecoderParams>, hidden: Tensor.Tensor) => Tensor.Tensor
-}
-
-interface Hidden {
-  readonly hidden: Tensor.Tensor
-  readonly caches: ReadonlyArray<Cache> | undefined
 }
 
 interface Block {
@@ -162,7 +159,7 @@ const capped = (x: Tensor.Tensor, cap: number | undefined): Tensor.Tensor =>
 
 /** A decoder of the Llama family. Throws `AttrError` for sizes that do not fit together. */
 export const decoder = (config: DecoderConfig): Decoder => {
-  const { words, features, dtype, gemma = false } = config
+  const { words, features, dtype = "f32", gemma = false } = config
   const embed = embedding({ words, features, dtype, init: Initialiser.normal(0.02) })
   const blocks = Array.from({ length: config.layers }, (_, n) => block(config, n))
   const norm = rmsNorm({ features, epsilon: config.epsilon, offset: gemma ? 1 : 0, dtype })
@@ -194,5 +191,7 @@ export const decoder = (config: DecoderConfig): Decoder => {
       return { logits: predict(p, last), caches }
     }
   )
-  return { ...layer, config, hidden, predict }
+  const { heads, kvHeads = heads, headSize = features / heads } = config
+  const kept = blocks.map((_, n) => ({ heads: kvHeads, size: headSize, window: config.windows?.[n] }))
+  return { ...layer, config, words, dtype, kept, hidden, predict }
 }

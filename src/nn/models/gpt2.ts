@@ -3,6 +3,7 @@ import * as Tensor from "../../Tensor.ts"
 import type { Cache } from "../attentionConfig.ts"
 import { unembed } from "../embedding.ts"
 import * as Initialiser from "../Initialiser.ts"
+import type { Hidden, LanguageModel } from "../LanguageModel.ts"
 import * as Layer from "../Layer.ts"
 import type { LinearParams } from "../linear.ts"
 import type { Activation } from "../mlp.ts"
@@ -75,7 +76,11 @@ const third = (
   } as Params.Tensors<Conv>)
 }
 
-export const gpt2 = (config: Gpt2Config): Layer.Layer<Gpt2Params, Gpt2Inputs, Gpt2Output> => {
+export interface Gpt2 extends Layer.Layer<Gpt2Params, Gpt2Inputs, Gpt2Output>, LanguageModel {
+  readonly params: Gpt2Params
+}
+
+export const gpt2 = (config: Gpt2Config): Gpt2 => {
   const { words, positions, features, hidden = 4 * features, dtype = "f32" } = config
   const block = transformerLayer({
     features,
@@ -99,7 +104,7 @@ export const gpt2 = (config: Gpt2Config): Layer.Layer<Gpt2Params, Gpt2Inputs, Gp
     h: Array.from({ length: config.layers }, own),
     ln_f: norm.params
   }
-  return Layer.make(params, (p: Params.Tensors<Gpt2Params>, { tokens, caches }: Gpt2Inputs): Gpt2Output => {
+  const hiddenOf = (p: Params.Tensors<Gpt2Params>, { tokens, caches }: Gpt2Inputs): Hidden => {
     const table = p.wte.weight as Tensor.Tensor
     const count = Tensor.arange(tokens.shape[1] as number)
     const first = caches?.[0]?.length
@@ -120,6 +125,17 @@ export const gpt2 = (config: Gpt2Config): Layer.Layer<Gpt2Params, Gpt2Inputs, Gp
       x = out
       if (cache !== undefined) next.push(cache)
     })
-    return { logits: unembed(table, norm.apply(p.ln_f, x)), caches: caches === undefined ? undefined : next }
+    return { hidden: norm.apply(p.ln_f, x), caches: caches === undefined ? undefined : next }
+  }
+  const predict = (p: Params.Tensors<Gpt2Params>, x: Tensor.Tensor): Tensor.Tensor =>
+    unembed(p.wte.weight as Tensor.Tensor, x)
+  const layer = Layer.make(params, (p: Params.Tensors<Gpt2Params>, inputs: Gpt2Inputs): Gpt2Output => {
+    const { hidden: last, caches } = hiddenOf(p, inputs)
+    return { logits: predict(p, last), caches }
   })
+  const kept = Array.from({ length: config.layers }, () => ({
+    heads: config.heads,
+    size: features / config.heads
+  }))
+  return { ...layer, words, dtype, positions, kept, hidden: hiddenOf, predict }
 }

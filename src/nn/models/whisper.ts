@@ -1,8 +1,10 @@
 import type { FloatDType } from "../../../ir/DType.ts"
+import { spec } from "../../spec.ts"
 import * as Tensor from "../../Tensor.ts"
 import type { Cache } from "../attentionConfig.ts"
 import { unembed } from "../embedding.ts"
 import * as Initialiser from "../Initialiser.ts"
+import type { Hidden, LanguageModel, Words } from "../LanguageModel.ts"
 import * as Layer from "../Layer.ts"
 import { type LinearParams, linear } from "../linear.ts"
 import { activations } from "../mlp.ts"
@@ -78,10 +80,12 @@ export interface DecodeInputs {
 
 export interface Whisper
   extends Layer.Layer<
-    WhisperParams,
-    { readonly mel: Tensor.Tensor; readonly tokens: Tensor.Tensor },
-    Tensor.Tensor
-  > {
+      WhisperParams,
+      { readonly mel: Tensor.Tensor; readonly tokens: Tensor.Tensor },
+      Tensor.Tensor
+    >,
+    LanguageModel {
+  readonly params: WhisperParams
   /** float [B, M, A] to [B, S, F]. A is even. */
   readonly encode: (params: Params.Tensors<WhisperParams>, mel: Tensor.Tensor) => Tensor.Tensor
   /** Logits [B, T, V]. */
@@ -186,7 +190,7 @@ export const whisper = (config: WhisperConfig): Whisper => {
       x = encoderBlock.apply(inner(layer), { x }).out
     return norm.apply(layer_norm, x)
   }
-  const decode: Whisper["decode"] = (p, { tokens, encoded, caches }) => {
+  const hiddenOf = (p: Params.Tensors<WhisperParams>, { tokens, encoded, caches }: DecodeInputs): Hidden => {
     const { embed_tokens, embed_positions, layers, layer_norm } = p.model.decoder
     const table = embed_tokens.weight as Tensor.Tensor
     const count = Tensor.arange(tokens.shape[1] as number)
@@ -200,10 +204,13 @@ export const whisper = (config: WhisperConfig): Whisper => {
       x = out
       if (cache !== undefined) next.push(cache)
     }
-    return {
-      logits: unembed(table, norm.apply(layer_norm, x)),
-      caches: caches === undefined ? undefined : next
-    }
+    return { hidden: norm.apply(layer_norm, x), caches: caches === undefined ? undefined : next }
+  }
+  const predict = (p: Params.Tensors<WhisperParams>, x: Tensor.Tensor): Tensor.Tensor =>
+    unembed(p.model.decoder.embed_tokens.weight as Tensor.Tensor, x)
+  const decode: Whisper["decode"] = (p, inputs) => {
+    const { hidden: last, caches } = hiddenOf(p, inputs)
+    return { logits: predict(p, last), caches }
   }
   const layer = Layer.make(
     params,
@@ -212,5 +219,17 @@ export const whisper = (config: WhisperConfig): Whisper => {
       { mel, tokens }: { readonly mel: Tensor.Tensor; readonly tokens: Tensor.Tensor }
     ) => decode(p, { tokens, encoded: encode(p, mel) }).logits
   )
-  return { ...layer, encode, decode }
+  return {
+    ...layer,
+    encode,
+    decode,
+    words,
+    dtype,
+    positions: targetPositions,
+    kept: Array.from({ length: config.decoderLayers }, () => ({ heads, size: features / heads })),
+    context: { encoded: spec(dtype, ["B", "S", features]) },
+    hidden: (p: Params.Tensors<WhisperParams>, { context, ...inputs }: Words) =>
+      hiddenOf(p, { ...inputs, encoded: context.encoded as Tensor.Tensor }),
+    predict
+  }
 }

@@ -1,36 +1,14 @@
 import { Effect, Fiber, Stream } from "effect"
 import { describe, expect, it } from "vitest"
 import { Backend } from "../../../backends/Backend.ts"
-import * as HostArray from "../../../ir/HostArray.ts"
-import { compile } from "../../../src/compile.ts"
 import * as nn from "../../../src/nn/index.ts"
 import * as Reference from "../../../src/Reference.ts"
-import { spec } from "../../../src/spec.ts"
-import type { Tensor } from "../../../src/Tensor.ts"
+import { recomputed, textsOf, whole } from "../../support/nn/generating.ts"
 import { tiny } from "../../support/nn/models.ts"
 
 const prompts = [[3, 1, 4, 1, 5], [9, 2], [6]]
 
-/** Every word by computing the whole sequence again, one sequence at a time. */
-const recomputed = (made: ReturnType<typeof tiny>, prompt: ReadonlyArray<number>, count: number) =>
-  Effect.gen(function* () {
-    const { model, params } = made
-    const whole = yield* compile(
-      ({ tokens, ...p }) => model.apply(nn.Params.nest(model.params, p), { tokens: tokens as Tensor }).logits,
-      { ...nn.Params.signature(model.params), tokens: spec("i32", [1, "T"]) }
-    )
-    const text = [...prompt]
-    for (let n = 0; n < count; n++) {
-      const tokens = HostArray.fromNumbers("i32", [1, text.length], text)
-      const logits = HostArray.toNumbers(yield* whole({ ...params, tokens } as never))
-      const last = [...logits.slice(-model.config.words)]
-      text.push(last.indexOf(Math.max(...last)))
-    }
-    return text.slice(prompt.length)
-  })
-
-const columns = (steps: ReadonlyArray<nn.Generated>): ReadonlyArray<ReadonlyArray<number>> =>
-  prompts.map((_, b) => steps.flatMap((s) => (s.tokens[b] === undefined ? [] : [s.tokens[b]])))
+const columns = (steps: ReadonlyArray<nn.Generated>) => textsOf(steps, prompts.length)
 
 const collect = (made: ReturnType<typeof tiny>, options: nn.GenerateOptions) =>
   Effect.map(Stream.runCollect(nn.generate(made.model, made.params, prompts, options)), (c) => [...c])
@@ -41,7 +19,7 @@ const onReference = <A, E>(effect: Effect.Effect<A, E, Backend>) =>
 describe("generate", () => {
   it.each([
     ["as they are", {}, {}],
-    ["caches that grow twice", {}, { capacity: 5 }],
+    ["caches that grow twice", {}, { cache: { kind: "static", capacity: 5 } }],
     ["windows and norms of heads", { windows: [2, undefined], qkNorm: true, tied: true }, {}],
     ["softcaps, gains from 1", { gemma: true, softcap: 20, wordSoftcap: 10 }, {}]
   ] as const)("equals full recomputation of each prompt by itself: %s", async (_, config, options) => {
@@ -49,7 +27,7 @@ describe("generate", () => {
     const { steps, expected } = await onReference(
       Effect.all({
         steps: collect(made, { maxTokens: 7, ...options }),
-        expected: Effect.all(prompts.map((p) => recomputed(made, p, 7)))
+        expected: Effect.all(prompts.map((p) => recomputed(whole(made), p, 7)))
       })
     )
     expect(columns(steps)).toEqual(expected)
@@ -107,7 +85,7 @@ describe("generate", () => {
       Effect.gen(function* () {
         const backend = yield* Backend
         const before = backend.buffersAlive()
-        yield* collect(made, { maxTokens: 3, capacity: 5 })
+        yield* collect(made, { maxTokens: 3, cache: { kind: "static", capacity: 5 } })
         const fiber = yield* Effect.forkChild(collect(made, { maxTokens: 10000 }))
         yield* Effect.sleep("5 millis")
         yield* Fiber.interrupt(fiber)
