@@ -5,7 +5,6 @@ import * as Node from "../../ir/Node.ts"
 import type * as TensorType from "../../ir/TensorType.ts"
 import type { Plan } from "../Backend.ts"
 import { UnsupportedByDevice } from "../errors.ts"
-import * as Wat from "./assembler/print.ts"
 import { constantOf } from "./constants.ts"
 import * as Epilogue from "./emit/epilogue.ts"
 import * as Unit from "./emit/Unit.ts"
@@ -32,7 +31,6 @@ export const lower = (plan: Plan, features: Features, tiles: Tiles = standard): 
   const unit = Unit.make(features)
   const symbols = Graph.symbols(graph)
   const kernels: Array<Program.Kernel> = []
-  const kernelNumbers = new Map<string, number>()
   const steps: Array<Program.Step> = []
   const constants: Array<Program.Constant> = []
   const constantNumbers = new Map<Node.Node, number>()
@@ -57,14 +55,11 @@ export const lower = (plan: Plan, features: Features, tiles: Tiles = standard): 
   }
 
   /** Kernels with equal code are one. */
-  const kernelNumber = ({ name, func, items, local }: Program.Kernel): number => {
-    const key = `${Wat.print({ imports: [], functions: [{ ...func, name: "" }] })}${Program.printItems(items)}${local.key}`
-    const known = kernelNumbers.get(key)
-    if (known !== undefined) return known
-    const number = kernels.length
-    kernels.push({ name, items, local, func: { ...func, name: `${name}_${number}` } })
-    kernelNumbers.set(key, number)
-    return number
+  const kernelNumber = (kernel: Program.Kernel): number => {
+    const { name, func, items, local } = kernel
+    const known = kernels.findIndex((k) => k.name === name && sameKernel(k, kernel))
+    if (known >= 0) return known
+    return kernels.push({ name, items, local, func: { ...func, name: `${name}_${kernels.length}` } }) - 1
   }
 
   /** Appends the kernels of bodies over one list of operands, whose results go to `to`: one body, or attention that is computed together. */
@@ -178,6 +173,18 @@ export const lower = (plan: Plan, features: Features, tiles: Tiles = standard): 
       return { name: o.name, type: o.node.type, ...(donor === undefined ? {} : { donor }) }
     })
   }
+}
+
+const sameKernel = (a: Program.Kernel, b: Program.Kernel): boolean =>
+  a.local.key === b.local.key &&
+  Program.printItems(a.items) === Program.printItems(b.items) &&
+  same([a.func.params, a.func.body, a.func.result], [b.func.params, b.func.body, b.func.result])
+
+/** Whether two pieces of data are equal all the way down. Names in code come from counters: equal code has equal names. */
+const same = (a: unknown, b: unknown): boolean => {
+  if (typeof a !== "object" || typeof b !== "object" || a === null || b === null) return Object.is(a, b)
+  const [left, right] = [Object.entries(a), Object.values(b)]
+  return left.length === right.length && left.every(([key, x], n) => key in b && same(x, right[n]))
 }
 
 /** The input whose memory a node's result takes where the call donates it; the node reads it for nothing else. */

@@ -66,6 +66,13 @@ test("the package holds what its entry points name, and no tests", () => {
   ).toEqual([])
 })
 
+test("no file of it loads the whole of Effect", async () => {
+  const files = packed.filter((file) => file.endsWith(".js"))
+  const texts = await Promise.all(files.map((file) => readFile(join(root, file), "utf8")))
+  expect(files.length).toBeGreaterThan(100)
+  expect(files.filter((_, i) => /^(?:im|ex)port .*from "effect"/m.test(texts[i] as string))).toEqual([])
+})
+
 test.for(entries)("Node imports $specifier", async ({ specifier }) => {
   const { stdout, stderr } = await node(
     `console.log(Object.keys(await import(${JSON.stringify(specifier)})).length)`

@@ -49,15 +49,25 @@ export const encode = (
       vector(
         module.functions.flatMap((f, i) => (f.exported ? [[...text(f.name), 0, ...unsigned(own + i)]] : []))
       )
-    ],
-    [10, vector(module.functions.map((f) => sized(functionBytes(f, numbers))))]
+    ]
   ]
-  const bytes: Array<number> = [0, 0x61, 0x73, 0x6d, 1, 0, 0, 0]
-  for (const [id, content] of sections) {
-    bytes.push(id)
-    append(bytes, sized(content))
+  // Code is most of it, and is copied once.
+  const bodies = module.functions.map((f) => functionBytes(f, numbers))
+  const code = bodies.flatMap((body) => [unsigned(body.length), body])
+  const count = unsigned(bodies.length)
+  const codeLength = code.reduce((sum, part) => sum + part.length, count.length)
+  const parts = [
+    [0, 0x61, 0x73, 0x6d, 1, 0, 0, 0],
+    ...sections.flatMap(([id, content]) => [[id], unsigned(content.length), content]),
+    ...[[10], unsigned(codeLength), count, ...code]
+  ]
+  const bytes = new Uint8Array(parts.reduce((sum, part) => sum + part.length, 0))
+  let at = 0
+  for (const part of parts) {
+    bytes.set(part, at)
+    at += part.length
   }
-  return Uint8Array.from(bytes)
+  return bytes
 }
 
 const typeByte = (type: ValueType): ReadonlyArray<number> => [typeCodes[type]]
@@ -67,28 +77,30 @@ const append = (to: Array<number>, from: ReadonlyArray<number>): void => {
   for (const b of from) to.push(b)
 }
 
-/** LEB128, unsigned. */
-export const unsigned = (x: number): ReadonlyArray<number> => {
-  const bytes: Array<number> = []
+/** Appends LEB128, unsigned. */
+const pushUnsigned = (to: Array<number>, x: number): void => {
   let rest = x >>> 0
-  do {
-    const low = rest & 0x7f
-    rest >>>= 7
-    bytes.push(rest === 0 ? low : low | 0x80)
-  } while (rest !== 0)
-  return bytes
+  for (; rest > 0x7f; rest >>>= 7) to.push((rest & 0x7f) | 0x80)
+  to.push(rest)
 }
 
-/** LEB128 of a 32-bit integer with a sign. */
-export const signed = (x: number): ReadonlyArray<number> => {
-  const bytes: Array<number> = []
-  for (let rest = x | 0; ; rest >>= 7) {
-    const low = rest & 0x7f
-    const last = (rest >> 6 === 0 && (low & 0x40) === 0) || (rest >> 6 === -1 && (low & 0x40) !== 0)
-    bytes.push(last ? low : low | 0x80)
-    if (last) return bytes
-  }
+/** Appends LEB128 of a 32-bit integer with a sign. */
+const pushSigned = (to: Array<number>, x: number): void => {
+  let rest = x | 0
+  for (; rest < -64 || rest > 63; rest >>= 7) to.push((rest & 0x7f) | 0x80)
+  to.push(rest & 0x7f)
 }
+
+const pushed =
+  (push: (to: Array<number>, x: number) => void) =>
+  (x: number): ReadonlyArray<number> => {
+    const bytes: Array<number> = []
+    push(bytes, x)
+    return bytes
+  }
+
+export const unsigned = pushed(pushUnsigned)
+export const signed = pushed(pushSigned)
 
 const vector = (items: ReadonlyArray<ReadonlyArray<number>>): ReadonlyArray<number> => {
   const bytes = [...unsigned(items.length)]
@@ -106,17 +118,14 @@ const text = (name: string): ReadonlyArray<number> => sized([...new TextEncoder(
 
 const float = new DataView(new ArrayBuffer(4))
 
-const floatBytes = (x: number): ReadonlyArray<number> => {
-  float.setFloat32(0, x, true)
-  return [0, 1, 2, 3].map((i) => float.getUint8(i))
+const pushWord = (to: Array<number>, x: number): void => {
+  to.push(x & 255, (x >> 8) & 255, (x >> 16) & 255, (x >> 24) & 255)
 }
 
-const wordBytes = (x: number): ReadonlyArray<number> => [
-  x & 255,
-  (x >> 8) & 255,
-  (x >> 16) & 255,
-  (x >> 24) & 255
-]
+const pushFloat = (to: Array<number>, x: number): void => {
+  float.setFloat32(0, x, true)
+  pushWord(to, float.getInt32(0, true))
+}
 
 const functionBytes = (f: Func, functions: ReadonlyMap<string, number>): ReadonlyArray<number> => {
   const locals = localsOf(f)
@@ -132,38 +141,48 @@ const functionBytes = (f: Func, functions: ReadonlyMap<string, number>): Readonl
   const code = (c: number): void => {
     if (c > 0xffff) {
       out.push(c >> 16)
-      append(out, unsigned(c & 0xffff))
+      pushUnsigned(out, c & 0xffff)
     } else out.push(c)
   }
-  const index = (local: Local): ReadonlyArray<number> => {
+  const index = (local: Local): void => {
     const found = indices.get(local)
     if (found === undefined) throw new Error(`${f.name} reads ${local.name}, which nothing sets`)
-    return unsigned(found)
+    pushUnsigned(out, found)
   }
-  const immediate = (x: Immediate): ReadonlyArray<number> => {
+  const immediate = (x: Immediate): void => {
     switch (x._tag) {
       case "local":
-        return index(x.local)
+        index(x.local)
+        return
       case "i32":
-        return signed(x.value)
+        pushSigned(out, x.value)
+        return
       case "f32":
-        return floatBytes(x.value)
+        pushFloat(out, x.value)
+        return
       case "words":
-        return x.words.flatMap(wordBytes)
+        for (const word of x.words) pushWord(out, word)
+        return
       case "bytes":
-        return x.bytes
+        append(out, x.bytes)
+        return
       case "lane":
-        return [x.lane]
+        out.push(x.lane)
+        return
       case "memory":
-        return [...unsigned(x.align), ...unsigned(x.offset), ...(x.lane === undefined ? [] : [x.lane])]
+        pushUnsigned(out, x.align)
+        pushUnsigned(out, x.offset)
+        if (x.lane !== undefined) out.push(x.lane)
+        return
       case "call":
-        return unsigned(functions.get(x.callee.name) as number)
+        pushUnsigned(out, functions.get(x.callee.name) as number)
+        return
     }
   }
   const expr = (e: Expr): void => {
-    e.operands.forEach(expr)
+    for (const operand of e.operands) expr(operand)
     code(e.code)
-    if (e.immediate !== undefined) append(out, immediate(e.immediate))
+    if (e.immediate !== undefined) immediate(e.immediate)
   }
   const statements = (list: ReadonlyArray<Statement>, labels: ReadonlyArray<Label | undefined>): void => {
     for (const s of list) {
@@ -171,12 +190,12 @@ const functionBytes = (f: Func, functions: ReadonlyMap<string, number>): Readonl
         case "set":
           expr(s.value)
           code(codes["local.set"])
-          append(out, index(s.local))
+          index(s.local)
           break
         case "effect":
-          s.operands.forEach(expr)
+          for (const operand of s.operands) expr(operand)
           code(s.code)
-          if (s.immediate !== undefined) append(out, immediate(s.immediate))
+          if (s.immediate !== undefined) immediate(s.immediate)
           break
         case "block":
         case "loop":
@@ -197,7 +216,7 @@ const functionBytes = (f: Func, functions: ReadonlyMap<string, number>): Readonl
         case "branch":
           if (s.condition !== undefined) expr(s.condition)
           out.push(s.condition === undefined ? codes.br : codes.br_if)
-          append(out, unsigned(labels.indexOf(s.label)))
+          pushUnsigned(out, labels.indexOf(s.label))
           break
       }
     }
