@@ -175,7 +175,7 @@ export const options: ReadonlyArray<Option> = [
   },
   {
     option: "rotary positions",
-    ...{ core: "rope" },
+    ...{ mlx: "RoPE", core: "rope" },
     test: ["attention", "rotated heads"]
   },
   {
@@ -226,7 +226,11 @@ export const options: ReadonlyArray<Option> = [
   },
   {
     option: "encoder and decoder layers",
-    ...{ torch: "TransformerEncoderLayer, TransformerDecoderLayer", core: "transformerLayer" },
+    ...{
+      mlx: "TransformerEncoderLayer, TransformerDecoderLayer, stacks of them, Transformer",
+      torch: "TransformerEncoderLayer, TransformerDecoderLayer"
+    },
+    core: "transformerLayer",
     test: ["torchTransformer", "causal, with padding that is true where it is ignored"]
   },
   {
@@ -246,7 +250,7 @@ export const options: ReadonlyArray<Option> = [
   },
   {
     option: "slopes of ALiBi, a score of one's own",
-    ...{ core: "alibi, score" },
+    ...{ mlx: "ALiBi", core: "alibi, score" },
     test: ["attention", "slopes of ALiBi, and a score of one's own"]
   },
   {

@@ -43,7 +43,12 @@ export { type Whisper, type WhisperConfig, whisper } from "./models/whisper.ts"
 export { layerNorm, type NormConfig, rmsNorm } from "./norm.ts"
 export { npz, openNpz } from "./npz.ts"
 export * as Params from "./Params.ts"
-export { sinusoidal } from "./position.ts"
+export {
+  type LearnedPositionsConfig,
+  learnedPositions,
+  type PositionInputs,
+  sinusoidal
+} from "./position.ts"
 export { progressBar, progressLine, type Terminal } from "./progress.ts"
 export { frequencies, type Positions, type RopeConfig, type RopeScaling, rope } from "./rope.ts"
 export { narrowed, penalised, type Sampling, sample } from "./sample.ts"

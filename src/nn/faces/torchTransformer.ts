@@ -1,12 +1,12 @@
 import type { FloatDType } from "../../../ir/DType.ts"
-import { AttrError } from "../../errors.ts"
 import * as Tensor from "../../Tensor.ts"
-import type { Seed } from "../../tensor/random.ts"
 import * as Layer from "../Layer.ts"
 import { type LinearParams, linear } from "../linear.ts"
 import { activations } from "../mlp.ts"
 import { layerNorm, type NormParams } from "../norm.ts"
 import type * as Params from "../Params.ts"
+import { drops, type Training } from "./drops.ts"
+import * as Face from "./options.ts"
 import { type Inputs, MultiheadAttention, type TorchParams } from "./torchAttention.ts"
 
 /**
@@ -25,11 +25,6 @@ export interface TransformerOptions {
   readonly normFirst?: boolean
   readonly bias?: boolean
   readonly dtype?: FloatDType
-}
-
-interface Training {
-  readonly training?: boolean | undefined
-  readonly seed?: Seed | undefined
 }
 
 /** Masks are those of `MultiheadAttention`: true is ignored, floats are added. */
@@ -65,7 +60,13 @@ export type DecoderParams = EncoderParams & {
   readonly norm3: NormParams
 }
 
+const optionNames: ReadonlyArray<keyof TransformerOptions> = [
+  ...(["dimFeedforward", "dropout", "activation", "layerNormEps", "batchFirst", "normFirst"] as const),
+  ...(["bias", "dtype"] as const)
+]
+
 const parts = (dModel: number, nhead: number, options: TransformerOptions) => {
+  Face.check("TransformerLayer", options, optionNames)
   const { dimFeedforward = 2048, dropout = 0.1, activation = "relu", layerNormEps = 1e-5 } = options
   const { batchFirst = false, normFirst = false, bias = true, dtype = "f32" } = options
   return {
@@ -89,25 +90,7 @@ const call = (
   { dropout, normFirst, norm, activate, up, down, attention }: Parts,
   given: Training
 ) => {
-  const { seed } = given
-  const on = given.training === true && dropout > 0
-  if (on && seed === undefined) {
-    throw new AttrError({
-      op,
-      message: `dropout of ${dropout} in training needs a seed`,
-      hint: "pass { training: true, seed }: a number, or a u32 scalar that each call brings along"
-    })
-  }
-  let draws = 0
-  /** Each place draws by a seed of its own. */
-  const next = (): Seed => {
-    draws += 1
-    const step = Math.imul(draws, 0x9e3779b1) >>> 0
-    if (!Tensor.isTensor(seed)) return (((seed as number) ^ step) >>> 0) as Seed
-    return Tensor.add(Tensor.cast(seed, "u32"), Tensor.constant(step, "u32")) as Seed
-  }
-  const dropped: Part = (x) =>
-    on ? (Tensor.dropout(x, { rate: dropout, seed: next() }) as Tensor.Tensor) : x
+  const { on, next, dropped } = drops(op, dropout, given)
   return {
     /** `f` around its norm, added to what it takes. */
     added: (x: Tensor.Tensor, gain: Params.Tensors<NormParams>, f: Part): Tensor.Tensor => {
