@@ -16,6 +16,8 @@ export interface Launch {
   readonly slots: ReadonlyArray<{ readonly index: number; readonly bytes: number }>
   /** Content of the uniform: for each range that does not begin at the first workgroup one more block. */
   readonly uniform: Int32Array<ArrayBuffer>
+  /** Numbers of the kernels that run. */
+  readonly kernels: ReadonlyArray<number>
   /** One submit each; more than one where the work would take too long for a watchdog. */
   readonly submits: ReadonlyArray<ReadonlyArray<Dispatch>>
 }
@@ -44,7 +46,8 @@ export const make = (
 ): Launch => {
   const refused = Program.unsupported(program, sizes, limits)
   if (refused !== undefined) {
-    return { refused, inputs: [], outputs: [], slots: [], uniform: new Int32Array(0), submits: [] }
+    const nothing = { inputs: [], outputs: [], slots: [], kernels: [], submits: [] }
+    return { refused, ...nothing, uniform: new Int32Array(0) }
   }
   const bytesOf = ({ bytes }: { readonly bytes: Size.Size }): number => Size.evaluate(bytes, sizes)
   const running = Program.steps(program, sizes, donated)
@@ -58,6 +61,7 @@ export const make = (
       bytes: bytesOf(program.slots[index] as Program.Slot)
     })),
     uniform: uniformOf(program, sizes, firsts),
+    kernels: [...new Set(running.map((s) => s.kernel))],
     submits
   }
 }

@@ -139,6 +139,16 @@ export const steps = (
       Size.evaluate((program.kernels[s.kernel] as Kernel).workgroups, bindings) > 0
   )
 
+/** Kernels that a call may run where every length is this, whatever it gives away. */
+export const kernelsAt = (program: Program, length: number): ReadonlyArray<number> => {
+  const sizes = Object.fromEntries(program.symbols.map((s) => [s, length]))
+  const whichever = program.steps.map(({ when = [], ...step }) => ({
+    ...step,
+    when: when.filter((c) => c._tag === "size")
+  }))
+  return [...new Set(steps({ ...program, steps: whichever }, sizes).map((s) => s.kernel))]
+}
+
 /** Slots that some of these steps write or read: what a call needs of intermediate memory. */
 export const slotsOf = (running: ReadonlyArray<Step>): ReadonlySet<number> =>
   new Set(running.flatMap((s) => s.buffers.flatMap((b) => (b._tag === "slot" ? [b.index] : []))))

@@ -1,13 +1,16 @@
 import type { Bindings } from "../../../ir/Dim.ts"
 import * as Launch from "../Launch.ts"
-import type * as Program from "../Program.ts"
+import * as Program from "../Program.ts"
 import * as Lru from "./Lru.ts"
 import type { Session } from "./Session.ts"
 
-/** A program whose pipelines exist and whose constants are on the device, with what its calls leave for the next. */
+/** A program whose pipelines are made and whose constants are on the device, with what its calls leave for the next. */
 export interface Loaded {
   readonly program: Program.Program
-  readonly pipelines: ReadonlyArray<GPUComputePipeline>
+  /** By the number of the kernel; undefined while it is not ready. */
+  readonly pipelines: ReadonlyArray<GPUComputePipeline | undefined>
+  /** Undefined once all pipelines of a launch are ready. Rejects as `Session.pipeline`. */
+  readonly waitFor: (launch: Launch.Launch) => Promise<unknown> | undefined
   readonly constants: ReadonlyArray<GPUBuffer>
   /** Sizes of a call; the same for the same lengths. */
   readonly launch: (sizes: Bindings, donated: ReadonlySet<number>) => Launch.Launch
@@ -18,14 +21,40 @@ export interface Loaded {
   readonly keepGroup: (step: number, buffers: ReadonlyArray<GPUBuffer>, group: GPUBindGroup) => void
 }
 
+/** Lengths are not known yet: a length that is long for all kernels. */
+const longLength = 1024
+
 /** Lengths whose sizes are kept, and sets of buffers of one step whose bind groups are kept. */
 const [keepLaunches, keepGroups] = [64, 16]
 
-/** Compiles and uploads what all calls share. */
+/**
+ * Compiles and uploads what all calls share. All pipelines are asked for at once, those for long lengths first, and these are waited for;
+ * a call that needs another, such as the first with few rows, waits for that one if it is not ready by then.
+ */
 export const load = async (session: Session, program: Program.Program): Promise<Loaded> => {
   const blank = new Uint8Array(Launch.uniformBytes(program))
-  const [pipelines, uniform, constants] = await Promise.all([
-    Promise.all(program.kernels.map(session.pipeline)),
+  const pipelines: Array<GPUComputePipeline | undefined> = []
+  const asked: Array<Promise<GPUComputePipeline> | undefined> = []
+  const ask = (i: number): Promise<GPUComputePipeline> => {
+    const known = asked[i]
+    if (known !== undefined) return known
+    const made = session.pipeline(program.kernels[i] as Program.Kernel)
+    asked[i] = made
+    // Who needs it sees why it failed, and the next call may try again.
+    made.then(
+      (pipeline) => {
+        pipelines[i] = pipeline
+      },
+      () => {
+        asked[i] = undefined
+      }
+    )
+    return made
+  }
+  const first = Promise.all(Program.kernelsAt(program, longLength).map(ask))
+  for (const i of program.kernels.keys()) ask(i)
+  const [, uniform, constants] = await Promise.all([
+    first,
     session.constant(blank),
     Promise.all(program.constants.map(({ data }) => session.constant(data)))
   ])
@@ -37,6 +66,10 @@ export const load = async (session: Session, program: Program.Program): Promise<
   return {
     program,
     pipelines,
+    waitFor: (launch) =>
+      launch.kernels.every((i) => pipelines[i] !== undefined)
+        ? undefined
+        : Promise.all(launch.kernels.map(ask)),
     constants,
     launch: (sizes, donated) => {
       const key = `${program.symbols.map((s) => sizes[s]).join(" ")},${[...donated].join(" ")}`

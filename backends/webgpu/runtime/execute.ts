@@ -94,6 +94,8 @@ export const start = async <A>(
   )
   const launch = loaded.launch(sizes, new Set(donated.keys()))
   if (launch.refused !== undefined) throw launch.refused
+  const pending = loaded.waitFor(launch)
+  if (pending !== undefined) await pending
   try {
     const bound = await transact(session, (acquire) => {
       settle(false)

@@ -3,22 +3,25 @@ import * as Launch from "../../../backends/webgpu/Launch.ts"
 import { lower } from "../../../backends/webgpu/lower.ts"
 import type * as Program from "../../../backends/webgpu/Program.ts"
 import * as Size from "../../../backends/webgpu/Size.ts"
+import type { Bindings } from "../../../ir/Dim.ts"
 import * as Limits from "../../../ir/Limits.ts"
 import { graphOf } from "../../support/evaluate.ts"
 import { planOf } from "../../support/runProgram.ts"
 
 const none: ReadonlySet<number> = new Set()
 
-const dot = "{lhsBatch = [], rhsBatch = [], lhsContract = [1], rhsContract = [0]}"
+/** A map, rows, and rows over the inner axis of a product of three lengths. */
 const program = lower(
   planOf(
     graphOf(`
       %x: f32[M, K] = input {name = "x"}
-      %y: f32[K, N] = input {name = "y"}
-      %0: f32[M, N] = dot %x, %y ${dot}
-      %1: f32[M, N] = neg %0
-      %2: f32[M] = reduce_sum %1 {axes = [1]}
-      return %2`)
+      %y: f32[M, K, N] = input {name = "y"}
+      %0: f32[M, K] = neg %x
+      %1: f32[M, K] = softmax %0 {axis = 1}
+      %2: f32[M, K] = reduce_sum %y {axes = [2]}
+      %3: f32[M, K] = mul %1, %2
+      %4: f32[M] = reduce_sum %3 {axes = [1]}
+      return %4`)
   ),
   Limits.portable
 )
@@ -26,31 +29,52 @@ const program = lower(
 describe("launch", () => {
   test("is one submit with a dispatch for each step, its lengths and its bytes", () => {
     const launch = Launch.make(program, { M: 3, K: 5, N: 7 }, none, Limits.portable)
-    expect(launch.submits).toEqual([
-      [
-        { step: 0, grid: [1, 1], block: 0 },
-        { step: 1, grid: [1, 1], block: 0 },
-        { step: 2, grid: [3, 1], block: 0 }
-      ]
-    ])
+    const groups = [1, 3, 15, 1, 3]
+    expect(launch.submits).toEqual([groups.map((x, step) => ({ step, grid: [x, 1], block: 0 }))])
     expect([...launch.uniform]).toEqual([0, 0, 5, 3, 7, 0, 0, 0])
-    expect(launch.inputs).toEqual([64, 144])
-    expect(launch.slots.map(({ bytes }) => bytes)).toEqual([96, 96])
+    expect(launch.inputs).toEqual([64, 432])
+    expect(launch.slots.map(({ bytes }) => bytes)).toEqual([64, 64, 64, 64])
     expect(launch.outputs).toEqual([{ bytes: 16, shape: [3] }])
+    expect(launch.kernels).toEqual([0, 1, 2, 3, 4])
   })
 
   test("estimates work by contractions, elements, and what reductions read", () => {
-    const sizes = { M: 3, K: 5, N: 7 }
-    expect(program.steps.map(({ work }) => Size.evaluate(work as Size.Size, sizes))).toEqual([105, 21, 21])
+    const work = (text: string, sizes: Bindings) =>
+      Size.evaluate(lower(planOf(graphOf(text)), Limits.portable).steps[0]?.work as Size.Size, sizes)
+    expect(program.steps.map((s) => Size.evaluate(s.work as Size.Size, { M: 3, K: 5, N: 7 }))).toEqual([
+      15, 15, 105, 15, 15
+    ])
+    const dot = `
+      %x: f32[B, M, K] = input {name = "x"}
+      %y: f32[B, N, K] = input {name = "y"}
+      %0: f32[B, M, N] = dot %x, %y {lhsBatch = [0], rhsBatch = [0], lhsContract = [2], rhsContract = [2]}
+      return %0`
+    expect(work(dot, { B: 2, M: 3, K: 5, N: 7 })).toBe(2 * 3 * 5 * 7)
+    const attention = `
+      %q: f32[B, 4, T, 8] = input {name = "q"}
+      %k: f32[B, 2, S, 8] = input {name = "k"}
+      %v: f32[B, 2, S, 6] = input {name = "v"}
+      %0: f32[B, 4, T, 6] = flash_attention %q, %k, %v {
+        score = {
+          %0: f32[] = input {name = "logit"}
+          %1: i32[] = input {name = "b"}
+          %2: i32[] = input {name = "h"}
+          %3: i32[] = input {name = "i"}
+          %4: i32[] = input {name = "j"}
+          return %0
+        }, fill = -inf, output = "result"
+      }
+      return %0`
+    expect(work(attention, { B: 2, T: 3, S: 5 })).toBe(2 * 4 * 3 * 5 * (8 + 6))
   })
 
   test("is refused with the reason where the device cannot", () => {
-    const { refused } = Launch.make(program, { M: 2 ** 20, K: 1, N: 2 ** 20 }, none, Limits.portable)
+    const { refused } = Launch.make(program, { M: 2 ** 20, K: 1, N: 2 ** 10 }, none, Limits.portable)
     expect(refused?.message).toContain("bytes")
   })
 
   test("splits what takes long: every workgroup runs, in one range, and no submit holds more than it may", () => {
-    const limits = { ...Limits.portable, maxComputeWorkgroupsPerDimension: 33 }
+    const limits = { ...Limits.portable, maxComputeWorkgroupsPerDimension: 73 }
     let ranges = 0
     for (const M of [1, 5, 64, 333, 1001]) {
       for (const most of [1, 50, 1_000, 20_000, 1e9]) {
@@ -64,7 +88,7 @@ describe("launch", () => {
           const own = dispatches.filter((d) => d.step === number)
           let next = 0
           for (const [i, { grid, block }] of own.entries()) {
-            expect(Math.max(...grid)).toBeLessThanOrEqual(33)
+            expect(Math.max(...grid)).toBeLessThanOrEqual(73)
             const first = launch.uniform[block / 4 + 1]
             expect(first).toBe(next)
             next += grid[0] * grid[1]
