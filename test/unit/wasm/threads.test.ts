@@ -178,19 +178,25 @@ const handmade = async () => {
   return { module, memory, words: new Int32Array(memory.buffer) }
 }
 
-/** Two chunks and two threads, each of which gets one: this thread's ends when the other has begun its own. */
+/**
+ * Two chunks and two threads, each of which gets one: this thread's ends when the other has begun its own, and then opens the gate that the
+ * other waits at, unless it is to stay shut.
+ */
 const pair = async () => {
   const { module, memory, words } = await handmade()
+  let opens = true
   const mine = (_: number, begin: number): void => {
     while (Atomics.load(words, 257 - begin) === 0);
     words[256 + begin] = 2
+    if (opens) Atomics.store(words, 82, 1)
   }
   const pool = Pool.make(Host.find() as Host.Host, memory, 2)
   const signal = { cancelled: false }
   const program = { module, names: ["f"], kernels: [mine] }
   const take = () => pool.take(program)
   const run = (options: { readonly divisor?: number; readonly open?: boolean } = {}) => {
-    words.set([1024, options.divisor ?? 1, options.open === false ? 0 : 1], 80)
+    opens = options.open ?? true
+    words.set([1024, options.divisor ?? 1, 0], 80)
     words.fill(0, 256, 258)
     const team = take()
     return { team, run: team.run({ kernel: 0, args: 256, stride: 64, items: 2, chunks: 2 }, signal) }
