@@ -4,7 +4,6 @@ import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { fileURLToPath } from "node:url"
 import { Effect } from "effect"
-import * as Safetensors from "../src/files/Safetensors.ts"
 import { Auto, compile, type HostArray, spec } from "../src/index.ts"
 import * as nn from "../src/nn/index.ts"
 
@@ -15,11 +14,7 @@ const x = spec("f32", [1, "T", E])
 
 /** What `safetensors.torch.save_file(model.state_dict(), path)` writes of a model with one such layer; here the numbers are drawn. */
 export const save = async (path: string): Promise<void> => {
-  const drawn = Object.entries(nn.Params.flatten(torch.init(3)))
-  await writeFile(
-    path,
-    Safetensors.write(new Map(drawn.map(([name, value]) => [`encoder.self_attn.${name}`, value])))
-  )
+  await writeFile(path, nn.safetensors({ encoder: { self_attn: torch.init(3) } }))
 }
 
 /** The layer with the file's weights, and Flax' layer with the same in its own layout. */

@@ -16,14 +16,17 @@ export interface Heads {
   readonly heads: number
   /** M; N unless told otherwise. */
   readonly kvHeads?: number | undefined
+  /** O as several axes, which Keras' layer may have. */
+  readonly outFeatures?: ReadonlyArray<number> | undefined
 }
 
 type Projection = "query" | "key" | "value" | "out" | "gate"
 
 const inputs = ["query", "key", "value", "gate"] as const
 
-/** Names that a layout may hold, so that nothing is lost unseen. */
-const reader = (state: State, layout: Layout) => {
+/** Names that a layout may hold, so that nothing is lost unseen. Those of Keras' files have slashes. */
+const reader = (given: State, layout: string) => {
+  const state = Object.fromEntries(Object.entries(given).map(([name, x]) => [name.replaceAll("/", "."), x]))
   const left = new Set(Object.keys(state))
   return {
     take: (name: string): HostArray | undefined => {
@@ -50,6 +53,12 @@ const flatIn = (kernel: HostArray): HostArray => {
 
 const wideIn = (weight: HostArray, count: number): HostArray => {
   const [to, from] = weight.shape as readonly [number, number]
+  if (to % count !== 0)
+    throw new AttrError({
+      op: "convert",
+      message: `${to} rows do not divide by ${count} heads`,
+      hint: "say how many heads there are"
+    })
   return Host.reshape(Host.transpose(weight), [from, count, to / count])
 }
 
@@ -77,7 +86,7 @@ const kernels = (names: { readonly out: string; readonly norm?: readonly [query:
     finish()
     return found
   },
-  write: (state: State, { heads, kvHeads = heads }: Heads, layout: Layout): State => {
+  write: (state: State, { heads, kvHeads = heads, outFeatures }: Heads, layout: Layout): State => {
     const { take, finish } = reader(state, layout)
     const made: { [name: string]: HostArray } = {}
     for (const name of inputs) {
@@ -89,9 +98,11 @@ const kernels = (names: { readonly out: string; readonly norm?: readonly [query:
     const weight = take("out.weight")
     if (weight !== undefined) {
       const [to, from] = weight.shape as readonly [number, number]
-      put(made, `${names.out}.kernel`, Host.reshape(Host.transpose(weight), [heads, from / heads, to]))
+      const kernel = Host.transpose(weight)
+      put(made, `${names.out}.kernel`, Host.reshape(kernel, [heads, from / heads, ...(outFeatures ?? [to])]))
     }
-    put(made, `${names.out}.bias`, take("out.bias"))
+    const bias = take("out.bias")
+    put(made, `${names.out}.bias`, bias && Host.reshape(bias, outFeatures ?? bias.shape))
     names.norm?.forEach((norm, n) => {
       put(made, norm, take(n === 0 ? "queryNorm.weight" : "keyNorm.weight"))
     })
@@ -115,8 +126,11 @@ const torch: Format = {
     const [packed, bias] = [take("in_proj_weight"), take("in_proj_bias")]
     const own = [take("q_proj_weight"), take("k_proj_weight"), take("v_proj_weight")]
     const third = (x: HostArray | undefined, n: number): HostArray | undefined => {
-      const size = ((x?.shape[0] as number | undefined) ?? 0) / 3
-      return x && Host.rows(x, n * size, (n + 1) * size)
+      if (x === undefined) return undefined
+      const size = (x.shape[0] as number) / 3
+      if (Number.isInteger(size)) return Host.rows(x, n * size, (n + 1) * size)
+      const problems = [`a packed projection has ${x.shape[0]} rows, which are not those of three`]
+      throw new ParamsError({ message: problems.join(), problems })
     }
     for (const [n, name] of (["query", "key", "value"] as const).entries()) {
       put(found, `${name}.weight`, own[n] ?? third(packed, n))
@@ -149,6 +163,15 @@ const torch: Format = {
     const biases = names.map((n) => take(`${n}.bias`))
     const whole = (xs: ReadonlyArray<HostArray | undefined>): ReadonlyArray<HostArray> =>
       xs.filter((x) => x !== undefined)
+    const [E] = weights[0]?.shape ?? []
+    const other = whole([...weights.slice(1), state["out.weight"]]).find((w) => w.shape[0] !== E)
+    if (other !== undefined || weights[0]?.shape[1] !== E) {
+      throw new AttrError({
+        op: "convert",
+        message: `PyTorch's layer has as many features in its heads as in its queries and its result, not ${weights[0]?.shape.join(" x ")}${other === undefined ? "" : ` and ${other.shape.join(" x ")}`}`,
+        hint: "keep it in another layout"
+      })
+    }
     const alike = new Set(whole(weights).map((w) => w.shape.join())).size === 1
     if (alike) put(made, "in_proj_weight", Host.concat(whole(weights)))
     else for (const [n, weight] of weights.entries()) put(made, `${"qkv"[n]}_proj_weight`, weight)

@@ -79,6 +79,90 @@ it("keeps key/value heads, learned keys and norms of heads", () => {
   expect(nn.convert(nn.convert(extra, "torch", "effuse", heads), "effuse", "torch", heads)).toEqual(extra)
 })
 
+it("keeps several axes of features, and reads names with slashes", () => {
+  const outFeatures = [2, 3]
+  const layer = nn.keras.MultiHeadAttention({ numHeads: N, keyDim: 2, features: F, outputShape: outFeatures })
+  const state = random(layer)
+  const own = nn.convert(state, "keras", "effuse", heads)
+  expect(own["out.weight"]?.shape).toEqual([6, F])
+  expect(nn.convert(own, "effuse", "keras", { ...heads, outFeatures })).toEqual(state)
+  const files = Object.fromEntries(Object.entries(state).map(([n, x]) => [n.replaceAll(".", "/"), x]))
+  expect(nn.convert(files, "keras", "effuse", heads)).toEqual(own)
+})
+
+const kinds: { readonly [name: string]: nn.Part } = {
+  "block.attn": { kind: "attention", heads: N },
+  "block.up": { kind: "linear" },
+  "block.norm": { kind: "norm" },
+  words: { kind: "embedding" }
+}
+
+const model = (layout: nn.Layout) => ({
+  block: {
+    attn: layers(true)[layout].params as nn.Params.Tree,
+    up: nn.linear({ in: F, out: 5 }).params,
+    norm: nn.layerNorm({ features: F }).params
+  },
+  words: nn.embedding({ words: 7, features: F }).params
+})
+
+it.each(names.flatMap((from) => names.map((to) => [from, to] as const)))(
+  "%s to %s: a model's parts, and back",
+  (from, to) => {
+    const state = nn.convertParts(random({ params: model("torch") }), kinds, "torch", from)
+    const other = nn.convertParts(state, kinds, from, to)
+    expect(nn.convertParts(other, kinds, to, from)).toEqual(state)
+    const inner = (of: nn.State) =>
+      Object.fromEntries(
+        Object.entries(of).flatMap(([n, x]) => (n.startsWith("block.attn.") ? [[n.slice(11), x]] : []))
+      )
+    expect(inner(other)).toEqual(nn.convert(inner(state), from, to, heads))
+  }
+)
+
+it("names parts as each framework does, kernels turned", () => {
+  const state = random({ params: model("torch") })
+  const of = (to: nn.Layout) => {
+    const found = nn.convertParts(state, kinds, "torch", to)
+    return Object.entries(found).flatMap(([n, x]) =>
+      n.startsWith("block.attn") ? [] : [`${n} ${x.shape.join("x")}`]
+    )
+  }
+  expect(of("keras")).toEqual([
+    ...["block.up.kernel 8x5", "block.up.bias 5", "block.norm.gamma 8", "block.norm.beta 8"],
+    "words.embeddings 7x8"
+  ])
+  expect(of("flax")).toEqual([
+    ...["block.up.kernel 8x5", "block.up.bias 5", "block.norm.scale 8", "block.norm.bias 8"],
+    "words.embedding 7x8"
+  ])
+  expect(of("mlx")).toEqual(of("torch"))
+  const [turned, own] = [
+    nn.convertParts(state, kinds, "torch", "flax")["block.up.kernel"],
+    state["block.up.weight"]
+  ]
+  expect(turned && HostArray.get(turned, 1)).toBe(own && HostArray.get(own, F))
+})
+
+it("refuses parts that are none", () => {
+  const x = HostArray.zeros("f32", [2, 2])
+  expect(() =>
+    nn.convertParts({ "a.weight": x, b: x, "up.gamma": x }, { up: { kind: "linear" } }, "torch", "flax")
+  ).toThrow("a.weight is in no part\nb is in no part")
+  expect(() => nn.convertParts({ "up.gamma": x }, { up: { kind: "linear" } }, "torch", "flax")).toThrow(
+    /gamma is not a parameter of torch's linear/
+  )
+})
+
+it("refuses sizes that a layout cannot have", () => {
+  const x = (...shape: ReadonlyArray<number>) => HostArray.zeros("f32", shape)
+  expect(() => nn.convert({ in_proj_weight: x(8, 4) }, "torch", "flax", heads)).toThrow(/8 rows/)
+  const other = random(nn.attention({ features: F, heads: N, headSize: 3, dtype: "f64" }))
+  expect(() => nn.convert(other, "effuse", "torch", heads)).toThrow(/not 12 x 8/)
+  const own = random(nn.attention({ features: F, heads: N, dtype: "f64" }))
+  expect(() => nn.convert(own, "effuse", "flax", { heads: 3 })).toThrow(/8 rows do not divide by 3 heads/)
+})
+
 it("refuses what would be lost, all at once", () => {
   const gated = random(nn.attention({ features: F, heads: N, gate: true, sinks: true, dtype: "f64" }))
   expect(() => nn.convert(gated, "effuse", "mlx", heads)).toThrow(
