@@ -194,9 +194,16 @@ const narrows = (node: Node, facts: Facts): boolean => {
   return smaller && facts.users.get(operand)?.length === 1 && !facts.outputs.has(operand)
 }
 
+/** Made by one instruction of values that have fewer elements, such as angles of positions and frequencies: reading them costs less. */
+const widens = (node: Node, facts: Facts): boolean =>
+  traits.isElementwise(node) &&
+  traits.isCheap(node) &&
+  node.operands.every((o) => facts.free.has(o) || traits.isSmaller(o, node))
+
 /** Whether every kernel that uses the value may compute it for itself. Bits that are counted cost less than to read them. */
 const repeats = (node: Node, facts: Facts): boolean =>
   traits.isView(node) ||
+  widens(node, facts) ||
   facts.free.has(node) ||
   node.op === "random_bits" ||
   (node.op === "cast" && !narrows(node, facts)) ||
@@ -217,7 +224,9 @@ export const group = (graph: Graph.Graph, limits: Limits): ReadonlyArray<Kernel>
   /** The kernels that compute a node. */
   const kernelsOf = new Map<Node, ReadonlyArray<Draft>>()
 
-  const isRead = (node: Node): boolean => !facts.free.has(node)
+  /** What is read for values that are not there yet: views fold into their reader. */
+  const readsOf = (nodes: ReadonlyArray<Node>): ReadonlyArray<Node> =>
+    nodes.filter((node) => !facts.free.has(node)).map(traits.behindViews)
 
   const begin = (node: Node, readers: Iterable<Draft> = []): void => {
     for (const reader of readers) reader.operands.add(node)
@@ -225,7 +234,7 @@ export const group = (graph: Graph.Graph, limits: Limits): ReadonlyArray<Kernel>
       root: node,
       anchor: traits.isAnchor(node) ? node : undefined,
       places: new Map([[node, origin]]),
-      operands: new Set(node.operands.filter(isRead))
+      operands: new Set(readsOf(node.operands))
     }
     drafts.push(draft)
     kernelsOf.set(node, [draft])
@@ -243,7 +252,7 @@ export const group = (graph: Graph.Graph, limits: Limits): ReadonlyArray<Kernel>
   }
 
   const operandsWith = (draft: Draft, node: Node): ReadonlySet<Node> => {
-    const operands = new Set([...draft.operands, ...node.operands.filter(isRead)])
+    const operands = new Set([...draft.operands, ...readsOf(node.operands)])
     operands.delete(node)
     return operands
   }

@@ -1,5 +1,6 @@
 import * as Dim from "../ir/Dim.ts"
 import * as DType from "../ir/DType.ts"
+import { dispatchGroups } from "../ir/dispatchGroups.ts"
 import { flashPartners } from "../ir/flashPartners.ts"
 import type { Graph } from "../ir/Graph.ts"
 import type { MemoryPlan } from "../ir/MemoryPlan.ts"
@@ -17,8 +18,8 @@ export const planMemory: Pass = {
   summary: "liveness becomes one arena; donated inputs are updated in place",
   from: "kernels",
   to: "kernels",
-  run: (graph, { donated, count }) => {
-    const memory = plan(graph, donated)
+  run: (graph, { donated, limits, count }) => {
+    const memory = plan(graph, donated, limits.maxStorageBuffersPerShaderStage)
     count("slot", memory.slots.length)
     count("in-place", memory.inPlace.size)
     return { graph, diagnostics: [describe(memory)], memory }
@@ -38,10 +39,10 @@ interface Life {
 /** Lengths are unknown when memory is planned; large values are matched first as if all lengths were this. */
 const guess = 1024
 
-const plan = (graph: Graph, donated: ReadonlySet<string>): MemoryPlan => {
+const plan = (graph: Graph, donated: ReadonlySet<string>, buffers: number): MemoryPlan => {
   const inPlace = updatesInPlace(graph, donated)
   const outputs = new Set(graph.outputs.map((o) => o.node))
-  const lives = livesOf(graph).filter(({ node }) => !outputs.has(node) && !inPlace.has(node))
+  const lives = livesOf(graph, buffers).filter(({ node }) => !outputs.has(node) && !inPlace.has(node))
   const slots: Array<Slot> = []
   const slotOf = new Map<Node, number>()
   // Large values choose first: what comes later is no larger than the slot it finds.
@@ -89,7 +90,7 @@ export const bytesOf = ({ type }: Node): Dim.Dim =>
   Dim.mul(Shape.size(type.shape), Dim.constant(DType.deviceBytes[type.dtype]))
 
 /** The lives of what kernels compute, in the order of the graph. */
-const livesOf = (graph: Graph): ReadonlyArray<Life> => {
+const livesOf = (graph: Graph, buffers: number): ReadonlyArray<Life> => {
   const step = new Map(graph.nodes.map((n, i) => [n, i] as const))
   const from = new Map(step)
   const to = new Map(step)
@@ -97,8 +98,9 @@ const livesOf = (graph: Graph): ReadonlyArray<Life> => {
     for (const operand of node.operands)
       to.set(operand, Math.max(to.get(operand) ?? 0, step.get(node) as number))
   }
-  // Results of one attention may be computed together, at the step of the first.
+  // Results of one attention, and kernels of one dispatch, may be computed together, at the step of the first.
   for (const [node, first] of flashPartners(graph)) from.set(node, step.get(first) as number)
+  for (const [node, first] of dispatchGroups(graph, buffers)) from.set(node, step.get(first) as number)
   return graph.nodes.flatMap((node) => {
     if (node.op !== "fused") return []
     const bytes = bytesOf(node)

@@ -17,6 +17,13 @@ const views: ReadonlySet<OpName> = new Set(["reshape", "transpose", "broadcast",
 /** One operand element for each result element, found by arithmetic on its position: folds into addressing. */
 export const isView = (node: Node): boolean => views.has(node.op)
 
+/** The value that views are views of. */
+export const behindViews = (node: Node): Node => {
+  let base = node
+  while (isView(base)) base = base.operands[0] as Node
+  return base
+}
+
 export const isElementwise = (node: Node): boolean => {
   const { family } = specOf(node.op)
   return family === "elementwise" || family === "compare"
@@ -62,6 +69,13 @@ export const freeValues = (graph: Graph): ReadonlySet<Node> => {
     }
   }
   return new Set(weights.keys())
+}
+
+/** Broadcast to the other along some axis, which makes several elements of one. */
+export const isSmaller = (a: Node, b: Node): boolean => {
+  const [own, other] = [a.type.shape, b.type.shape]
+  const added = other.length - own.length
+  return other.some((d, axis) => !Dim.isOne(d) && Dim.isOne(own[axis - added] ?? Dim.one))
 }
 
 /** Same number of elements in the same row-major order, whatever the lengths. */

@@ -58,7 +58,7 @@ export interface Step {
   readonly when?: ReadonlyArray<Condition>
 }
 
-/** A fact of one call: its lengths, or whether it gave an argument away. */
+/** A fact of one call: its lengths, or whether it gave all of some arguments away. */
 export type Condition =
   | {
       readonly _tag: "size"
@@ -66,7 +66,7 @@ export type Condition =
       readonly relation: "<=" | ">"
       readonly right: Size.Size
     }
-  | { readonly _tag: "donated"; readonly input: number; readonly is: boolean }
+  | { readonly _tag: "donated"; readonly inputs: ReadonlyArray<number>; readonly is: boolean }
 
 export interface BufferRef {
   readonly _tag: "input" | "constant" | "slot" | "output"
@@ -122,7 +122,7 @@ export const uniform = (program: Program, bindings: Bindings, first = 0): Int32A
 }
 
 const holds = (c: Condition, bindings: Bindings, donated: ReadonlySet<number>): boolean => {
-  if (c._tag === "donated") return donated.has(c.input) === c.is
+  if (c._tag === "donated") return c.inputs.every((i) => donated.has(i)) === c.is
   const [left, right] = [Size.evaluate(c.left, bindings), Size.evaluate(c.right, bindings)]
   return c.relation === "<=" ? left <= right : left > right
 }
@@ -218,7 +218,7 @@ const printRef = (r: BufferRef): string => `${r._tag} ${r.index}`
 
 const printCondition = (c: Condition): string =>
   c._tag === "donated"
-    ? `input ${c.input} ${c.is ? "is" : "is not"} donated`
+    ? `${c.is ? "" : "not "}donated: input ${c.inputs.join(", ")}`
     : `${Size.print(c.left)} ${c.relation} ${Size.print(c.right)}`
 
 /** Readable text; equal programs print equally. */

@@ -1,5 +1,6 @@
 import * as ContractionSum from "../../ir/ContractionSum.ts"
 import * as Dim from "../../ir/Dim.ts"
+import { dispatchGroups } from "../../ir/dispatchGroups.ts"
 import { overOneList } from "../../ir/flashPartners.ts"
 import * as Graph from "../../ir/Graph.ts"
 import type { Limits } from "../../ir/Limits.ts"
@@ -14,6 +15,7 @@ import type { Job, Lowered, Ref } from "./Job.ts"
 import { contractionSum, isOneKernel } from "./kernels/contractionSum.ts"
 import { map } from "./kernels/map.ts"
 import { matmul } from "./kernels/matmul.ts"
+import { assemble, type Part } from "./kernels/Part.ts"
 import { rowOps } from "./kernels/rowOps.ts"
 import { rows } from "./kernels/rows.ts"
 import { update, updateOf } from "./kernels/update.ts"
@@ -81,18 +83,21 @@ export const lower = (plan: Plan, limits: Limits, options: Options = {}): Progra
     return number
   }
 
-  /** Appends the kernels of bodies that are computed together: one, or several of one attention. Results go to `to`. */
-  const run = (
+  const placesOf = (nodes: ReadonlyArray<Node.Node>): ReadonlyArray<Program.BufferRef> =>
+    nodes.map((n) => places.get(n) as Program.BufferRef)
+
+  /** The jobs of bodies over one list of operands, and the buffers that they mean. */
+  const jobsOf = (
     bodies: ReadonlyArray<Graph.Graph>,
-    node: Node.Node,
+    nodes: ReadonlyArray<Node.Node>,
     operands: ReadonlyArray<Program.BufferRef>,
     to: ReadonlyArray<Program.BufferRef>
-  ): void => {
+  ) => {
     const scratch: Array<Program.BufferRef> = []
     const jobOf = (body: Graph.Graph, index: number): Job => ({
       body,
       anchor: body.nodes.find(isAnchor),
-      schedule: plan.schedules.get(node),
+      schedule: plan.schedules.get(nodes[index] as Node.Node),
       limits,
       symbols,
       counts: options.visits === true,
@@ -100,7 +105,6 @@ export const lower = (plan: Plan, limits: Limits, options: Options = {}): Progra
       result: { _tag: "result", index },
       siblings: index === 0 ? bodies.slice(1).map((b, n) => jobOf(b, n + 1)) : []
     })
-    const job = jobOf(bodies[0] as Graph.Graph, 0)
     const place = (ref: Ref): Program.BufferRef => {
       switch (ref._tag) {
         case "operand":
@@ -115,13 +119,6 @@ export const lower = (plan: Plan, limits: Limits, options: Options = {}): Progra
           return { _tag: "input", index: graph.inputs.length }
       }
     }
-    if (!fitsOneKernel(job)) {
-      const { anchor, rest, type } = splitAtAnchor(job)
-      const between = temporary(Program.storageBytes(type))
-      run([anchor], node, operands, [between])
-      run([rest], node, [...operands, between], to)
-      return
-    }
     const work = Size.from(bodies.reduce((sum, body) => Dim.add(sum, workOf(body)), Dim.zero))
     const append = (lowered: ReadonlyArray<Lowered>, conditions: ReadonlyArray<Program.Condition>): void => {
       for (const { kernel, buffers, when = [] } of lowered) {
@@ -134,17 +131,65 @@ export const lower = (plan: Plan, limits: Limits, options: Options = {}): Progra
         })
       }
     }
+    return { jobs: bodies.map(jobOf), append }
+  }
+
+  /** Appends the kernels of bodies that are computed together: one, or several of one attention. Results go to `to`. */
+  const run = (
+    bodies: ReadonlyArray<Graph.Graph>,
+    nodes: ReadonlyArray<Node.Node>,
+    operands: ReadonlyArray<Program.BufferRef>,
+    to: ReadonlyArray<Program.BufferRef>,
+    conditions: ReadonlyArray<Program.Condition> = []
+  ): void => {
+    const { jobs, append } = jobsOf(bodies, nodes, operands, to)
+    const [job, node] = [jobs[0] as Job, nodes[0] as Node.Node]
+    if (!fitsOneKernel(job)) {
+      const { anchor, rest, type } = splitAtAnchor(job)
+      const between = temporary(Program.storageBytes(type))
+      run([anchor], nodes, operands, [between], conditions)
+      run([rest], nodes, [...operands, between], to, conditions)
+      return
+    }
     const donor = donorOf(plan, node)
     const donated = (is: boolean): ReadonlyArray<Program.Condition> =>
-      donor === undefined ? [] : [{ _tag: "donated", input: donor, is }]
+      donor === undefined ? conditions : [...conditions, { _tag: "donated", inputs: [donor], is }]
     const written = updateOf(job)
     if (written?.op === "scatter") {
-      append([map(copied(job, written))], donated(false))
-      append([update(job)], [])
+      append([alone(copied(job, written), mapPart)], donated(false))
+      append([alone(job, updatePart)], conditions)
       return
     }
     append(lowerJob(job), donated(false))
-    if (donor !== undefined) append([update(job)], donated(true))
+    if (donor !== undefined) append([alone(job, updatePart)], donated(true))
+  }
+
+  /** Appends one dispatch of kernels that need nothing of each other; calls that it cannot serve take what `each` appends. */
+  const runAtOnce = (
+    group: ReadonlyArray<Node.Node>,
+    each: (conditions: ReadonlyArray<Program.Condition>) => void
+  ): void => {
+    const { operands, bodies } = overOneList(group)
+    const { jobs, append } = jobsOf(bodies, group, placesOf(operands), placesOf(group))
+    const donors = group.map((node) => donorOf(plan, node))
+    const all = donors.filter((d) => d !== undefined)
+    const lists = jobs.map((job, i) => (donors[i] === undefined ? partsOf(job) : [updatePart]))
+    const able = jobs.every(
+      (job, i) => fitsOneKernel(job) && (updateOf(job)?.op !== "scatter" || donors[i] !== undefined)
+    )
+    const lowered = able
+      ? (lists[0] as ReadonlyArray<Part>).map((_, n) =>
+          assemble(jobs.map((job, i) => ({ job, part: lists[i]?.[n] as Part })))
+        )
+      : []
+    if (!able || lowered.includes(undefined)) {
+      each([])
+      return
+    }
+    const whole = (is: boolean): ReadonlyArray<Program.Condition> =>
+      all.length === 0 ? [] : [{ _tag: "donated", inputs: all, is }]
+    append(lowered as ReadonlyArray<Lowered>, whole(true))
+    if (all.length > 0) each(whole(false))
   }
 
   graph.inputs.forEach((input, index) => {
@@ -163,26 +208,32 @@ export const lower = (plan: Plan, limits: Limits, options: Options = {}): Progra
   // Counters take a buffer of each kernel.
   const maxStorageBuffersPerShaderStage = limits.maxStorageBuffersPerShaderStage - (options.visits ? 1 : 0)
   const together = siblings(plan, { ...limits, maxStorageBuffersPerShaderStage })
+  const atOnce = new Map<Node.Node, Array<Node.Node>>()
+  for (const [node, first] of dispatchGroups(graph, limits.maxStorageBuffersPerShaderStage))
+    atOnce.set(first, [...(atOnce.get(first) ?? [first]), node])
+  for (const node of graph.nodes) if (node.op === "constant") places.set(node, constant(node))
   for (const node of graph.nodes) {
     if (places.has(node)) continue
-    if (node.op === "constant") {
-      places.set(node, constant(node))
-      continue
-    }
-    const group = together.get(node) ?? [node]
-    const { operands, bodies } =
-      group.length > 1
-        ? overOneList(group)
-        : { operands: node.operands, bodies: [node.op === "fused" ? node.attrs.body : bodyOf(node)] }
+    const group = atOnce.get(node) ?? together.get(node) ?? [node]
     for (const member of group) places.set(member, placeOf(member))
     taken = 0
-    const placesOf = (nodes: ReadonlyArray<Node.Node>) => nodes.map((n) => places.get(n) as Program.BufferRef)
-    run(bodies, node, placesOf(operands), placesOf(group))
+    if (atOnce.has(node)) {
+      runAtOnce(group, (conditions) => {
+        for (const member of group) {
+          taken = 0
+          run([bodyIn(member)], [member], placesOf(member.operands), placesOf([member]), conditions)
+        }
+      })
+      continue
+    }
+    const { operands, bodies } =
+      group.length > 1 ? overOneList(group) : { operands: node.operands, bodies: [bodyIn(node)] }
+    run(bodies, group, placesOf(operands), placesOf(group))
   }
   graph.outputs.forEach(({ node }, index) => {
     const from = places.get(node) as Program.BufferRef
     if (from._tag === "output" && from.index === index) return
-    run([copyOf(node)], node, [from], [{ _tag: "output", index }])
+    run([copyOf(node)], [node], [from], [{ _tag: "output", index }])
   })
 
   const port = (name: string, type: TensorType.TensorType): Program.Port => ({
@@ -239,20 +290,24 @@ const copied = (job: Job, { operands }: Node.NodeOf<"scatter">): Job => ({
 const isAnchor = (node: Node.Node): boolean =>
   node.op === "dot" || node.op === "flash_attention" || Object.hasOwn(rowOps, node.op)
 
-const lowerJob = (job: Job): ReadonlyArray<Lowered> => {
-  switch (job.anchor?.op) {
-    case undefined:
-      return [map(job)]
-    case "dot": {
-      const sum = ContractionSum.find(job.body)
-      return sum === undefined ? matmul(job) : [contractionSum(job, sum)]
-    }
-    case "flash_attention":
-      return lowerFlash(job)
-    default:
-      return [rows(job)]
-  }
+const mapPart: Part = { name: "map", emit: map }
+const updatePart: Part = { name: "update", emit: update }
+
+/** The kernels of a job, of which the lengths of a call choose one. */
+const partsOf = (job: Job): ReadonlyArray<Part> => {
+  if (job.anchor === undefined) return [mapPart]
+  return job.anchor.op === "dot" ? matmul(job) : [{ name: job.anchor.op, emit: rows }]
 }
+
+const alone = (job: Job, part: Part): Lowered => assemble([{ job, part }]) as Lowered
+
+const lowerJob = (job: Job): ReadonlyArray<Lowered> => {
+  const sum = ContractionSum.find(job.body)
+  if (sum !== undefined) return [contractionSum(job, sum)]
+  return job.anchor?.op === "flash_attention" ? lowerFlash(job) : partsOf(job).map((part) => alone(job, part))
+}
+
+const bodyIn = (node: Node.Node): Graph.Graph => (node.op === "fused" ? node.attrs.body : bodyOf(node))
 
 /** A body of one node over inputs of its operands' types. An operand that occurs twice is two inputs. */
 const bodyOf = (node: Node.Node): Graph.Graph => {

@@ -113,12 +113,6 @@ export const placeOf = (job: Job, c: Contraction, emitter: Emitter.Emitter, batc
   }
 }
 
-/** Statements of a kernel: its threads, and how many workgroups it takes. */
-export interface Part {
-  readonly threads: number
-  readonly workgroups: Size.Size
-}
-
 interface Tile {
   /** How many there are. */
   readonly tiles: Size.Size

@@ -9,13 +9,13 @@ import {
   type Contraction,
   divides,
   multiplyAdd,
-  type Part,
   placeOf,
   scheduleOf,
   steps,
   storeBlock,
   tileOf
 } from "./contraction.ts"
+import type { Extent } from "./Part.ts"
 import { type Vectors, vectorsOf } from "./vectors.ts"
 
 const threads = 16
@@ -26,7 +26,7 @@ const components = ["x", "y", "z", "w"] as const
  * and workgroup memory cost there what loads cost; only registers are cheaper, and a load of four elements costs little more than
  * one of a single element. Threads of a quad compute the same rows, of which each reads a part for all.
  */
-export const matmulRegisters = (emitter: Emitter, job: Job, c: Contraction, workgroup: string): Part => {
+export const matmulRegisters = (emitter: Emitter, job: Job, c: Contraction, workgroup: string): Extent => {
   const type = compute(c.lhs.node.type.dtype)
   const { threadRows, threadColumns, quads } = scheduleOf(job, c)
   const [rows, columns, depth] = [Shape.size(c.rows), Shape.size(c.columns), Shape.size(c.depth)]

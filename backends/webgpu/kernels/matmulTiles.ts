@@ -10,16 +10,16 @@ import {
   divides,
   multiplyAdd,
   type Operand,
-  type Part,
   placeOf,
   scheduleOf,
   steps,
   storeBlock,
   tileOf
 } from "./contraction.ts"
+import type { Extent } from "./Part.ts"
 
 /** For GPUs: tiles of both operands go through workgroup memory, each thread computes a block of the tile's product. */
-export const matmulTiles = (emitter: Emitter, job: Job, c: Contraction, workgroup: string): Part => {
+export const matmulTiles = (emitter: Emitter, job: Job, c: Contraction, workgroup: string): Extent => {
   const { module } = emitter
   const type = compute(c.lhs.node.type.dtype)
   const schedule = scheduleOf(job, c)

@@ -9,7 +9,6 @@ import {
   type Contraction,
   divides,
   multiplyAdd,
-  type Part,
   placeOf,
   scheduleOf,
   steps,
@@ -17,13 +16,14 @@ import {
   tileOf
 } from "./contraction.ts"
 import { reader, usable } from "./matmulRegisters.ts"
+import type { Extent } from "./Part.ts"
 import { vectorsOf } from "./vectors.ts"
 
 /**
  * Of one row: every element of rhs is read once, so what counts is that all threads read. Neighbours share a sum: they take turns along the
  * depth, four elements at a time where these lie side by side, and add up what they have.
  */
-export const matmulVector = (emitter: Emitter, job: Job, c: Contraction, workgroup: string): Part => {
+export const matmulVector = (emitter: Emitter, job: Job, c: Contraction, workgroup: string): Extent => {
   const type = compute(c.lhs.node.type.dtype)
   const { vector } = scheduleOf(job, c)
   const [columns, depth] = [Shape.size(c.columns), Shape.size(c.depth)]

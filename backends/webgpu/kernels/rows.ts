@@ -1,22 +1,22 @@
 import * as Dim from "../../../ir/Dim.ts"
 import type { Node } from "../../../ir/Node.ts"
 import * as Shape from "../../../ir/Shape.ts"
-import { type Job, type Lowered, result } from "../Job.ts"
+import type { Job } from "../Job.ts"
 import * as Size from "../Size.ts"
 import * as Body from "../wgsl/body.ts"
-import * as Emitter from "../wgsl/Emitter.ts"
+import type { Emitter } from "../wgsl/Emitter.ts"
 import * as Epilogue from "../wgsl/epilogue.ts"
-import * as Module from "../wgsl/Module.ts"
 import { compute } from "../wgsl/scalar.ts"
 import { storePair } from "../wgsl/storage.ts"
 import { combine } from "./combine.ts"
+import type { Extent } from "./Part.ts"
 import { type RowAnchor, type RowOp, rowOps } from "./rowOps.ts"
 
 /**
  * Kernels that read whole rows: reductions and normalisations over any axes, of any length. A row belongs to one workgroup, which
  * combines its threads' parts in workgroup memory, or to one thread, which needs no barrier.
  */
-export const rows = (job: Job): Lowered => {
+export const rows = (emitter: Emitter, job: Job, workgroup: string): Extent => {
   const anchor = job.anchor as RowAnchor
   const x = anchor.operands[0] as Node
   const axes = reducedAxes(anchor)
@@ -26,16 +26,12 @@ export const rows = (job: Job): Lowered => {
   const length = Shape.size(sizes(axes))
   const count = Shape.size(sizes(kept))
 
-  const module = Module.make(job)
-  const emitter = Emitter.make(module)
   const body = Body.make(emitter, job.body)
   const epilogue = Epilogue.make(emitter, job, () => Body.make(emitter, job.body))
   const threads = rowThreads(job, length, count)
   const perGroup = threads === 1 ? (job.limits.kind === "cpu" ? 32 : 64) : 1
 
-  const row = emitter.constant(
-    threads === 1 ? `${Module.workgroupIndex} * ${perGroup} + i32(lix)` : Module.workgroupIndex
-  )
+  const row = emitter.constant(threads === 1 ? `${workgroup} * ${perGroup} + i32(lix)` : workgroup)
   emitter.line(`if (${row} >= ${emitter.dim(count)}) { return; }`)
   const lane = threads === 1 ? "0" : emitter.constant("i32(lix)")
   const rowIndices = emitter.delinearize(row, sizes(kept))
@@ -59,7 +55,7 @@ export const rows = (job: Job): Lowered => {
       emitter.markPair(emitter.linearize(even, x.type.shape), emitter.linearize(odd, x.type.shape))
       const values = [epilogue.value(even, value(both[0])), epilogue.value(odd, value(both[1]))] as const
       const { dtype } = (job.body.outputs[0] as { readonly node: Node }).node.type
-      storePair(emitter, result, dtype, emitter.bind(`${epilogue.position(even)} / 2`), values)
+      storePair(emitter, job.result, dtype, emitter.bind(`${epilogue.position(even)} / 2`), values)
     })
   }
   const inPairs = epilogue.pairs && axes.length === 1 && axes[0] === x.type.shape.length - 1
@@ -84,12 +80,7 @@ export const rows = (job: Job): Lowered => {
       : (value) => columns((column) => epilogue.store(indicesAt(column), value(column)))
   }
   rowOps[anchor.op](context, anchor as never)
-  return module.finish({
-    name: anchor.op,
-    lines: emitter.lines(),
-    workgroupSize: [threads === 1 ? perGroup : threads, 1, 1],
-    workgroups: Size.ceilDiv(count, perGroup)
-  })
+  return { threads: threads === 1 ? perGroup : threads, workgroups: Size.ceilDiv(count, perGroup) }
 }
 
 const reducedAxes = (anchor: RowAnchor): ReadonlyArray<number> =>

@@ -1,13 +1,13 @@
 import type * as Dim from "../../../ir/Dim.ts"
 import type { Node, NodeOf } from "../../../ir/Node.ts"
 import * as Shape from "../../../ir/Shape.ts"
-import { type Job, type Lowered, result } from "../Job.ts"
+import type { Job } from "../Job.ts"
 import * as Size from "../Size.ts"
 import * as Body from "../wgsl/body.ts"
-import * as Emitter from "../wgsl/Emitter.ts"
-import * as Module from "../wgsl/Module.ts"
+import type { Emitter } from "../wgsl/Emitter.ts"
 import { allOf } from "../wgsl/scalar.ts"
 import { store } from "../wgsl/storage.ts"
+import type { Extent } from "./Part.ts"
 
 const threads = 64
 
@@ -23,14 +23,12 @@ export const updateOf = ({ body }: Job): Update | undefined => {
  * `update_slice` or `scatter` where the result's buffer holds the old content already: one thread for each element of the update, nothing
  * else is read or written.
  */
-export const update = (job: Job): Lowered => {
+export const update = (emitter: Emitter, job: Job, workgroup: string): Extent => {
   const root = updateOf(job) as Update
   const source = root.operands[1] as Node
-  const module = Module.make(job)
-  const emitter = Emitter.make(module)
   const body = Body.make(emitter, job.body)
   const count = Shape.size(source.type.shape)
-  const item = emitter.constant(`${Module.workgroupIndex} * ${threads} + i32(lix)`)
+  const item = emitter.constant(`${workgroup} * ${threads} + i32(lix)`)
   emitter.line(`if (${item} >= ${emitter.dim(count)}) { return; }`)
   const indices = emitter.delinearize(item, source.type.shape)
   const { place, inside } =
@@ -38,7 +36,7 @@ export const update = (job: Job): Lowered => {
   const put = () =>
     store(
       emitter,
-      result,
+      job.result,
       root.type.dtype,
       emitter.linearize(place, root.type.shape),
       body.at(source, indices)
@@ -49,12 +47,7 @@ export const update = (job: Job): Lowered => {
   ])
   if (conditions.length === 0) put()
   else emitter.branch(allOf(...conditions), put)
-  return module.finish({
-    name: "update",
-    lines: emitter.lines(),
-    workgroupSize: [threads, 1, 1],
-    workgroups: Size.ceilDiv(count, threads)
-  })
+  return { threads, workgroups: Size.ceilDiv(count, threads) }
 }
 
 /** Where an element of the update goes, and the axes along which that may be outside. */
@@ -64,7 +57,7 @@ interface Place {
 }
 
 const sliced = (
-  e: Emitter.Emitter,
+  e: Emitter,
   body: Body.Body,
   { operands, attrs: { axis, wrap }, type }: NodeOf<"update_slice">,
   indices: ReadonlyArray<string>

@@ -28,8 +28,8 @@ export interface Emitter {
   readonly block: (kind: "loop" | "branch", header: string, inside: () => void) => void
   /** `for` over an i32 from `from` below `to`. */
   readonly loop: (from: string, to: string, step: string, inside: (index: string) => void) => void
-  /** `if`, with an optional `else`. */
-  readonly branch: (condition: string, then: () => void, otherwise?: () => void) => void
+  /** `if`, with an optional `else`; a condition that is known once `then` is written is a function. */
+  readonly branch: (condition: string | (() => string), then: () => void, otherwise?: () => void) => void
   /** Looks up or computes a value that is remembered as long as the current block is open. */
   readonly remember: (key: string, make: () => string) => string
   /** The statements of the outermost block. */
@@ -153,11 +153,11 @@ export const make = (module: Module): Emitter => {
     })
   }
 
-  const branch = (condition: string, then: () => void, otherwise?: () => void): void => {
+  const branch: Emitter["branch"] = (condition, then, otherwise) => {
     // Both sides are collected first: what they bind further out must not come between them.
     const sides = [then, ...(otherwise === undefined ? [] : [otherwise])].map((s) => collect("branch", s))
     sides.forEach((lines, side) => {
-      line(side === 0 ? `if (${condition}) {` : "} else {")
+      line(side === 0 ? `if (${typeof condition === "string" ? condition : condition()}) {` : "} else {")
       for (const l of lines) line(`  ${l}`)
     })
     line("}")

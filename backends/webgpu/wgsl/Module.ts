@@ -21,8 +21,12 @@ export interface Module {
   readonly helper: (name: HelperName) => string
   /** Name of the storage variable for a buffer, declared on first use. */
   readonly buffer: (ref: Ref, element: Element) => string
+  /** How many buffers are bound. */
+  readonly bindings: () => number
   /** Declares a workgroup array and gives its name. `bytes` is its size. */
   readonly workgroupArray: (type: string, length: number, bytes: number) => string
+  /** Gives the workgroup arrays that there are to those who ask next: one workgroup never needs both. */
+  readonly reuseArrays: () => void
   /** Adds a module-scope declaration of the caller, such as a function. */
   readonly declare: (text: string) => void
   /** A name that is used nowhere else. */
@@ -131,11 +135,22 @@ export const make = (job: Pick<Job, "limits" | "symbols" | "body">): Module => {
       : `array<${element.type}, ${bytes / elementBytes(element.type)}>`
   }
 
+  const arrays: Array<{ readonly name: string; readonly text: string; free: boolean }> = []
   const workgroupArray = (type: string, length: number, bytes: number): string => {
+    const text = `array<${type}, ${length}>`
+    const known = arrays.find((a) => a.free && a.text === text)
+    if (known !== undefined) {
+      known.free = false
+      return known.name
+    }
     const name = fresh("w")
-    declarations.push(`var<workgroup> ${name}: array<${type}, ${length}>;`)
+    arrays.push({ name, text, free: false })
+    declarations.push(`var<workgroup> ${name}: ${text};`)
     workgroupBytes += bytes
     return name
+  }
+  const reuseArrays = (): void => {
+    for (const array of arrays) array.free = true
   }
 
   const finish = (main: Main): Lowered => {
@@ -197,7 +212,9 @@ export const make = (job: Pick<Job, "limits" | "symbols" | "body">): Module => {
     opaqueZero,
     helper,
     buffer,
+    bindings: () => buffers.length,
     workgroupArray,
+    reuseArrays,
     declare: (text) => {
       declarations.push(text)
     },
