@@ -5,6 +5,7 @@ import * as Graph from "./Graph.ts"
 import type * as Node from "./Node.ts"
 import { type OpName, opNames, ops } from "./ops.ts"
 import * as Print from "./Print.ts"
+import { areTwins } from "./twinProducts.ts"
 import * as Verify from "./Verify.ts"
 
 /**
@@ -63,10 +64,14 @@ const whole: ReadonlySet<OpName> = new Set(["input", "constant", "random_bits"] 
 
 type Report = (what: string, node: Node.Node) => void
 
-/** One kernel computes it: at most one anchor, or a contraction and a sum of it, and nothing that is a kernel of its own. */
+/** One kernel computes it: at most one anchor, or a contraction and a sum of it, or two of one operand, and nothing that is a kernel of its own. */
 const body = (graph: Graph.Graph, report: Report): void => {
   const found = graph.nodes.filter((node) => anchors.has(node.op))
-  const second = found.length === 2 && ContractionSum.find(graph) !== undefined ? undefined : found[1]
+  const [first, other] = found
+  const pair =
+    found.length === 2 &&
+    (ContractionSum.find(graph) !== undefined || areTwins(first as Node.Node, other as Node.Node))
+  const second = pair ? undefined : other
   if (second !== undefined) report("a kernel holds at most one anchor", second)
   for (const node of graph.nodes) {
     if (!anchors.has(node.op) && !foldable.has(node.op))

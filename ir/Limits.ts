@@ -16,6 +16,8 @@ export interface Limits {
   readonly maxStorageBuffersPerShaderStage: number
   /** Whether `enable f16` works. f16 storage does without it. */
   readonly shaderF16: boolean
+  /** Whether a kernel may compute two contractions of one operand side by side. */
+  readonly twinProducts?: boolean
   /** Smallest and largest subgroup a shader may run with, where subgroups are available. */
   readonly subgroups?: { readonly min: number; readonly max: number } | undefined
 }

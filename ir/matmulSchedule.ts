@@ -5,12 +5,14 @@ import type { Matmul } from "./Schedule.ts"
 const fitted = (size: number | undefined, least: number, most: number): number =>
   Math.max(least, Math.min(most, 2 ** Math.ceil(Math.log2(Math.max(1, size ?? most)))))
 
-/** Tiles of a product of so many rows and columns; undefined where the lengths of a call say how many. */
+/** Tiles of one or of two products of so many rows and columns; undefined where the lengths of a call say how many. */
 export const matmulSchedule = (
   limits: Limits,
   rows: number | undefined,
-  columns: number | undefined
-): Matmul => (limits.kind === "cpu" ? forProcessor(limits, rows, columns) : forGpu(limits, rows, columns))
+  columns: number | undefined,
+  products = 1
+): Matmul =>
+  limits.kind === "cpu" ? forProcessor(limits, rows, columns) : forGpu(limits, rows, columns, products)
 
 /**
  * A load costs there what twenty multiplications cost, from any memory, so a thread keeps as many results as registers hold. Where subgroups
@@ -33,17 +35,22 @@ const forProcessor = (limits: Limits, m: number | undefined, n: number | undefin
   }
 }
 
-const forGpu = (limits: Limits, m: number | undefined, n: number | undefined): Matmul => {
+/** Elements of the tiles in workgroup memory, at one depth: lines are padded by one. */
+const tileElements = (rows: number, columns: number, products: number): number =>
+  rows + 1 + products * (columns + 1)
+
+const forGpu = (limits: Limits, m: number | undefined, n: number | undefined, products: number): Matmul => {
   let [rows, columns, depth] = [fitted(m, 4, 64), fitted(n, 4, 64), 16]
   const tooMany = (): boolean => (rows / 4) * (columns / 4) > limits.maxComputeInvocationsPerWorkgroup
   while (tooMany()) [rows, columns] = rows > columns ? [rows / 2, columns] : [rows, columns / 2]
-  while (depth > 4 && (rows + columns + 2) * depth * 4 > limits.maxComputeWorkgroupStorageSize) depth /= 2
+  const most = limits.maxComputeWorkgroupStorageSize / 4
+  while (depth > 4 && tileElements(rows, columns, products) * depth > most) depth /= 2
   const vector = { threads: 64, share: 64, columns: 4 }
   return { kind: "matmul", rows, columns, depth, threadRows: 4, threadColumns: 4, quads: false, vector }
 }
 
 /** Why a device cannot run a schedule; undefined where it can. */
-export const illegalMatmul = (schedule: Matmul, limits: Limits): string | undefined => {
+export const illegalMatmul = (schedule: Matmul, limits: Limits, products = 1): string | undefined => {
   const { rows, columns, depth, threadRows, threadColumns, quads, vector } = schedule
   const powers = [rows, columns, depth, threadRows, threadColumns, ...Object.values(vector)]
   if (!powers.every((n) => Number.isInteger(Math.log2(n)))) return "a size is no power of two"
@@ -58,7 +65,7 @@ export const illegalMatmul = (schedule: Matmul, limits: Limits): string | undefi
       : "no tile of one thread"
   }
   const threads = (rows / threadRows) * (columns / threadColumns)
-  const bytes = (rows + columns + 2) * depth * 4
+  const bytes = tileElements(rows, columns, products) * depth * 4
   if (threads > most) return `${threads} threads`
   return bytes > limits.maxComputeWorkgroupStorageSize ? `${bytes} bytes` : undefined
 }

@@ -5,6 +5,7 @@ import type { Limits } from "../ir/Limits.ts"
 import type { Node, NodeOf } from "../ir/Node.ts"
 import { parts } from "../ir/ops/flashAttention.ts"
 import * as Shape from "../ir/Shape.ts"
+import { areTwins } from "../ir/twinProducts.ts"
 import * as traits from "./traits.ts"
 
 /**
@@ -38,6 +39,8 @@ interface Place {
 interface Draft {
   readonly root: Node
   anchor: Node | undefined
+  /** Whether it has a second anchor. */
+  full: boolean
   readonly places: Map<Node, Place>
   /** Values read from buffers, as far as decided. */
   readonly operands: Set<Node>
@@ -181,6 +184,14 @@ const anchorBehind = (end: Node, facts: Facts): Node | undefined => {
   return undefined
 }
 
+/** Whether this contraction and the kernel's are of one operand, and can be computed side by side. */
+const pairs = (draft: Draft, place: Place, dot: Node, limits: Limits): boolean =>
+  limits.twinProducts === true &&
+  place.onto &&
+  !draft.full &&
+  draft.anchor !== undefined &&
+  areTwins(draft.anchor, dot)
+
 /** Whether the kernel is a sum, and this the contraction whose elements it adds up, each passed through a function. */
 const sums = (draft: Draft, place: Place, dot: Node): boolean =>
   place.under && draft.anchor !== undefined && ContractionSum.of(draft.anchor, dot) !== undefined
@@ -233,6 +244,7 @@ export const group = (graph: Graph.Graph, limits: Limits): ReadonlyArray<Kernel>
     const draft: Draft = {
       root: node,
       anchor: traits.isAnchor(node) ? node : undefined,
+      full: false,
       places: new Map([[node, origin]]),
       operands: new Set(readsOf(node.operands))
     }
@@ -272,10 +284,15 @@ export const group = (graph: Graph.Graph, limits: Limits): ReadonlyArray<Kernel>
       draft.operands.clear()
       for (const o of operands) draft.operands.add(o)
       draft.places.set(node, place)
-      if (traits.isAnchor(node)) draft.anchor = node
+      if (!traits.isAnchor(node)) continue
+      draft.full = draft.anchor !== undefined
+      draft.anchor = node
     }
     kernelsOf.set(node, [...places.keys()])
   }
+
+  const follows = (draft: Draft, place: Place, anchor: Node): boolean =>
+    sums(draft, place, anchor) || pairs(draft, place, anchor, limits)
 
   const mayJoin = (node: Node, places: ReadonlyMap<Draft, Place>): boolean => {
     const entries = [...places]
@@ -295,14 +312,14 @@ export const group = (graph: Graph.Graph, limits: Limits): ReadonlyArray<Kernel>
     const isLater = (o: Node): boolean => (facts.ids.get(o) as number) > (first as number)
     if (first !== undefined && [...operandsWith(draft, node)].some(isLater)) return false
     if (traits.isAnchor(node))
-      return place.paths.size === 1 && (draft.anchor === undefined ? place.onto : sums(draft, place, node))
+      return place.paths.size === 1 && (draft.anchor === undefined ? place.onto : follows(draft, place, node))
     const repeated = place.spread || place.paths.size > 1
     if (repeated && !(traits.isElementwise(node) && traits.isCheap(node))) return false
     if (place.paths.size > mostWays) return false
     // Where its anchor cannot follow into this kernel, it stays with its anchor instead of being computed per pass here.
     if (place.onto && draft.anchor === undefined) return true
     const behind = anchorBehind(node, facts)
-    return behind === undefined || sums(draft, place, behind)
+    return behind === undefined || follows(draft, place, behind)
   }
 
   for (const node of [...graph.nodes].reverse()) {

@@ -56,7 +56,10 @@ const forKernel = (node: NodeOf<"fused">, limits: Limits): Schedule.Schedule | u
   const anchor = anchorOf(node.attrs.body)
   if (anchor === undefined) return { kind: "elementwise", threads: atMost(64, limits) }
   if (anchor.op === "flash_attention") return forAttention(anchor, node.operands.length, limits)
-  if (anchor.op === "dot") return forMatmul(anchor, limits)
+  if (anchor.op === "dot") {
+    const products = node.attrs.body.nodes.filter((n) => n.op === "dot").length
+    return forMatmul(anchor, products, limits)
+  }
   return { kind: "rows", threads: rowThreads(rowLength(anchor), limits) }
 }
 
@@ -79,16 +82,13 @@ const rowThreads = (length: number | undefined, limits: Limits): number => {
   return atMost(Math.max(32, Math.min(256, length / 4)), limits)
 }
 
-const forMatmul = (dot: NodeOf<"dot">, limits: Limits): Schedule.Matmul => {
+const forMatmul = (dot: NodeOf<"dot">, products: number, limits: Limits): Schedule.Matmul => {
   const [lhs, rhs] = dot.operands as readonly [Node, Node]
   const { lhsBatch, lhsContract, rhsBatch, rhsContract } = dot.attrs
   const free = (x: Node, taken: ReadonlyArray<number>): number | undefined =>
     Dim.value(Shape.size(x.type.shape.filter((_, axis) => !taken.includes(axis))))
-  return matmulSchedule(
-    limits,
-    free(lhs, [...lhsBatch, ...lhsContract]),
-    free(rhs, [...rhsBatch, ...rhsContract])
-  )
+  const [rows, columns] = [free(lhs, [...lhsBatch, ...lhsContract]), free(rhs, [...rhsBatch, ...rhsContract])]
+  return matmulSchedule(limits, rows, columns, products)
 }
 
 /** The tiles of attention are worked out next to their budget; what no device can run gets none. */

@@ -10,6 +10,7 @@ import type { Pass } from "./Pass.ts"
  * - before the anchor, views, casts, indices and repeated constants, and, unless the anchor is `dot` or `flash_attention`, any work that
  *   only this kernel needs; before keys and values of attention also a `gather` of whole rows;
  * - after the anchor, elementwise work on its elements one by one, possibly through reshape and transpose;
+ * - where the device allows, two contractions of one operand stand side by side, as the halves of a gated layer;
  * - a contraction may be followed by a sum of such elements over other axes than its last row and column axis.
  *
  * Work is repeated only where repeating is cheaper than a round trip through memory: views, widening casts, index arithmetic, scalars.

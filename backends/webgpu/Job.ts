@@ -24,6 +24,10 @@ export interface Job {
   readonly counts: boolean
 }
 
+/** The node a kernel is organised around, or the contractions that it computes side by side. */
+export const anchorsOf = ({ anchor, body }: Pick<Job, "anchor" | "body">): ReadonlyArray<Node> =>
+  anchor === undefined ? [] : anchor.op === "dot" ? body.nodes.filter((n) => n.op === "dot") : [anchor]
+
 /** A buffer, seen from inside a job. */
 export type Ref =
   | { readonly _tag: "operand"; readonly index: number }

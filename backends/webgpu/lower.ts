@@ -5,6 +5,7 @@ import { overOneList } from "../../ir/flashPartners.ts"
 import * as Graph from "../../ir/Graph.ts"
 import type { Limits } from "../../ir/Limits.ts"
 import * as Node from "../../ir/Node.ts"
+import type { Matmul } from "../../ir/Schedule.ts"
 import * as TensorType from "../../ir/TensorType.ts"
 import type { Plan } from "../Backend.ts"
 import { UnsupportedByDevice } from "../errors.ts"
@@ -170,7 +171,9 @@ export const lower = (plan: Plan, limits: Limits, options: Options = {}): Progra
     each: (conditions: ReadonlyArray<Program.Condition>) => void
   ): void => {
     const { operands, bodies } = overOneList(group)
-    const { jobs, append } = jobsOf(bodies, group, placesOf(operands), placesOf(group))
+    const { jobs: own, append } = jobsOf(bodies, group, placesOf(operands), placesOf(group))
+    const schedule = widest(own)
+    const jobs = schedule === undefined ? own : own.map((job) => ({ ...job, schedule }))
     const donors = group.map((node) => donorOf(plan, node))
     const all = donors.filter((d) => d !== undefined)
     const lists = jobs.map((job, i) => (donors[i] === undefined ? partsOf(job) : [updatePart]))
@@ -289,6 +292,15 @@ const copied = (job: Job, { operands }: Node.NodeOf<"scatter">): Job => ({
 /** Whether a kernel has a loop of its own for the node. */
 const isAnchor = (node: Node.Node): boolean =>
   node.op === "dot" || node.op === "flash_attention" || Object.hasOwn(rowOps, node.op)
+
+/** The schedule of the largest tiles: parts of a dispatch have equally many threads, and any schedule serves. */
+const widest = (jobs: ReadonlyArray<Job>): Matmul | undefined =>
+  jobs
+    .flatMap(({ schedule }) => (schedule?.kind === "matmul" ? [schedule] : []))
+    .reduce<Matmul | undefined>(
+      (a, b) => (a !== undefined && a.rows * a.columns >= b.rows * b.columns ? a : b),
+      undefined
+    )
 
 const mapPart: Part = { name: "map", emit: map }
 const updatePart: Part = { name: "update", emit: update }

@@ -3,7 +3,7 @@ import { matmulSchedule } from "../../../ir/matmulSchedule.ts"
 import type { Node, NodeOf } from "../../../ir/Node.ts"
 import type { Matmul } from "../../../ir/Schedule.ts"
 import * as Shape from "../../../ir/Shape.ts"
-import type { Job } from "../Job.ts"
+import { anchorsOf, type Job } from "../Job.ts"
 import * as Size from "../Size.ts"
 import * as Body from "../wgsl/body.ts"
 import type * as Emitter from "../wgsl/Emitter.ts"
@@ -22,7 +22,8 @@ export interface Operand {
 
 export interface Contraction {
   readonly lhs: Operand
-  readonly rhs: Operand
+  /** One, or two of one shape. */
+  readonly rhs: ReadonlyArray<Operand>
   readonly batch: Shape.Shape
   readonly rows: Shape.Shape
   readonly columns: Shape.Shape
@@ -42,11 +43,12 @@ export const contractionOf = (job: Job): Contraction => {
   })
   const lhs = operand(left, attrs.lhsBatch, attrs.lhsContract)
   const rhs = operand(right, attrs.rhsBatch, attrs.rhsContract)
+  const others = anchorsOf(job).slice(1)
   const sizes = (o: Operand, axes: ReadonlyArray<number>): Shape.Shape =>
     axes.map((axis) => o.node.type.shape[axis] as Dim.Dim)
   return {
     lhs,
-    rhs,
+    rhs: [rhs, ...others.map((dot) => operand(dot.operands[1] as Node, attrs.rhsBatch, attrs.rhsContract))],
     batch: sizes(lhs, lhs.batch),
     rows: sizes(lhs, lhs.free),
     columns: sizes(rhs, rhs.free),
@@ -60,11 +62,15 @@ export interface Place {
   /** Indices of the batch axes. */
   readonly entry: ReadonlyArray<string>
   readonly lhs: (row: string, depth: string) => string
-  readonly rhs: (depth: string, column: string) => string
-  /** Stores the result of a row and a column; the caller has checked both. */
-  readonly store: (row: string, column: string, value: string) => void
+  readonly rhs: ReadonlyArray<(depth: string, column: string) => string>
+  /** Stores the result of a row and a column, which the caller has checked, from an element of each product. */
+  readonly store: (row: string, column: string, values: ReadonlyArray<string>) => void
   /** Stores a column and the next as one word, where 16-bit results of a row lie side by side. */
-  readonly storePair?: (row: string, column: string, values: readonly [string, string]) => void
+  readonly storePair?: (
+    row: string,
+    column: string,
+    values: readonly [even: ReadonlyArray<string>, odd: ReadonlyArray<string>]
+  ) => void
 }
 
 export const placeOf = (job: Job, c: Contraction, emitter: Emitter.Emitter, batch: string): Place => {
@@ -88,16 +94,18 @@ export const placeOf = (job: Job, c: Contraction, emitter: Emitter.Emitter, batc
     emitter,
     entry,
     lhs: (row, k) => element(c.lhs, emitter.delinearize(row, c.rows), emitter.delinearize(k, c.depth)),
-    rhs: (k, column) =>
-      element(c.rhs, emitter.delinearize(column, c.columns), emitter.delinearize(k, c.depth)),
-    store: (row, column, value) => epilogue.store(indices(row, column), value),
+    rhs: c.rhs.map(
+      (rhs) => (k, column) =>
+        element(rhs, emitter.delinearize(column, c.columns), emitter.delinearize(k, c.depth))
+    ),
+    store: (row, column, values) => epilogue.store(indices(row, column), ...values),
     ...(epilogue.pairs && c.columns.length > 0
       ? {
           storePair: (row, column, [even, odd]) => {
             const next = emitter.bind(`${column} + 1`)
             const values = [
-              epilogue.value(indices(row, column), even),
-              epilogue.value(indices(row, next), odd)
+              epilogue.value(indices(row, column), ...even),
+              epilogue.value(indices(row, next), ...odd)
             ] as const
             const { dtype } = (job.body.outputs[0] as { readonly node: Node }).node.type
             storePair(
@@ -161,18 +169,21 @@ export const divides = (per: number, size: Dim.Dim): boolean =>
 
 export const steps = (n: number): ReadonlyArray<number> => Array.from({ length: n }, (_, i) => i)
 
-export const scheduleOf = (job: Job, c: Pick<Contraction, "rows" | "columns">): Matmul =>
+export const scheduleOf = (job: Job, c: Pick<Contraction, "rows" | "columns" | "rhs">): Matmul =>
   job.schedule?.kind === "matmul"
     ? job.schedule
-    : matmulSchedule(job.limits, Dim.value(Shape.size(c.rows)), Dim.value(Shape.size(c.columns)))
+    : matmulSchedule(
+        job.limits,
+        Dim.value(Shape.size(c.rows)),
+        Dim.value(Shape.size(c.columns)),
+        c.rhs.length
+      )
 
-/** Declares the accumulators of a thread and gives their names, rows first. */
-export const accumulators = (
-  emitter: Emitter.Emitter,
-  type: string,
-  rows: number,
-  columns: number
-): ReadonlyArray<ReadonlyArray<string>> =>
+/** Accumulators of a thread, rows first. */
+export type Sums = ReadonlyArray<ReadonlyArray<string>>
+
+/** Declares the accumulators of a thread and gives their names. */
+export const accumulators = (emitter: Emitter.Emitter, type: string, rows: number, columns: number): Sums =>
   steps(rows).map(() => steps(columns).map(() => emitter.variable(type, `${type}(0)`)))
 
 export const multiplyAdd = (
@@ -198,14 +209,15 @@ export interface Span {
 export const storeBlock = (
   place: Pick<Place, "emitter" | "store" | "storePair">,
   type: string,
-  sums: ReadonlyArray<ReadonlyArray<string>>,
+  products: ReadonlyArray<Sums>,
   spans: { readonly rows: Span; readonly columns: Span },
   /** The threads that have the same block and store a part of it each. */
   team: { readonly first: string; readonly of: number } = { first: "0", of: 1 }
 ): void => {
   const { emitter } = place
-  const across = (sums[0] as ReadonlyArray<string>).length
-  const all = sums.flat()
+  const across = products[0]?.[0]?.length as number
+  const all = products.map((sums) => sums.flat())
+  const count = all[0]?.length as number
   const within = (row: string, column: string, store: () => void): void => {
     const inside = [
       ...(spans.rows.inside ? [] : [`${row} < ${emitter.dim(spans.rows.size)}`]),
@@ -214,27 +226,26 @@ export const storeBlock = (
     if (inside.length === 0) store()
     else emitter.branch(allOf(...inside), store)
   }
-  if (all.length === 1 && team.of === 1) {
-    const value = emitter.constant(all[0] as string)
+  if (count === 1 && team.of === 1) {
+    const values = all.map(([sum]) => emitter.constant(sum as string))
     within(spans.rows.first, spans.columns.first, () =>
-      place.store(spans.rows.first, spans.columns.first, value)
+      place.store(spans.rows.first, spans.columns.first, values)
     )
     return
   }
   const pairs = across % 2 === 0 ? place.storePair : undefined
-  const results = emitter.variable(
-    `array<${type}, ${all.length}>`,
-    `array<${type}, ${all.length}>(${all.join(", ")})`
+  const results = all.map((sums) =>
+    emitter.variable(`array<${type}, ${count}>`, `array<${type}, ${count}>(${sums.join(", ")})`)
   )
   const run = pairs === undefined ? 1 : 2
-  emitter.loop(emitter.mul(team.first, String(run)), String(all.length), String(run * team.of), (item) => {
+  emitter.loop(emitter.mul(team.first, String(run)), String(count), String(run * team.of), (item) => {
     const row = emitter.add(spans.rows.first, emitter.bind(`${item} / ${across}`))
     const column = emitter.add(spans.columns.first, emitter.bind(`${item} % ${across}`))
-    const value = emitter.constant(`${results}[${item}]`)
-    if (pairs === undefined) within(row, column, () => place.store(row, column, value))
+    const values = results.map((r) => emitter.constant(`${r}[${item}]`))
+    if (pairs === undefined) within(row, column, () => place.store(row, column, values))
     else {
-      const next = emitter.constant(`${results}[${item} + 1]`)
-      within(row, column, () => pairs(row, column, [value, next]))
+      const next = results.map((r) => emitter.constant(`${r}[${item} + 1]`))
+      within(row, column, () => pairs(row, column, [values, next]))
     }
   })
 }

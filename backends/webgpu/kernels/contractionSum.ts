@@ -58,7 +58,7 @@ export const contractionSum = (job: Job, { dot, sum, chain, row, column }: Contr
   const kept = free(operand, row, column, ...summed)
   const [rows, columns] = [shape[row] as Dim.Dim, shape[column] as Dim.Dim]
   const depthShape = sizesOf(lhsContract, left.type.shape)
-  const { threadRows, threadColumns } = scheduleOf(job, { rows: [rows], columns: [columns] })
+  const { threadRows, threadColumns } = scheduleOf(job, { rows: [rows], columns: [columns], rhs: [rhs] })
 
   const module = Module.make(job)
   const e = Emitter.make(module)
@@ -142,17 +142,17 @@ export const contractionSum = (job: Job, { dot, sum, chain, row, column }: Contr
 
   const epilogue = Epilogue.make(e, { ...job, anchor: sum }, () => Body.make(e, job.body))
   const result = shape.flatMap((_, axis) => (summed.includes(axis) ? [] : [axis]))
-  const store = (r: string, c: string, value: string): void =>
+  const store = (r: string, c: string, values: ReadonlyArray<string>): void =>
     epilogue.store(
       result.map((axis) =>
         axis === row ? r : axis === column ? c : (keptIndex[kept.indexOf(axis)] as string)
       ),
-      value
+      ...values
     )
   const names = steps(threadRows).map((i) =>
     steps(threadColumns).map((j) => `${totals}[${i * threadColumns + j}]`)
   )
-  storeBlock({ emitter: e, store }, total, names, spans)
+  storeBlock({ emitter: e, store }, total, [names], spans)
   return module.finish({
     name: "matmul_sum",
     lines: e.lines(),

@@ -43,27 +43,32 @@ export const matmulRegisters = (emitter: Emitter, job: Job, c: Contraction, work
   const lhs = shares
     ? sharedReader(emitter, left, place.entry, lines, lane)
     : reader(emitter, usable(left, threadRows), place.entry, lines, place.lhs)
-  const rhs = reader(
-    emitter,
-    usable(vectorsOf(emitter, job, c.rhs), threadColumns),
-    place.entry,
-    { first: firstColumn, size: columns, per: threadColumns },
-    (i, k) => place.rhs(k, i)
+  const rhs = c.rhs.map((operand, n) =>
+    reader(
+      emitter,
+      usable(vectorsOf(emitter, job, operand), threadColumns),
+      place.entry,
+      { first: firstColumn, size: columns, per: threadColumns },
+      (i, k) => place.rhs[n]?.(k, i) as string
+    )
   )
-  const step = shares || lhs.along === "depth" || rhs.along === "depth" ? 4 : 1
+  const step = shares || [lhs, ...rhs].some((r) => r.along === "depth") ? 4 : 1
 
-  const sums = accumulators(emitter, type, threadRows, threadColumns)
+  const products = rhs.map(() => accumulators(emitter, type, threadRows, threadColumns))
   emitter.loop("0", emitter.dim(depth), String(step), (k) => {
-    const [a, b] = [lhs.read(k, step), rhs.read(k, step)]
-    sums.forEach((row, i) => {
-      for (const at of steps(step)) {
-        row.forEach((sum, j) => {
-          multiplyAdd(emitter, type, sum, a(i, at), b(j, at))
-        })
-      }
+    const a = lhs.read(k, step)
+    products.forEach((sums, n) => {
+      const b = (rhs[n] as Reader).read(k, step)
+      sums.forEach((row, i) => {
+        for (const at of steps(step)) {
+          row.forEach((sum, j) => {
+            multiplyAdd(emitter, type, sum, a(i, at), b(j, at))
+          })
+        }
+      })
     })
   })
-  storeBlock(place, type, sums, {
+  storeBlock(place, type, products, {
     rows: { first: tile.firstRow, size: rows, inside: divides(threadRows, rows) },
     columns: { first: firstColumn, size: columns, inside: divides(threadColumns * lanes, columns) }
   })
@@ -82,7 +87,7 @@ interface Lines {
 }
 
 /** Reads what a thread needs of one operand at `step` positions of the depth from `k` on: element `i` at position `at`. */
-interface Reader {
+export interface Reader {
   readonly along: "depth" | "free" | "none"
   readonly read: (k: string, step: number) => (i: number, at: number) => string
 }

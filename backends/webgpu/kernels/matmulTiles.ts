@@ -37,7 +37,7 @@ export const matmulTiles = (emitter: Emitter, job: Job, c: Contraction, workgrou
   // A row of padding keeps threads that write along the depth off one memory bank.
   const widths = { lhs: schedule.rows + 1, rhs: schedule.columns + 1 }
   const left = module.workgroupArray(type, step * widths.lhs, step * widths.lhs * 4)
-  const right = module.workgroupArray(type, step * widths.rhs, step * widths.rhs * 4)
+  const rights = c.rhs.map(() => module.workgroupArray(type, step * widths.rhs, step * widths.rhs * 4))
 
   /** Fills one tile; neighbouring threads read neighbouring memory where the operand has a contiguous axis. */
   const fill = (
@@ -57,7 +57,7 @@ export const matmulTiles = (emitter: Emitter, job: Job, c: Contraction, workgrou
     })
   }
 
-  const sums = accumulators(emitter, type, threadRows, threadColumns)
+  const products = rights.map(() => accumulators(emitter, type, threadRows, threadColumns))
   emitter.loop("0", emitter.dim(depth), String(step), (first) => {
     fill(left, widths.lhs, schedule.rows, contiguous(job, c.lhs), (free, k) => {
       const [row, at] = [emitter.add(firstRow, free), emitter.add(first, k)]
@@ -66,30 +66,34 @@ export const matmulTiles = (emitter: Emitter, job: Job, c: Contraction, workgrou
         inside: allOf(`${row} < ${emitter.dim(rows)}`, `${at} < ${emitter.dim(depth)}`)
       }
     })
-    fill(right, widths.rhs, schedule.columns, contiguous(job, c.rhs), (free, k) => {
-      const [column, at] = [emitter.add(firstColumn, free), emitter.add(first, k)]
-      return {
-        value: () => place.rhs(at, column),
-        inside: allOf(`${column} < ${emitter.dim(columns)}`, `${at} < ${emitter.dim(depth)}`)
-      }
+    c.rhs.forEach((rhs, n) => {
+      fill(rights[n] as string, widths.rhs, schedule.columns, contiguous(job, rhs), (free, k) => {
+        const [column, at] = [emitter.add(firstColumn, free), emitter.add(first, k)]
+        return {
+          value: () => place.rhs[n]?.(at, column) as string,
+          inside: allOf(`${column} < ${emitter.dim(columns)}`, `${at} < ${emitter.dim(depth)}`)
+        }
+      })
     })
     emitter.line("workgroupBarrier();")
     emitter.loop("0", String(step), "1", (k) => {
       const a = steps(threadRows).map((i) =>
         emitter.constant(`${left}[${k} * ${widths.lhs} + ${threadRow} + ${i}]`)
       )
-      const b = steps(threadColumns).map((j) =>
-        emitter.constant(`${right}[${k} * ${widths.rhs} + ${threadColumn} + ${j}]`)
-      )
-      a.forEach((x, i) => {
-        b.forEach((y, j) => {
-          multiplyAdd(emitter, type, (sums[i] as ReadonlyArray<string>)[j] as string, x, y)
+      products.forEach((sums, n) => {
+        const b = steps(threadColumns).map((j) =>
+          emitter.constant(`${rights[n]}[${k} * ${widths.rhs} + ${threadColumn} + ${j}]`)
+        )
+        a.forEach((x, i) => {
+          b.forEach((y, j) => {
+            multiplyAdd(emitter, type, sums[i]?.[j] as string, x, y)
+          })
         })
       })
     })
     emitter.line("workgroupBarrier();")
   })
-  storeBlock(place, type, sums, {
+  storeBlock(place, type, products, {
     rows: { first: emitter.add(firstRow, threadRow), size: rows, inside: divides(schedule.rows, rows) },
     columns: {
       first: emitter.add(firstColumn, threadColumn),

@@ -15,7 +15,7 @@ import {
   storeBlock,
   tileOf
 } from "./contraction.ts"
-import { reader, usable } from "./matmulRegisters.ts"
+import { type Reader, reader, usable } from "./matmulRegisters.ts"
 import type { Extent } from "./Part.ts"
 import { vectorsOf } from "./vectors.ts"
 
@@ -27,9 +27,9 @@ export const matmulVector = (emitter: Emitter, job: Job, c: Contraction, workgro
   const type = compute(c.lhs.node.type.dtype)
   const { vector } = scheduleOf(job, c)
   const [columns, depth] = [Shape.size(c.columns), Shape.size(c.depth)]
-  const right = usable(vectorsOf(emitter, job, c.rhs), vector.columns)
+  const rights = c.rhs.map((rhs) => usable(vectorsOf(emitter, job, rhs), vector.columns))
   // Columns that lie side by side are read together by neighbours, of which few are left to share a sum.
-  const share = right?.along === "free" ? Math.min(4, vector.share) : vector.share
+  const share = rights.some((right) => right?.along === "free") ? Math.min(4, vector.share) : vector.share
   const perGroup = vector.threads / share
   const own = `${workgroup} * ${perGroup} + i32(lix)${share === 1 ? "" : ` / ${share}`}`
   const number = emitter.constant(perGroup === 1 ? workgroup : own)
@@ -45,30 +45,35 @@ export const matmulVector = (emitter: Emitter, job: Job, c: Contraction, workgro
     place.lhs
   )
   const across = { first: tile.firstColumn, size: columns, per: vector.columns }
-  const rhs = reader(emitter, right, place.entry, across, (i, k) => place.rhs(k, i))
-  const step = lhs.along === "depth" || rhs.along === "depth" ? 4 : 1
-  const [sums] = accumulators(emitter, type, 1, vector.columns) as [ReadonlyArray<string>]
+  const rhs = rights.map((right, n) =>
+    reader(emitter, right, place.entry, across, (i, k) => place.rhs[n]?.(k, i) as string)
+  )
+  const step = [lhs, ...rhs].some((r) => r.along === "depth") ? 4 : 1
+  const products = rhs.map(() => accumulators(emitter, type, 1, vector.columns)[0] as ReadonlyArray<string>)
   emitter.loop(emitter.mul(lane, String(step)), emitter.dim(depth), String(step * share), (k) => {
-    const [a, b] = [lhs.read(k, step), rhs.read(k, step)]
-    for (const at of steps(step)) {
-      sums.forEach((sum, j) => {
-        multiplyAdd(emitter, type, sum, a(0, at), b(j, at))
-      })
-    }
+    const a = lhs.read(k, step)
+    products.forEach((sums, n) => {
+      const b = (rhs[n] as Reader).read(k, step)
+      for (const at of steps(step)) {
+        sums.forEach((sum, j) => {
+          multiplyAdd(emitter, type, sum, a(0, at), b(j, at))
+        })
+      }
+    })
   })
   const quads = share === 4 && job.limits.kind === "cpu" && (job.limits.subgroups?.min ?? 0) >= 4
   const totals = combine(
     emitter,
     { threads: vector.threads, share, quads },
     lane,
-    sums.map((value) => ({ type, value })),
+    products.flat().map((value) => ({ type, value })),
     (mine, other) => mine.map((m, i) => `${m} + ${other[i]}`)
   )
   const store = () =>
     storeBlock(
       place,
       type,
-      [totals],
+      products.map((_, n) => [totals.slice(n * vector.columns, (n + 1) * vector.columns)]),
       {
         rows: { first: "0", size: Shape.size([]), inside: true },
         columns: { ...across, inside: divides(vector.columns, columns) }

@@ -16,6 +16,7 @@ export const deviceLimits = (device: GPUDevice, info: GPUAdapterInfo): Limits =>
     maxBufferSize: limits.maxBufferSize,
     maxStorageBuffersPerShaderStage: limits.maxStorageBuffersPerShaderStage,
     shaderF16: features.has("shader-f16"),
+    twinProducts: true,
     subgroups: features.has("subgroups")
       ? { min: info.subgroupMinSize ?? 4, max: info.subgroupMaxSize ?? 128 }
       : undefined

@@ -1,7 +1,7 @@
 import * as Dim from "../../../ir/Dim.ts"
 import type { Node } from "../../../ir/Node.ts"
 import type * as Shape from "../../../ir/Shape.ts"
-import type { Job } from "../Job.ts"
+import { anchorsOf, type Job } from "../Job.ts"
 import * as Body from "./body.ts"
 import type { Emitter } from "./Emitter.ts"
 import { isScalarOp } from "./scalar.ts"
@@ -14,9 +14,9 @@ import { store, storesPairs } from "./storage.ts"
 
 type Anchored = Pick<Job, "body" | "anchor">
 
-/** Nodes of the body that depend on the anchor, in order; the anchor leads. */
+/** Nodes of the body that depend on the anchors, in order; the anchors lead. */
 const dependents = (job: Anchored): ReadonlyArray<Node> => {
-  const found = new Set<Node>(job.anchor === undefined ? [] : [job.anchor])
+  const found = new Set<Node>(anchorsOf(job))
   for (const node of job.body.nodes) if (node.operands.some((o) => found.has(o))) found.add(node)
   return [...found]
 }
@@ -36,9 +36,10 @@ interface Path {
 
 const pathsOf = (job: Anchored): ReadonlyMap<Node, Path> | undefined => {
   const paths = new Map<Node, Path>()
+  const anchors = anchorsOf(job)
   const rank = (n: Node): number => n.type.shape.length
   for (const node of dependents(job)) {
-    if (node === job.anchor) {
+    if (anchors.includes(node)) {
       paths.set(node, { key: "", move: (_, i) => i, inner: true })
       continue
     }
@@ -90,14 +91,14 @@ const sameShape = (a: Shape.Shape, b: Shape.Shape): boolean =>
 export const isDirect = (job: Anchored): boolean => job.anchor === undefined || pathsOf(job) !== undefined
 
 export interface Epilogue {
-  /** Computes the result's element that the anchor's element at `indices` gives, and stores it. */
-  readonly store: (indices: ReadonlyArray<string>, value: string) => void
+  /** Computes the result's element that the element of each anchor at `indices` gives, and stores it. */
+  readonly store: (indices: ReadonlyArray<string>, ...values: ReadonlyArray<string>) => void
   /** Whether pairs of the anchor's last axis are the words of a result whose elements take 16 bits. */
   readonly pairs: boolean
   /** Where the anchor's element goes: its row-major number in the result. */
   readonly position: (indices: ReadonlyArray<string>) => string
   /** The result's element that the anchor's element gives, for callers that store several at once. */
-  readonly value: (indices: ReadonlyArray<string>, value: string) => string
+  readonly value: (indices: ReadonlyArray<string>, ...values: ReadonlyArray<string>) => string
 }
 
 /** `make` is the body's emitter for a new element: the anchor's value differs from one to the next. */
@@ -107,10 +108,12 @@ export const make = (emitter: Emitter, job: Job, make: () => Body.Body): Epilogu
   if (job.anchor === undefined || paths === undefined) throw new Error("the body has no direct epilogue")
   const path = paths.get(last) as Path
   const { shape, dtype } = last.type
-  const anchor = job.anchor
-  const finish = (indices: ReadonlyArray<string>, value: string): string => {
+  const anchors = anchorsOf(job)
+  const finish = (indices: ReadonlyArray<string>, ...values: ReadonlyArray<string>): string => {
     const body = make()
-    body.give(anchor, value)
+    anchors.forEach((anchor, i) => {
+      body.give(anchor, values[i] as string)
+    })
     return body.at(Body.stored(last), path.move(emitter, indices))
   }
   const width = Dim.value(shape.at(-1) ?? Dim.one) ?? 1
@@ -118,8 +121,8 @@ export const make = (emitter: Emitter, job: Job, make: () => Body.Body): Epilogu
     pairs: storesPairs(emitter.module, dtype) && path.inner && width % 2 === 0,
     position: (indices) => emitter.linearize(path.move(emitter, indices), shape),
     value: finish,
-    store: (indices, value) => {
-      const stored = finish(indices, value)
+    store: (indices, ...values) => {
+      const stored = finish(indices, ...values)
       store(emitter, job.result, dtype, emitter.linearize(path.move(emitter, indices), shape), stored)
     }
   }

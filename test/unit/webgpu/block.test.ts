@@ -1,0 +1,176 @@
+import { Result } from "effect"
+import { describe, expect, test } from "vitest"
+import { lower } from "../../../backends/webgpu/lower.ts"
+import * as Program from "../../../backends/webgpu/Program.ts"
+import type { Bindings } from "../../../ir/Dim.ts"
+import * as Limits from "../../../ir/Limits.ts"
+import * as Pipeline from "../../../passes/Pipeline.ts"
+import { decoder, gpt2, Params } from "../../../src/nn/index.ts"
+import { step } from "../../../src/nn/step.ts"
+import { spec } from "../../../src/spec.ts"
+import type * as Tensor from "../../../src/Tensor.ts"
+import { trace } from "../../../src/trace.ts"
+
+type Values = { readonly [name: string]: Tensor.Tensor }
+
+interface Model {
+  readonly fn: (values: Values) => unknown
+  readonly signature: object
+  readonly donate?: ReadonlyArray<string>
+}
+
+const tokens = spec("i32", ["B", "T"])
+
+const llama = (layers: number) =>
+  decoder({ words: 100, features: 64, layers, heads: 8, kvHeads: 2, hidden: 176 })
+
+const prompted = (layers: number): Model => {
+  const { params, apply } = llama(layers)
+  return {
+    fn: (values) =>
+      apply(Params.nest(params, values, "params."), { tokens: values["tokens"] as Tensor.Tensor }).logits,
+    signature: { ...Params.signature(params, "params."), tokens }
+  }
+}
+
+const gpt = (layers: number, cached: boolean): Model => {
+  const model = gpt2({ words: 100, positions: 512, features: 64, layers, heads: 8 })
+  const numbers = Array.from({ length: layers }, (_, n) => n)
+  const cache = spec("f32", ["B", 8, "C", 8])
+  const caches = numbers.flatMap((n) => [`keys.${n}`, `values.${n}`])
+  return {
+    fn: (values) => {
+      const given = (name: string): Tensor.Tensor => values[name] as Tensor.Tensor
+      const own = numbers.map((n) => ({
+        key: given(`keys.${n}`),
+        value: given(`values.${n}`),
+        length: given("length")
+      }))
+      const out = model.apply(Params.nest(model.params, values, "params."), {
+        tokens: given("tokens"),
+        ...(cached ? { caches: own } : {})
+      })
+      const next = (out.caches ?? []).flatMap((c, n) => [
+        [`keys.${n}`, c.key] as const,
+        [`values.${n}`, c.value] as const
+      ])
+      return { ...Object.fromEntries(next), logits: out.logits }
+    },
+    signature: {
+      ...Params.signature(model.params, "params."),
+      tokens,
+      ...(cached ? { length: spec("i32", ["B"]), ...Object.fromEntries(caches.map((c) => [c, cache])) } : {})
+    },
+    donate: cached ? caches : []
+  }
+}
+
+/** Names of the kernels that a call dispatches. */
+const dispatches = (
+  { fn, signature, donate = [] }: Model,
+  limits: Limits.Limits,
+  sizes: Bindings
+): ReadonlyArray<string> => {
+  const { graph } = Result.getOrThrow(trace(fn as Parameters<typeof trace>[0], signature as never))
+  const pipeline = Result.getOrThrow(Pipeline.parse(Pipeline.defaultText))
+  const plan = Result.getOrThrow(Pipeline.run(pipeline, graph, { limits, donated: new Set(donate) }))
+  const { memory } = plan
+  if (memory === undefined) throw new Error("memory is planned")
+  const program = lower({ graph: plan.graph, schedules: plan.schedules, memory }, limits)
+  const given = new Set(donate.map((name) => program.inputs.findIndex((i) => i.name === name)))
+  return Program.steps(program, sizes, given).map((s) => (program.kernels[s.kernel] as Program.Kernel).name)
+}
+
+/** What a second layer adds; the last `tail` are no layer's. */
+const block = (
+  model: (layers: number) => Model,
+  limits: Limits.Limits,
+  sizes: Bindings,
+  tail: number
+): ReadonlyArray<string> => {
+  const [one, two] = [1, 2].map((layers) => dispatches(model(layers), limits, sizes)) as [
+    ReadonlyArray<string>,
+    ReadonlyArray<string>
+  ]
+  return two.slice(one.length - tail, two.length - tail)
+}
+
+const software: Limits.Limits = {
+  ...Limits.portable,
+  kind: "cpu",
+  maxComputeWorkgroupStorageSize: 32768,
+  maxStorageBuffersPerShaderStage: 12,
+  twinProducts: true,
+  subgroups: { min: 4, max: 4 }
+}
+const devices = {
+  software,
+  gpu: { ...Limits.portable, twinProducts: true, maxStorageBuffersPerShaderStage: 12 }
+}
+const prompt = { B: 1, T: 512, C: 512 }
+const word = { B: 1, T: 1, C: 4096 }
+
+describe.each(Object.entries(devices))("dispatches of a layer, on a %s device", (_, limits) => {
+  test("Llama, a prompt: projections together, rotation of queries and keys, attention, a gated layer", () => {
+    expect(block(prompted, limits, prompt, 2)).toEqual([
+      "rms_norm",
+      "matmul",
+      "map",
+      "flash_prefill",
+      "matmul",
+      "rms_norm",
+      "matmul",
+      "matmul"
+    ])
+  })
+
+  test("Llama, one more word: keys and values are written in place by the kernel that rotates", () => {
+    const stepped = (layers: number): Model => step(llama(layers), {}) as unknown as Model
+    expect(block(stepped, limits, word, 4)).toEqual([
+      "rms_norm",
+      "matmul_vector",
+      "map_update",
+      "flash_decode",
+      "flash_combine",
+      "matmul_vector",
+      "rms_norm",
+      "matmul_vector",
+      "matmul_vector"
+    ])
+  })
+
+  test("GPT-2, a prompt: nothing but products, attention and norms", () => {
+    const plain = (layers: number): Model => gpt(layers, false)
+    expect(block(plain, limits, prompt, 2)).toEqual([
+      "layer_norm",
+      "matmul",
+      "flash_prefill",
+      "matmul",
+      "layer_norm",
+      "matmul",
+      "matmul"
+    ])
+  })
+
+  test("GPT-2, one more word: keys and values are written in place", () => {
+    const cached = (layers: number): Model => gpt(layers, true)
+    expect(block(cached, limits, word, 2)).toEqual([
+      "layer_norm",
+      "matmul_vector",
+      "update",
+      "flash_decode",
+      "flash_combine",
+      "matmul_vector",
+      "layer_norm",
+      "matmul_vector",
+      "matmul_vector"
+    ])
+  })
+})
+
+test("with the eight buffers that every device binds, a word more of Llama takes one dispatch more", () => {
+  const stepped = (layers: number): Model => step(llama(layers), {}) as unknown as Model
+  const limits = { ...Limits.portable, twinProducts: true }
+  expect(block(prompted, limits, prompt, 2)).toHaveLength(8)
+  expect(block(stepped, limits, word, 4)).toHaveLength(10)
+})
