@@ -105,7 +105,7 @@ describe("plan-memory", () => {
         }
       }
     }
-    expect(shared).toBeGreaterThan(20)
+    expect(shared).toBeGreaterThan(12)
   })
 
   it("keeps both results of one attention from the step of the first on", () => {
