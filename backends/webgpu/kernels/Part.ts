@@ -54,7 +54,7 @@ export const assemble = (members: ReadonlyArray<Member>): Lowered | undefined =>
   const fits = members.length === 1 || module.bindings() <= job.limits.maxStorageBuffersPerShaderStage
   if (!fits || !extents.every((e) => e.threads === threads)) return undefined
   const lowered = module.finish({
-    name: [...new Set(members.map((m) => m.part.name))].join("_"),
+    name: [...new Set(members.map((m) => m.part.name))].sort().join("_"),
     lines: emitter.lines(),
     workgroupSize: [threads, 1, 1],
     workgroups: extents.map((e) => e.workgroups).reduce(Size.add)

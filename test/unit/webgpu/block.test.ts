@@ -6,7 +6,6 @@ import type { Bindings } from "../../../ir/Dim.ts"
 import * as Limits from "../../../ir/Limits.ts"
 import * as Pipeline from "../../../passes/Pipeline.ts"
 import { decoder, gpt2, Params } from "../../../src/nn/index.ts"
-import { step } from "../../../src/nn/step.ts"
 import { spec } from "../../../src/spec.ts"
 import type * as Tensor from "../../../src/Tensor.ts"
 import { trace } from "../../../src/trace.ts"
@@ -21,49 +20,52 @@ interface Model {
 
 const tokens = spec("i32", ["B", "T"])
 
-const llama = (layers: number) =>
-  decoder({ words: 100, features: 64, layers, heads: 8, kvHeads: 2, hidden: 176 })
-
-const prompted = (layers: number): Model => {
-  const { params, apply } = llama(layers)
-  return {
-    fn: (values) =>
-      apply(Params.nest(params, values, "params."), { tokens: values["tokens"] as Tensor.Tensor }).logits,
-    signature: { ...Params.signature(params, "params."), tokens }
-  }
+const families = {
+  llama: (layers: number) => ({
+    model: decoder({ words: 100, features: 64, layers, heads: 8, kvHeads: 2, hidden: 176 }),
+    heads: 2
+  }),
+  gpt2: (layers: number) => ({
+    model: gpt2({ words: 100, positions: 512, features: 64, layers, heads: 8 }),
+    heads: 8
+  })
 }
 
-const gpt = (layers: number, cached: boolean): Model => {
-  const model = gpt2({ words: 100, positions: 512, features: 64, layers, heads: 8 })
-  const numbers = Array.from({ length: layers }, (_, n) => n)
-  const cache = spec("f32", ["B", 8, "C", 8])
-  const caches = numbers.flatMap((n) => [`keys.${n}`, `values.${n}`])
-  return {
-    fn: (values) => {
-      const given = (name: string): Tensor.Tensor => values[name] as Tensor.Tensor
-      const own = numbers.map((n) => ({
-        key: given(`keys.${n}`),
-        value: given(`values.${n}`),
-        length: given("length")
-      }))
-      const out = model.apply(Params.nest(model.params, values, "params."), {
-        tokens: given("tokens"),
-        ...(cached ? { caches: own } : {})
-      })
-      const next = (out.caches ?? []).flatMap((c, n) => [
-        [`keys.${n}`, c.key] as const,
-        [`values.${n}`, c.value] as const
-      ])
-      return { ...Object.fromEntries(next), logits: out.logits }
-    },
-    signature: {
-      ...Params.signature(model.params, "params."),
-      tokens,
-      ...(cached ? { length: spec("i32", ["B"]), ...Object.fromEntries(caches.map((c) => [c, cache])) } : {})
-    },
-    donate: cached ? caches : []
+/** A model that takes whole texts, or goes on with a cache that each call gives away. */
+const modelOf =
+  (family: keyof typeof families, cached: boolean) =>
+  (layers: number): Model => {
+    const { model, heads } = families[family](layers)
+    const numbers = Array.from({ length: layers }, (_, n) => n)
+    const caches = cached ? numbers.flatMap((n) => [`keys.${n}`, `values.${n}`]) : []
+    return {
+      fn: (values) => {
+        const given = (name: string): Tensor.Tensor => values[name] as Tensor.Tensor
+        const own = numbers.map((n) => ({
+          key: given(`keys.${n}`),
+          value: given(`values.${n}`),
+          length: given("length")
+        }))
+        // Both families take the same arguments beside parameters of their own.
+        const out = (model as ReturnType<typeof decoder>).apply(
+          Params.nest(model.params as never, values, "params."),
+          { tokens: given("tokens"), ...(cached ? { caches: own } : {}) }
+        )
+        const next = (out.caches ?? []).flatMap((c, n) => [
+          [`keys.${n}`, c.key] as const,
+          [`values.${n}`, c.value] as const
+        ])
+        return { ...Object.fromEntries(next), logits: out.logits }
+      },
+      signature: {
+        ...Params.signature(model.params, "params."),
+        tokens,
+        ...(cached ? { length: spec("i32", ["B"]) } : {}),
+        ...Object.fromEntries(caches.map((c) => [c, spec("f32", ["B", heads, "C", 8])]))
+      },
+      donate: caches
+    }
   }
-}
 
 /** Names of the kernels that a call dispatches. */
 const dispatches = (
@@ -81,12 +83,14 @@ const dispatches = (
   return Program.steps(program, sizes, given).map((s) => (program.kernels[s.kernel] as Program.Kernel).name)
 }
 
-/** What a second layer adds; the last `tail` are no layer's. */
+/** The last norm and the prediction of words are no layer's. */
+const tail = 2
+
+/** What a second layer adds. */
 const block = (
   model: (layers: number) => Model,
   limits: Limits.Limits,
-  sizes: Bindings,
-  tail: number
+  sizes: Bindings
 ): ReadonlyArray<string> => {
   const [one, two] = [1, 2].map((layers) => dispatches(model(layers), limits, sizes)) as [
     ReadonlyArray<string>,
@@ -112,7 +116,7 @@ const word = { B: 1, T: 1, C: 4096 }
 
 describe.each(Object.entries(devices))("dispatches of a layer, on a %s device", (_, limits) => {
   test("Llama, a prompt: projections together, rotation of queries and keys, attention, a gated layer", () => {
-    expect(block(prompted, limits, prompt, 2)).toEqual([
+    expect(block(modelOf("llama", false), limits, prompt)).toEqual([
       "rms_norm",
       "matmul",
       "map",
@@ -125,8 +129,7 @@ describe.each(Object.entries(devices))("dispatches of a layer, on a %s device", 
   })
 
   test("Llama, one more word: keys and values are written in place by the kernel that rotates", () => {
-    const stepped = (layers: number): Model => step(llama(layers), {}) as unknown as Model
-    expect(block(stepped, limits, word, 4)).toEqual([
+    expect(block(modelOf("llama", true), limits, word)).toEqual([
       "rms_norm",
       "matmul_vector",
       "map_update",
@@ -140,8 +143,7 @@ describe.each(Object.entries(devices))("dispatches of a layer, on a %s device", 
   })
 
   test("GPT-2, a prompt: nothing but products, attention and norms", () => {
-    const plain = (layers: number): Model => gpt(layers, false)
-    expect(block(plain, limits, prompt, 2)).toEqual([
+    expect(block(modelOf("gpt2", false), limits, prompt)).toEqual([
       "layer_norm",
       "matmul",
       "flash_prefill",
@@ -153,8 +155,7 @@ describe.each(Object.entries(devices))("dispatches of a layer, on a %s device", 
   })
 
   test("GPT-2, one more word: keys and values are written in place", () => {
-    const cached = (layers: number): Model => gpt(layers, true)
-    expect(block(cached, limits, word, 2)).toEqual([
+    expect(block(modelOf("gpt2", true), limits, word)).toEqual([
       "layer_norm",
       "matmul_vector",
       "update",
@@ -169,8 +170,7 @@ describe.each(Object.entries(devices))("dispatches of a layer, on a %s device", 
 })
 
 test("with the eight buffers that every device binds, a word more of Llama takes one dispatch more", () => {
-  const stepped = (layers: number): Model => step(llama(layers), {}) as unknown as Model
   const limits = { ...Limits.portable, twinProducts: true }
-  expect(block(prompted, limits, prompt, 2)).toHaveLength(8)
-  expect(block(stepped, limits, word, 4)).toHaveLength(10)
+  expect(block(modelOf("llama", false), limits, prompt)).toHaveLength(8)
+  expect(block(modelOf("llama", true), limits, word)).toHaveLength(10)
 })
