@@ -44,8 +44,6 @@ export interface Lowered {
   readonly when?: ReadonlyArray<Condition>
 }
 
-/** The result of a kernel that has one. */
-export const result: Ref = { _tag: "result", index: 0 }
 /** Three counters, see `lower`. */
 export const visits: Ref = { _tag: "visits" }
 export const operand = (index: number): Ref => ({ _tag: "operand", index })
