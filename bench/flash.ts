@@ -1,10 +1,11 @@
 /**
- * Times the flash attention kernels on this machine's WebGPU device: prefill of 512 causal queries, 8 heads of 64, f32.
+ * Times the attention kernels on this machine's WebGPU device, without the rest of a program around them.
  *
- *     node bench/flash.ts [rows,keys,threads[,workgroup] ...]
+ *     node bench/flash.ts [part of a case's name] [schedule ...]
  *
- * Each argument is a prefill schedule; none means the one that would be chosen. The straightforward kernel of `plainFlash` runs in turns
- * with them, so that a busy machine slows all alike, and every result is compared with its.
+ * A schedule is rows,keys,threads[,quads or workgroup] of prefill, or splits,keys,threads[,workgroup] of decode; none means the one that
+ * would be chosen. The straightforward kernel runs in turns with them where it can, so that a busy machine slows all alike; results are
+ * compared with its. GFLOP/s count the pairs that the mask shows.
  */
 import { lower } from "../backends/webgpu/lower.ts"
 import * as Program from "../backends/webgpu/Program.ts"
@@ -12,157 +13,144 @@ import * as Size from "../backends/webgpu/Size.ts"
 import * as Budget from "../ir/flashBudget.ts"
 import type { Node } from "../ir/Node.ts"
 import type { Flash, Schedule } from "../ir/Schedule.ts"
+import { describe } from "../passes/scheduleTable.ts"
 import { graphOf } from "../test/support/evaluate.ts"
+import { causal, flashText, type Attention as Text, window } from "../test/support/flashText.ts"
 import { planOf, sharedSession } from "../test/support/runProgram.ts"
+import { type Attention, type Case, flopsOf, gpuCases } from "./cases.ts"
 import { plainFlash } from "./plainFlash.ts"
 
-const [T, H, D, turns] = [512, 8, 64, 7]
-const sizes = { T }
-
-const causal = `
-%0: f32[1, ${H}, T, ${D}] = input {name = "q"}
-%1: f32[1, ${H}, T, ${D}] = input {name = "k"}
-%2: f32[1, ${H}, T, ${D}] = input {name = "v"}
-%3: f32[1, ${H}, T, ${D}] = flash_attention %0, %1, %2 {
-  score = {
-    %0: f32[] = input {name = "logit"}
-    %1: i32[] = input {name = "b"}
-    %2: i32[] = input {name = "h"}
-    %3: i32[] = input {name = "i"}
-    %4: i32[] = input {name = "j"}
-    %5: f32[] = constant {values = [${1 / Math.sqrt(D)}]}
-    %6: f32[] = mul %0, %5
-    return %6
-  },
-  mask = {
-    %0: i32[] = input {name = "b"}
-    %1: i32[] = input {name = "h"}
-    %2: i32[] = input {name = "i"}
-    %3: i32[] = input {name = "j"}
-    %4: bool[] = le %3, %2
-    return %4
-  },
-  range = {
-    %0: i32[] = input {name = "b"}
-    %1: i32[] = input {name = "h"}
-    %2: i32[] = input {name = "first"}
-    %3: i32[] = input {name = "last"}
-    %4: i32[] = constant {values = [0]}
-    %5: i32[] = constant {values = [1]}
-    %6: i32[] = add %3, %5
-    %7: i32[] = add %2, %5
-    return "lo": %4, "hi": %6, "fullLo": %4, "fullHi": %7
-  },
-  fill = -inf,
-  output = "result"
-}
-return %3`
-
+const turns = 5
 const { device, limits, pipeline, layout } = await sharedSession()
-const usage = GPUBufferUsage.STORAGE | GPUBufferUsage.COPY_SRC | GPUBufferUsage.COPY_DST
-const bytes = T * H * D * 4
+const usage =
+  GPUBufferUsage.STORAGE | GPUBufferUsage.UNIFORM | GPUBufferUsage.COPY_SRC | GPUBufferUsage.COPY_DST
+const buffer = (bytes: number): GPUBuffer => device.createBuffer({ size: Math.max(16, bytes), usage })
+
 let state = 1
-const noise = (): GPUBuffer => {
-  const data = Float32Array.from({ length: bytes / 4 }, () => {
+/** Numbers between -1 and 1; in 16 bits their upper halves, which are small numbers too. */
+const noise = (floats: number): GPUBuffer => {
+  const data = Float32Array.from({ length: floats }, () => {
     state = (Math.imul(state, 1664525) + 1013904223) >>> 0
     return state / 2 ** 31 - 1
   })
-  const buffer = device.createBuffer({ size: bytes, usage })
-  device.queue.writeBuffer(buffer, 0, data)
-  return buffer
+  const made = buffer(data.byteLength)
+  device.queue.writeBuffer(made, 0, data)
+  return made
 }
-const inputs = [noise(), noise(), noise()] as const
 
 interface Contender {
   readonly name: string
-  readonly compileMilliseconds: readonly [wall: number, processor: number]
-  /** Wall time, and time of all processors, which other work on the machine disturbs less. */
-  readonly run: () => Promise<readonly [wall: number, processor: number]>
+  readonly compileMilliseconds: number
+  readonly encode: (pass: GPUComputePassEncoder) => void
   readonly result: GPUBuffer
-  readonly milliseconds: Array<readonly [wall: number, processor: number]>
+  readonly milliseconds: Array<number>
 }
 
-const contender = async (
-  name: string,
-  make: () => Promise<GPUComputePipeline>,
-  groups: readonly [number, number],
-  bindings: (pipeline: GPUComputePipeline, result: GPUBuffer) => GPUBindGroupDescriptor
+const attentionText = (c: Attention): Text => ({
+  heads: c.heads,
+  sizes: [1, "T", "S"],
+  head: [c.D, c.D],
+  dtype: c.dtype,
+  score: [
+    `%scale: f32[] = constant {values = [${1 / Math.sqrt(c.D)}]}`,
+    "%scaled: f32[] = mul %logit, %scale"
+  ],
+  ...(c.window !== undefined ? window(c.window) : c.causal ? causal : {})
+})
+
+const ours = async (
+  c: Attention,
+  inputs: ReadonlyArray<GPUBuffer>,
+  result: GPUBuffer,
+  schedule: Flash
 ): Promise<Contender> => {
-  const [before, used] = [performance.now(), process.cpuUsage()]
-  const made = await make()
-  const compileMilliseconds = [performance.now() - before, process.cpuUsage(used).user / 1000] as const
-  const result = device.createBuffer({ size: bytes, usage })
-  const group = device.createBindGroup(bindings(made, result))
-  const run = async (): Promise<readonly [number, number]> => {
-    const encoder = device.createCommandEncoder()
-    const pass = encoder.beginComputePass()
-    pass.setPipeline(made)
-    pass.setBindGroup(0, group)
-    pass.dispatchWorkgroups(...groups)
-    pass.end()
-    const [start, used] = [performance.now(), process.cpuUsage()]
-    device.queue.submit([encoder.finish()])
-    await device.queue.onSubmittedWorkDone()
-    const { user, system } = process.cpuUsage(used)
-    return [performance.now() - start, (user + system) / 1000]
-  }
-  return { name, compileMilliseconds, run, result, milliseconds: [] }
-}
-
-const entries = (buffers: ReadonlyArray<GPUBuffer>, first: number): Array<GPUBindGroupEntry> =>
-  buffers.map((buffer, i) => ({ binding: first + i, resource: { buffer } }))
-
-const ours = (name: string, schedule: Flash): Promise<Contender> => {
-  const graph = graphOf(causal)
+  const sizes = { T: c.T, S: c.S }
+  const graph = graphOf(flashText(attentionText(c)))
   const node = graph.nodes.find((n) => n.op === "flash_attention") as Node
   const program = lower(planOf(graph, new Map<Node, Schedule>([[node, schedule]])), limits)
-  const [step, ...more] = Program.steps(program, sizes)
-  if (step === undefined || more.length > 0) throw new Error("prefill is one kernel")
-  const kernel = program.kernels[step.kernel] as Program.Kernel
   const words = Program.uniform(program, sizes)
-  const lengths = device.createBuffer({
-    size: words.byteLength,
-    usage: GPUBufferUsage.UNIFORM | GPUBufferUsage.COPY_DST
-  })
+  const lengths = buffer(words.byteLength)
   device.queue.writeBuffer(lengths, 0, words)
-  const groups = Program.dispatchSize(Size.evaluate(kernel.workgroups, sizes), limits)
-  return contender(
-    name,
-    () => pipeline(kernel),
-    groups,
-    (_, result) => ({
-      layout: layout(kernel),
-      entries: entries(
-        [
-          lengths,
-          ...step.buffers.map((b) => (b._tag === "output" ? result : (inputs[b.index] as GPUBuffer)))
-        ],
-        0
+  const slots = program.slots.map((s) => buffer(Size.evaluate(s.bytes, sizes)))
+  const start = performance.now()
+  const steps = await Promise.all(
+    Program.steps(program, sizes).map(async (step) => {
+      const kernel = program.kernels[step.kernel] as Program.Kernel
+      const buffers = step.buffers.map((b) =>
+        b._tag === "output" ? result : ((b._tag === "slot" ? slots : inputs)[b.index] as GPUBuffer)
       )
+      const made = await pipeline(kernel)
+      const entries = [lengths, ...buffers].map((b, binding) => ({ binding, resource: { buffer: b } }))
+      const group = device.createBindGroup({ layout: layout(kernel), entries })
+      return {
+        made,
+        group,
+        count: Program.dispatchSize(Size.evaluate(kernel.workgroups, sizes), limits)
+      }
     })
   )
+  return {
+    name: describe(schedule).split("; up to ")[c.T === 1 ? 1 : 0] ?? "",
+    compileMilliseconds: performance.now() - start,
+    encode: (pass) => {
+      for (const { made, group, count } of steps) {
+        pass.setPipeline(made)
+        pass.setBindGroup(0, group)
+        pass.dispatchWorkgroups(...count)
+      }
+    },
+    result,
+    milliseconds: []
+  }
 }
 
-const plain = (): Promise<Contender> =>
-  contender(
-    "plain",
-    () =>
-      device.createComputePipelineAsync({
-        layout: "auto",
-        compute: {
-          module: device.createShaderModule({
-            code: plainFlash({ T, S: T, D, causal: true, group: 1, rows: 4, threads: 16 })
-          })
-        }
-      }),
-    [T / 64, H],
-    (made, result) => ({ layout: made.getBindGroupLayout(0), entries: entries([...inputs, result], 0) })
-  )
+const plain = async (
+  c: Attention,
+  inputs: ReadonlyArray<GPUBuffer>,
+  result: GPUBuffer
+): Promise<Contender | undefined> => {
+  const [rows, threads] = c.T === 1 ? [1, 1] : [4, 16]
+  if (c.window !== undefined || c.dtype !== "f32" || c.T % (rows * threads) !== 0) return undefined
+  const code = plainFlash({ ...c, group: c.heads[0] / c.heads[1], rows, threads })
+  const start = performance.now()
+  const made = await device.createComputePipelineAsync({
+    layout: "auto",
+    compute: { module: device.createShaderModule({ code }) }
+  })
+  const compileMilliseconds = performance.now() - start
+  const entries = [...inputs, result].map((b, binding) => ({ binding, resource: { buffer: b } }))
+  const group = device.createBindGroup({ layout: made.getBindGroupLayout(0), entries })
+  return {
+    name: "plain",
+    compileMilliseconds,
+    encode: (pass) => {
+      pass.setPipeline(made)
+      pass.setBindGroup(0, group)
+      pass.dispatchWorkgroups(c.T / rows / threads, c.heads[0])
+    },
+    result,
+    milliseconds: []
+  }
+}
+
+const run = async (contender: Contender): Promise<void> => {
+  const encoder = device.createCommandEncoder()
+  const pass = encoder.beginComputePass()
+  contender.encode(pass)
+  pass.end()
+  const start = performance.now()
+  device.queue.submit([encoder.finish()])
+  await device.queue.onSubmittedWorkDone()
+  contender.milliseconds.push(performance.now() - start)
+}
 
 const download = async (from: GPUBuffer): Promise<Float32Array> => {
-  const host = device.createBuffer({ size: bytes, usage: GPUBufferUsage.MAP_READ | GPUBufferUsage.COPY_DST })
+  const host = device.createBuffer({
+    size: from.size,
+    usage: GPUBufferUsage.MAP_READ | GPUBufferUsage.COPY_DST
+  })
   const encoder = device.createCommandEncoder()
-  encoder.copyBufferToBuffer(from, 0, host, 0, bytes)
+  encoder.copyBufferToBuffer(from, 0, host, 0, from.size)
   device.queue.submit([encoder.finish()])
   await host.mapAsync(GPUMapMode.READ)
   const data = new Float32Array(host.getMappedRange().slice(0))
@@ -170,43 +158,53 @@ const download = async (from: GPUBuffer): Promise<Float32Array> => {
   return data
 }
 
-const chosen = Budget.choose(limits, D, D, 1)
-const contenders = [await plain()]
-for (const text of process.argv.slice(2)) {
-  const [rows, keys, threads, tiles] = text.split(",")
-  const prefill = {
-    rows: Number(rows),
-    keys: Number(keys),
-    threads: Number(threads),
-    tiles: tiles === "workgroup" ? ("workgroup" as const) : ("registers" as const),
-    quads: tiles === "quads"
-  }
-  contenders.push(await ours(text, { ...chosen, decodeRows: 0, prefill }))
+/** The schedules that arguments give for a case. */
+const schedules = (c: Attention, texts: ReadonlyArray<string>): ReadonlyArray<Flash> => {
+  const chosen = Budget.choose(limits, c.D, c.D, c.heads[0] / c.heads[1])
+  if (texts.length === 0) return [chosen]
+  return texts.map((text) => {
+    const [first = "", second, third, how] = text.split(",")
+    const [a, keys, threads] = [Number(first), Number(second), Number(third)]
+    const tiles = how === "workgroup" ? "workgroup" : "registers"
+    return c.T * (c.heads[0] / c.heads[1]) <= chosen.decodeRows
+      ? { ...chosen, decode: { threads, tiles, keysPerSplit: keys, maxSplits: a } }
+      : { ...chosen, decodeRows: 0, prefill: { rows: a, keys, threads, tiles, quads: how === "quads" } }
+  })
 }
-if (contenders.length === 1) {
-  const { rows, keys, threads } = chosen.prefill
-  contenders.push(await ours(`${rows},${keys},${threads}`, chosen))
-}
-for (let turn = 0; turn < turns; turn++) for (const c of contenders) c.milliseconds.push(await c.run())
 
-const [baseline, ...others] = contenders as [Contender, ...Array<Contender>]
-const expected = await download(baseline.result)
-const median = ({ milliseconds }: Contender, which: 0 | 1): number =>
-  milliseconds.map((m) => m[which]).sort((a, b) => a - b)[milliseconds.length >> 1] as number
-for (const c of [baseline, ...others]) {
-  const actual = await download(c.result)
-  const worst = actual.reduce((most, x, i) => Math.max(most, Math.abs(x - (expected[i] as number))), 0)
-  const [wall, processor] = [median(c, 0), median(c, 1)]
-  const least = Math.min(...c.milliseconds.map((m) => m[0]))
-  const cells = [
-    c.name.padEnd(20),
-    `${wall.toFixed(1)} ms (least ${least.toFixed(1)})`.padEnd(25),
-    `processors ${processor.toFixed(0)} ms`.padEnd(19),
-    `${(median(baseline, 1) / processor).toFixed(2)}x plain`.padEnd(13),
-    `pipeline ${c.compileMilliseconds[0].toFixed(0)} ms, processors ${c.compileMilliseconds[1].toFixed(0)}`.padEnd(
-      36
-    ),
-    `differs by ${worst.toExponential(1)}`
+const median = (numbers: ReadonlyArray<number>): number =>
+  numbers.toSorted((a, b) => a - b)[numbers.length >> 1] as number
+
+const [part = "", ...texts] = process.argv.slice(2)
+const isAttention = (c: Case): c is Attention => c.kind === "attention"
+for (const c of gpuCases.filter(isAttention)) {
+  if (!c.name.includes(part) || c.alibi === true) continue
+  const elements = (heads: number, length: number): number =>
+    (heads * length * c.D) / (c.dtype === "f16" ? 2 : 1)
+  const inputs = [
+    noise(elements(c.heads[0], c.T)),
+    noise(elements(c.heads[1], c.S)),
+    noise(elements(c.heads[1], c.S))
   ]
-  console.log(cells.join(" "))
+  const size = 4 * elements(c.heads[0], c.T)
+  const baseline = await plain(c, inputs, buffer(size))
+  const contenders: Array<Contender> = baseline === undefined ? [] : [baseline]
+  for (const s of schedules(c, texts)) contenders.push(await ours(c, inputs, buffer(size), s))
+  const count = c.T >= 2048 ? 2 : turns
+  for (let turn = 0; turn <= count; turn++) for (const one of contenders) await run(one)
+  const expected = await download((contenders[0] as Contender).result)
+  console.log(c.name)
+  for (const one of contenders) {
+    const actual = await download(one.result)
+    const worst = actual.reduce((most, x, i) => Math.max(most, Math.abs(x - (expected[i] as number))), 0)
+    const [first = 0, ...times] = one.milliseconds
+    const cells = [
+      `${median(times).toFixed(1)} ms (least ${Math.min(...times).toFixed(1)})`.padEnd(28),
+      `${(flopsOf(c) / median(times) / 1e6).toFixed(1)} GFLOP/s`.padEnd(14),
+      `first call ${(one.compileMilliseconds + first).toFixed(0)} ms`.padEnd(20),
+      `differs by ${worst.toExponential(1)}`.padEnd(20),
+      one.name
+    ]
+    console.log(`  ${cells.join(" ")}`)
+  }
 }
