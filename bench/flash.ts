@@ -27,12 +27,15 @@ const usage =
 const buffer = (bytes: number): GPUBuffer => device.createBuffer({ size: Math.max(16, bytes), usage })
 
 let state = 1
-/** Numbers between -1 and 1; in 16 bits their upper halves, which are small numbers too. */
-const noise = (floats: number): GPUBuffer => {
-  const data = Float32Array.from({ length: floats }, () => {
+/** Numbers between -1 and 1, or two halves a word that are. */
+const noise = (words: number, dtype: Attention["dtype"]): GPUBuffer => {
+  const data = new Float32Array(words)
+  const bits = new Uint32Array(data.buffer)
+  for (let n = 0; n < words; n++) {
     state = (Math.imul(state, 1664525) + 1013904223) >>> 0
-    return state / 2 ** 31 - 1
-  })
+    if (dtype === "f32") data[n] = state / 2 ** 31 - 1
+    else bits[n] = (state & 0x83ff83ff) | 0x30003000
+  }
   const made = buffer(data.byteLength)
   device.queue.writeBuffer(made, 0, data)
   return made
@@ -182,9 +185,9 @@ for (const c of gpuCases.filter(isAttention)) {
   const elements = (heads: number, length: number): number =>
     (heads * length * c.D) / (c.dtype === "f16" ? 2 : 1)
   const inputs = [
-    noise(elements(c.heads[0], c.T)),
-    noise(elements(c.heads[1], c.S)),
-    noise(elements(c.heads[1], c.S))
+    noise(elements(c.heads[0], c.T), c.dtype),
+    noise(elements(c.heads[1], c.S), c.dtype),
+    noise(elements(c.heads[1], c.S), c.dtype)
   ]
   const size = 4 * elements(c.heads[0], c.T)
   const baseline = await plain(c, inputs, buffer(size))
