@@ -37,13 +37,15 @@ export interface Matmul {
   readonly vector: { readonly threads: number; readonly share: number; readonly columns: number }
 }
 
-/** Both variants are compiled at once; which one runs depends on the lengths of a call and compiles nothing. */
+/** All variants are compiled at once; which one runs depends on the lengths of a call and compiles nothing. */
 export interface Flash {
   readonly kind: "flash"
   readonly prefill: FlashPrefill
   readonly decode: FlashDecode
   /** Calls whose packed rows (queries times group) are at most this many run the decode variant. */
   readonly decodeRows: number
+  /** Tiles for calls of more rows, up to its `rows`: a workgroup has them all, and keys are split as for decode. */
+  readonly short?: FlashPrefill
 }
 
 /**

@@ -173,7 +173,7 @@ export const decodeTile = (
   const { threads, keysPerSplit, maxSplits, tiles } = schedule
   if (![threads, keysPerSplit, maxSplits, rows].every(isCount)) return undefined
   if (tiles === "registers") {
-    const keys = Math.max(1, Math.min(4, keysPerSplit, Math.floor(mostOwned / rows)))
+    const keys = Math.max(1, Math.min(2, keysPerSplit, Math.floor(mostOwned / rows)))
     return owned(rows, 1, keys, threads, false, D, E)
   }
   const threadKeys = Math.max(1, Math.min(4, Math.floor(keysPerSplit / threads)))
@@ -210,24 +210,32 @@ export const tileBytes = (t: Tile, D: HeadSizes, E: number): number => {
 }
 
 /**
- * The row counts that decode variants are compiled for: one query of a group, and all that the schedule allows. Sizes that are
- * symbolic are undefined.
+ * The variants that split keys, by the most packed rows of a call that takes them: decode of one query of a group, of all rows that the
+ * schedule allows, then short queries. Sizes that are symbolic are undefined; a tile is where its numbers do not fit together.
  */
-export const decodeVariants = (
+export const splitVariants = (
   schedule: Flash,
+  D: HeadSizes,
+  E: number,
   group: number | undefined,
   queries: number | undefined
-): ReadonlyArray<number> => {
-  const most = schedule.decodeRows
-  if (most < 1 || (group ?? 1) > most) return []
-  if (group === undefined) return [most]
-  if (queries === undefined) return 2 * group <= most ? [group, most] : [group]
-  return group * queries <= most ? [Math.max(1, group * queries)] : []
+): ReadonlyArray<{ readonly most: number; readonly tile: Tile | undefined }> => {
+  const { decode, decodeRows, short } = schedule
+  const least = Math.max(1, (group ?? 1) * (queries ?? 1))
+  const known = group !== undefined && queries !== undefined
+  const counts = known || group === undefined || 2 * group > decodeRows ? [least] : [group, decodeRows]
+  const rows = least > decodeRows ? [] : group === undefined ? [decodeRows] : counts
+  const variants = rows.map((most) => ({ most, tile: decodeTile(decode, most, D, E) }))
+  if (short === undefined || least > short.rows || (known && variants.length > 0)) return variants
+  return [...variants, { most: short.rows, tile: prefillTile(short, D, E) }]
 }
 
-/** The schedule for a kernel that reads this many buffers: a decode writes its result and, with more than one split, its part. */
-export const withBuffers = (schedule: Flash, read: number, limits: Limits): Flash =>
-  read + 2 > limits.maxStorageBuffersPerShaderStage ? { ...schedule, decodeRows: 0 } : schedule
+/** The schedule for a kernel that reads this many buffers: one that splits keys writes its result and, with more than one split, its part. */
+export const withBuffers = (schedule: Flash, read: number, limits: Limits): Flash => {
+  const { kind, prefill, decode } = schedule
+  const fits = read + 2 <= limits.maxStorageBuffersPerShaderStage
+  return fits ? schedule : { kind, prefill, decode, decodeRows: 0 }
+}
 
 /**
  * Bytes of workgroup memory that the largest kernel of a schedule needs, or undefined where a kernel's numbers do not fit together. The dtype
@@ -241,7 +249,7 @@ export const workgroupBytes = (
 ): number | undefined => {
   const tiles = [
     prefillTile(schedule.prefill, D, E),
-    ...decodeVariants(schedule, group, undefined).map((rows) => decodeTile(schedule.decode, rows, D, E))
+    ...splitVariants(schedule, D, E, group, undefined).map((variant) => variant.tile)
   ]
   let most = 0
   for (const t of tiles) {
@@ -263,11 +271,13 @@ export const illegal = (
   if (dtype === "f64") return "f64 does not run on a device"
   if (![...each(D), E].every((size) => isCount(size) && size <= 256))
     return `head sizes ${each(D).join(", ")} and ${E} are not from 1 to 256`
-  const threads = Math.max(schedule.prefill.threads, schedule.decodeRows > 0 ? schedule.decode.threads : 1)
+  const { prefill, decode, decodeRows, short } = schedule
+  const threads = Math.max(prefill.threads, decodeRows > 0 ? decode.threads : 1, short?.threads ?? 1)
   if (threads > limits.maxComputeInvocationsPerWorkgroup) {
     return `${threads} threads exceed ${limits.maxComputeInvocationsPerWorkgroup}`
   }
-  if (schedule.prefill.quads && limits.subgroups === undefined) return "threads cannot pass on what they load"
+  if (prefill.quads && limits.subgroups === undefined) return "threads cannot pass on what they load"
+  if (short?.tiles === "registers") return "threads that own rows do not split keys"
   const bytes = workgroupBytes(schedule, D, E, group)
   if (bytes === undefined) return "its rows, keys and threads do not divide, or need too many registers"
   if (bytes > limits.maxComputeWorkgroupStorageSize) {
@@ -320,8 +330,10 @@ const candidates = (limits: Limits, D: HeadSizes, E: number): ReadonlyArray<Flas
   // Neighbours share four vectors at a time: heads that do not fill them would compute for nothing.
   const fills = [...each(D), E].every((size) => 4 * ownedVectors(size, true) <= 1.25 * size)
   const quads = limits.subgroups !== undefined && fills
+  // Without neighbours there are four times the loads to compile.
+  const most = quads ? wantedWritten : wantedWritten / 4
   const wanted = owning.filter(
-    ([rows, keys, threads]) => (rows / threads) * keys * writtenPerPair(quads, D, E) <= wantedWritten
+    ([rows, keys, threads]) => (rows / threads) * keys * writtenPerPair(quads, D, E) <= most
   )
   return [...wanted, ...owning.slice(-1)].map(of("registers", quads))
 }
@@ -334,22 +346,29 @@ const decodes = {
 /** Decode variants keep all packed rows in registers: beyond this many, prefill is the better kernel. */
 const mostDecodeRows = 16
 
+/** Rows of a short query: a prefill of fewer would leave most of a GPU idle, which splits of the keys keep busy. */
+const mostShortRows = 32
+
 /** A schedule that the device can run, the best known first. Every device of WebGPU's least limits can run one for any head size. */
 export const choose = (limits: Limits, D: HeadSizes, E: number, group?: number): Flash => {
   const { rows: wanted, keysPerSplit, maxSplits, threads: counts, tiles } = decodes[limits.kind]
   const fits = (schedule: Flash): boolean => legal(schedule, limits, D, E, "f32", group)
   const without = { threads: counts[0], tiles, keysPerSplit, maxSplits }
-  for (const prefill of candidates(limits, D, E)) {
-    if (!fits({ kind: "flash", prefill, decode: without, decodeRows: 0 })) continue
-    const least = group ?? 1
-    for (const decodeRows of [Math.max(least, wanted), least]) {
-      for (const count of counts) {
-        const decode = { threads: count, tiles, keysPerSplit, maxSplits }
-        const schedule: Flash = { kind: "flash", prefill, decode, decodeRows }
-        if (decodeRows <= mostDecodeRows && fits(schedule)) return schedule
-      }
+  const all = candidates(limits, D, E)
+  const fitting = (prefill: FlashPrefill): boolean =>
+    fits({ kind: "flash", prefill, decode: without, decodeRows: 0 })
+  const prefill = all.find(fitting)
+  if (prefill === undefined)
+    throw new Error(`no flash schedule fits head sizes ${each(D).join(", ")} and ${E}`)
+  const shorter = all.find((p) => p.tiles === "workgroup" && p.rows <= mostShortRows && fitting(p))
+  const short = shorter === undefined ? {} : { short: shorter }
+  const least = group ?? 1
+  for (const decodeRows of [Math.max(least, wanted), least]) {
+    for (const threads of counts) {
+      const decode = { threads, tiles, keysPerSplit, maxSplits }
+      const schedule: Flash = { kind: "flash", prefill, decode, decodeRows, ...short }
+      if (decodeRows <= mostDecodeRows && fits(schedule)) return schedule
     }
-    return { kind: "flash", prefill, decode: without, decodeRows: 0 }
   }
-  throw new Error(`no flash schedule fits head sizes ${each(D).join(", ")} and ${E}`)
+  return { kind: "flash", prefill, decode: without, decodeRows: 0, ...short }
 }

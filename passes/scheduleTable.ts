@@ -1,10 +1,13 @@
 import type { Graph } from "../ir/Graph.ts"
 import * as Print from "../ir/Print.ts"
-import type { Schedule, Schedules } from "../ir/Schedule.ts"
+import type { FlashPrefill, Schedule, Schedules } from "../ir/Schedule.ts"
 import * as TensorType from "../ir/TensorType.ts"
 import { anchorOf } from "./traits.ts"
 
 const places = { workgroup: "workgroup memory", registers: "registers" } as const
+
+const tilesOf = ({ rows, keys, tiles, threads, quads }: FlashPrefill): string =>
+  `tiles of ${rows} rows x ${keys} keys in ${places[tiles]}, ${threads} threads${quads ? " of which four share what they load" : ""}`
 
 /** A schedule in words. */
 export const describe = (schedule: Schedule): string => {
@@ -19,12 +22,17 @@ export const describe = (schedule: Schedule): string => {
       return `${tiles}; one row: ${vector.columns} a thread, ${vector.share} share a sum`
     }
     case "flash": {
-      const { prefill, decode, decodeRows } = schedule
-      const { rows, keys, threads } = prefill
-      const tiles = `tiles of ${rows} rows x ${keys} keys in ${places[prefill.tiles]}, ${threads} threads`
-      const shared = prefill.quads ? `${tiles} of which four share what they load` : tiles
-      if (decodeRows === 0) return shared
-      return `${shared}; up to ${decodeRows} rows: ${decode.threads} threads over ${places[decode.tiles]}, at most ${decode.maxSplits} splits of ${decode.keysPerSplit} keys or more`
+      const { prefill, decode, decodeRows, short } = schedule
+      const rest = tilesOf(prefill)
+      const parts = [
+        rest,
+        ...(decodeRows === 0
+          ? []
+          : [`up to ${decodeRows} rows: ${decode.threads} threads over ${places[decode.tiles]}`]),
+        ...(short === undefined ? [] : [`up to ${short.rows} rows: ${tilesOf(short)}`])
+      ]
+      if (parts.length === 1) return rest
+      return `${parts.join("; ")}; at most ${decode.maxSplits} splits of ${decode.keysPerSplit} keys or more`
     }
   }
 }

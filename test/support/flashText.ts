@@ -169,6 +169,9 @@ export const smallDecode: Flash = { ...small, decodeRows: 8 }
 /** The same, with rows that the threads of a workgroup share. */
 export const smallDecodeShared: Flash = { ...smallDecode, decode: { ...small.decode, tiles: "workgroup" } }
 
+/** Splits keys for several rows. */
+export const smallShort: Flash = { ...small, short: smallStaged.prefill }
+
 /** One schedule for all attention nodes of a graph. */
 export const schedulesOf =
   (schedule: Flash) =>

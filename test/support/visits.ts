@@ -120,11 +120,10 @@ export const leastVisits = (
   const seen = Reference.region(flashOf(graph).attrs.mask as Graph.Graph, c.data?.(B, T, S) ?? [], sizes)
   const group = heads[0] / heads[1]
   const packed = group * T
-  const decode = Budget.decodeVariants(schedule, group, undefined).find((most) => packed <= most)
-  const rows = decode === undefined ? schedule.prefill.rows : packed
-  const { threads, keysPerSplit } = schedule.decode
-  const perThread = Math.max(1, Math.min(4, Math.floor(keysPerSplit / threads)))
-  const width = decode === undefined ? schedule.prefill.keys : threads * perThread
+  const variants = Budget.splitVariants(schedule, setting.head[0], setting.head[1], group, undefined)
+  const split = variants.find(({ most }) => packed <= most)?.tile
+  const rows = split === undefined ? schedule.prefill.rows : packed
+  const width = split?.keys ?? schedule.prefill.keys
   let [all, tiles, whole, keys] = [0, 0, 0, 0]
   for (let b = 0; b < B; b++) {
     for (let head = 0; head < heads[1]; head++) {

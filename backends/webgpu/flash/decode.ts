@@ -57,7 +57,7 @@ export const decode = (
     }
   )
   return module.finish({
-    name: kernelName("flash_decode", problem),
+    name: kernelName(tile.staged ? "flash_short" : "flash_decode", problem),
     lines: e.lines(),
     workgroupSize: [tile.threads, 1, 1],
     workgroups: Frame.workgroups(problem, Frame.blocksOf(problem, tile, splits)),

@@ -29,8 +29,14 @@ export const keyValueBytesRead = (
   const perKey = keyBytes + (node.attrs.output === "result" ? E * elementBytes(v) : 0)
 
   const known = Dim.value(Dim.divideExact(q.type.shape[1] as Dim.Dim, k.type.shape[1] as Dim.Dim) as Dim.Dim)
-  const variants = Budget.decodeVariants(schedule, known, Dim.value(q.type.shape[2] as Dim.Dim))
-  const block = rows <= (variants.at(-1) ?? 0) ? Math.max(rows, 1) : schedule.prefill.rows
+  const variants = Budget.splitVariants(
+    schedule,
+    terms.map((term) => Dim.value(term.q.type.shape[3] as Dim.Dim) ?? 1),
+    E,
+    known,
+    Dim.value(q.type.shape[2] as Dim.Dim)
+  )
+  const block = rows <= (variants.at(-1)?.most ?? 0) ? Math.max(rows, 1) : schedule.prefill.rows
   const { range, fill, mask, normaliser } = node.attrs
   const hiddenTakePart = mask !== undefined && normaliser === undefined && fill !== -Infinity
   if (range === undefined) return B * Hkv * Math.ceil(rows / block) * S * perKey

@@ -24,19 +24,17 @@ export const lowerFlash = (job: Job): ReadonlyArray<Lowered> => {
   const rows = Size.from(R)
   const above = (n: number): Condition => ({ _tag: "size", left: rows, relation: ">", right: Size.from(n) })
   const atMost = (n: number): Condition => ({ _tag: "size", left: rows, relation: "<=", right: Size.from(n) })
-  const variants = Budget.decodeVariants(schedule, group, Dim.value(problem.T))
-  if (variants.length > 0) {
-    const parts = job.scratch(partBytes(problem, variants.at(-1) as number))
-    variants.forEach((most, n) => {
-      const tile = Budget.decodeTile(schedule.decode, most, D, E) as Budget.Tile
-      const previous = variants[n - 1]
-      const when = [above(previous ?? 0), atMost(most)]
-      lowered.push(decode(problem, tile, parts, when))
+  const variants = Budget.splitVariants(schedule, D, E, group, Dim.value(problem.T))
+  const most = variants.at(-1)?.most
+  if (most !== undefined) {
+    const parts = job.scratch(partBytes(problem, most))
+    variants.forEach((variant, n) => {
+      const when = [above(variants[n - 1]?.most ?? 0), atMost(variant.most)]
+      lowered.push(decode(problem, variant.tile as Budget.Tile, parts, when))
     })
     const several: Condition = { _tag: "size", left: splitsOf(problem), relation: ">", right: Size.one }
-    lowered.push(combine(problem, parts, [above(0), atMost(variants.at(-1) as number), several]))
+    lowered.push(combine(problem, parts, [above(0), atMost(most), several]))
   }
-  const most = variants.at(-1)
   const static_ = Dim.value(R)
   if (most === undefined || static_ === undefined || static_ > most) {
     const tile = Budget.prefillTile(schedule.prefill, D, E) as Budget.Tile

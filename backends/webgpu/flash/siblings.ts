@@ -19,7 +19,8 @@ export const siblings = (
     if (node.op !== "fused" || first.op !== "fused") continue
     const group = [...(groups.get(first) ?? [first]), node]
     const schedule = schedules.get(first)
-    const parts = schedule?.kind === "flash" && schedule.decodeRows === 0 ? 0 : 1
+    const parts =
+      schedule?.kind === "flash" && schedule.decodeRows === 0 && schedule.short === undefined ? 0 : 1
     const buffers = distinct(group.flatMap((n) => n.operands)).length + group.length + parts
     if (group.every(isDirect) && buffers <= limits.maxStorageBuffersPerShaderStage) groups.set(first, group)
   }

@@ -2,6 +2,7 @@ import { expect, test } from "vitest"
 import { lower } from "../../../backends/webgpu/lower.ts"
 import * as Program from "../../../backends/webgpu/Program.ts"
 import { statsOf } from "../../../backends/webgpu/stats.ts"
+import * as Budget from "../../../ir/flashBudget.ts"
 import * as Limits from "../../../ir/Limits.ts"
 import type { Flash } from "../../../ir/Schedule.ts"
 import { agree } from "../../support/agree.ts"
@@ -41,6 +42,28 @@ test("keys are read once for each block of rows of a group, and only those that 
 test("a decode reads every key once, whatever the splits", () => {
   const decode = costOf({ heads: [4, 2] }, smallDecode)
   for (const S of [1, 5, 100]) expect(decode({ T: 1, S }).keyValueBytesRead).toBe(2 * S * perKey)
+})
+
+test("on the schedules that are chosen: once per group and tile of queries, half under a causal mask, flat in length under a window", () => {
+  for (const kind of ["cpu", "gpu"] as const) {
+    const chosen = Budget.choose({ ...Limits.portable, kind }, 64, 64, 4)
+    const cost = (attention: Attention) => costOf({ heads: [8, 2], head: [64, 64], ...attention }, chosen)
+    const bytes = (attention: Attention, T: number) => cost(attention)({ T, S: T }).keyValueBytesRead
+    const [T, blocks] = [512, Math.ceil((4 * 512) / chosen.prefill.rows)]
+    expect(bytes({}, T)).toBe(2 * blocks * T * 128 * 4)
+    const half = bytes(causal, 4096) / bytes({}, 4096)
+    expect(half).toBeGreaterThan(0.5)
+    expect(half).toBeLessThan(0.51)
+    const perQuery = [4096, 16384].map((length) => bytes(window(256), length) / length) as [number, number]
+    expect(Math.abs(perQuery[1] / perQuery[0] - 1)).toBeLessThan(0.15)
+    // A call of few queries reads each key once.
+    for (const [few, S] of [
+      [1, 4096],
+      [kind === "gpu" ? 8 : 1, 16384]
+    ] as const) {
+      expect(cost({})({ T: few, S }).keyValueBytesRead).toBe(2 * S * 128 * 4)
+    }
+  }
 })
 
 test("every logit's keys are read, values only where they are used", () => {

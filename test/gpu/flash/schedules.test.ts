@@ -44,6 +44,13 @@ const decodes: ReadonlyArray<Flash> = (["workgroup", "registers"] as const).flat
   )
 )
 
+/** Short queries on the tiles of prefill. */
+const shorts: ReadonlyArray<Flash> = prefills
+  .filter((s) => s.prefill.threads > 1)
+  .map(({ prefill }) => ({ ...small, short: prefill, decode: { ...small.decode, keysPerSplit: 3 } }))
+
+const kinds = { prefill: prefills, decode: decodes, short: shorts }
+
 const [D, E] = [6, 9]
 const limits: Limits.Limits = { ...Limits.portable, subgroups: { min: 4, max: 4 } }
 
@@ -88,12 +95,12 @@ const headSizes = [
 const lengths = (tile: number): ReadonlyArray<number> => [0, 1, Math.max(1, tile - 1), tile, tile + 1]
 
 /** Each schedule runs attention of one kind and shape, and each schedule another: together they meet all of them. */
-test.each(["prefill", "decode"] as const)(
+test.each(["prefill", "decode", "short"] as const)(
   "every legal schedule agrees with the reference: %s",
   async (which) => {
     const from = arrays.random(11)
     let count = 0
-    for (const schedule of which === "prefill" ? prefills : decodes) {
+    for (const schedule of kinds[which]) {
       const head = headSizes[count % headSizes.length] as (typeof headSizes)[number]
       const [hq, hkv] = from.pick(heads)
       const [name, attention] = attentions[count % attentions.length] as (typeof attentions)[number]
@@ -117,7 +124,7 @@ test.each(["prefill", "decode"] as const)(
         ).resolves.toBeUndefined()
       }
     }
-    expect(count).toBeGreaterThan(which === "prefill" ? 60 : 20)
+    expect(count).toBeGreaterThan({ prefill: 60, decode: 15, short: 12 }[which])
   }
 )
 
@@ -137,7 +144,7 @@ test("a schedule that does not fit is refused before anything is compiled", () =
 })
 
 test("the budget is what the kernels declare", () => {
-  const legal = [...prefills, ...decodes].filter((s) => Budget.legal(s, limits, D, E, "f32", 1))
+  const legal = [...prefills, ...decodes, ...shorts].filter((s) => Budget.legal(s, limits, D, E, "f32", 1))
   const graph = graphOf(flashText({ head: [D, E] }))
   for (const schedule of legal) {
     const { kernels } = lower(planOf(graph, schedulesOf(schedule)(graph)), limits)
@@ -160,7 +167,7 @@ test("several logits cost registers and share workgroup memory", () => {
     score: ["%sum: f32[] = add %logit, %logit1"]
   })
   const graph = graphOf(text)
-  for (const schedule of [...prefills, ...decodes]) {
+  for (const schedule of [...prefills, ...decodes, ...shorts]) {
     if (!Budget.legal(schedule, limits, [D, 17], E, "f32", 1)) continue
     const { kernels } = lower(planOf(graph, schedulesOf(schedule)(graph)), limits)
     const most = Math.max(...kernels.map((k) => k.workgroupBytes))

@@ -10,6 +10,7 @@ import {
   smallDecode,
   smallDecodeShared,
   smallQuads,
+  smallShort,
   smallStaged
 } from "../../support/flashText.ts"
 
@@ -18,7 +19,8 @@ const variants = [
   ["quads", smallQuads],
   ["workgroup", smallStaged],
   ["decode", smallDecode],
-  ["decode, shared rows", smallDecodeShared]
+  ["decode, shared rows", smallDecodeShared],
+  ["short", smallShort]
 ] as const
 
 const run = (text: string, sizes: { readonly [s: string]: number }, schedule: (typeof variants)[number][1]) =>
