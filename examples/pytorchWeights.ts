@@ -25,14 +25,13 @@ export const both = (path: string, input: HostArray<"f32">, onProgress: (line: s
     const onDevice = yield* nn.loaded(nn.load(weights, torch.params, names), (step) =>
       onProgress(nn.progressLine(step))
     )
-    const own = yield* compile(
-      (inputs) => {
-        const call = { query: inputs.x, key: inputs.x, value: inputs.x, needWeights: false }
-        return torch.apply(nn.Params.nest(torch.params, inputs), call).out
-      },
-      { ...nn.Params.signature(torch.params), x },
+    const call = nn.define(
+      torch,
+      { x },
+      (apply, inputs) => apply({ query: inputs.x, key: inputs.x, value: inputs.x, needWeights: false }).out,
       { requireFused: true }
     )
+    const own = yield* compile(call.fn, call.signature, call.options)
 
     const state = Object.fromEntries(
       yield* Effect.forEach(weights.names, (name) =>
@@ -40,12 +39,14 @@ export const both = (path: string, input: HostArray<"f32">, onProgress: (line: s
       )
     )
     const converted = nn.convert(state, "torch", "flax", { heads: H })
-    const other = yield* compile(
-      (inputs) => flax.apply(nn.Params.nest(flax.params, inputs), { inputsQ: inputs.x }).out,
-      { ...nn.Params.signature(flax.params), x },
-      { requireFused: true }
-    )
-    return [yield* own({ ...onDevice, x: input }), yield* other({ ...converted, x: input })] as const
+    const same = nn.define(flax, { x }, (apply, inputs) => apply({ inputsQ: inputs.x }).out, {
+      requireFused: true
+    })
+    const other = yield* compile(same.fn, same.signature, same.options)
+    return [
+      yield* own(call.inputs(onDevice, { x: input })),
+      yield* other(same.inputs(converted, { x: input }))
+    ] as const
   }).pipe(Effect.scoped)
 
 if (process.argv[1] === fileURLToPath(import.meta.url)) {

@@ -1,7 +1,7 @@
 /** A Vision Transformer on an image drawn here: `node examples/visionTransformer.ts`. Its weights are drawn too, so the label means nothing. */
 import { fileURLToPath } from "node:url"
 import { Effect } from "effect"
-import { Auto, compile, define, type HostArray, spec } from "../src/index.ts"
+import { Auto, compile, type HostArray, spec } from "../src/index.ts"
 import * as nn from "../src/nn/index.ts"
 
 const side = 24
@@ -23,9 +23,10 @@ export const image = (): HostArray<"f32"> => {
   return { dtype: "f32", shape: [1, 3, side, side], data }
 }
 
-export const classify = define(
-  ({ pixels, ...params }) => model.apply(nn.Params.nest(model.params, params), pixels).logits,
-  { ...nn.Params.signature(model.params), pixels: spec("f32", ["B", 3, side, side]) },
+export const classify = nn.define(
+  model,
+  { pixels: spec("f32", ["B", 3, side, side]) },
+  (apply, { pixels }) => apply(pixels).logits,
   { requireFused: true }
 )
 
@@ -37,7 +38,7 @@ if (process.argv[1] === fileURLToPath(import.meta.url)) {
   }
   const program = Effect.gen(function* () {
     const f = yield* compile(classify.fn, classify.signature, classify.options)
-    return yield* f({ ...nn.Params.flatten(model.init(4)), pixels })
+    return yield* f(classify.inputs(model.init(4), { pixels }))
   })
   const logits = await Effect.runPromise(program.pipe(Effect.provide(Auto.layer)))
   const scores = [...logits.data].map(Number)

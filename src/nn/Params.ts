@@ -2,6 +2,7 @@ import * as Dim from "../../ir/Dim.ts"
 import type { FloatDType } from "../../ir/DType.ts"
 import * as HostArray from "../../ir/HostArray.ts"
 import { suggest } from "../../ir/suggest.ts"
+import { isDeviceArray } from "../argument.ts"
 import { ParamsError } from "../errors.ts"
 import { type Spec, spec, type TensorOf } from "../spec.ts"
 import { isTensor } from "../tensor/Tensor.ts"
@@ -42,7 +43,8 @@ export const param = <const S extends ReadonlyArray<number>>(
 
 const isParam = (x: unknown): x is Param => (x as { readonly _tag?: unknown } | undefined)?._tag === "Param"
 
-const isLeaf = (x: unknown): boolean => isParam(x) || isTensor(x) || HostArray.isHostArray(x)
+const isLeaf = (x: unknown): boolean =>
+  isParam(x) || isTensor(x) || HostArray.isHostArray(x) || isDeviceArray(x as object)
 
 /** The leaves of a tree of parameters, values or tensors by name: names of records and positions of lists, joined by dots. */
 export const flatten = <Leaf = HostArray.HostArray>(tree: unknown): { readonly [name: string]: Leaf } => {

@@ -14,6 +14,7 @@ export type {
 export type { CacheKind } from "./CacheKind.ts"
 export { convert, type Heads, type Layout, type State } from "./convert.ts"
 export { convertParts, type Part } from "./convertParts.ts"
+export { define, type LayerDefinition } from "./define.ts"
 export { type EmbeddingConfig, embedding, unembed } from "./embedding.ts"
 export * as flax from "./faces/flax.ts"
 export * as keras from "./faces/keras.ts"

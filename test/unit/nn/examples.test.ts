@@ -74,14 +74,14 @@ test("pytorchWeights: PyTorch's layout and Flax' give the same", async () => {
 
 test("maskInLayer: texts in one row do not see each other, all see the first two positions", async () => {
   const [B, T, F] = [2, 6, 32]
-  const { fn, signature, options } = masked.attention
+  const { fn, signature, options, inputs: given } = masked.attention
   const params = nn.Params.flatten(masked.layer.init(2))
   const from = Arrays.random(4)
   const x = Arrays.array(from, "f32", [B, T, F]) as HostArray.HostArray<"f32">
   const texts = [0, 0, 1, 1, 2, 2, 0, 1, 1, 1, 1, 2]
   const f = await run(compile(fn, signature, options))
-  const inputs = { ...params, x, texts: HostArray.fromNumbers("i32", [B, T], texts) }
-  const actual = (await run(f(inputs as never))) as HostArray.HostArray
+  const inputs = given(params, { x, texts: HostArray.fromNumbers("i32", [B, T], texts) })
+  const actual = (await run(f(inputs))) as HostArray.HostArray
   const numbers = (value: HostArray.HostArray | undefined): Dense =>
     dense(value?.shape ?? [], [...HostArray.toNumbers(value as HostArray.HostArray)])
   const linear = (name: string): Linear => ({
@@ -109,7 +109,7 @@ test("maskInLayer: texts in one row do not see each other, all see the first two
 })
 
 test("visionTransformer: two layers fuse, and a label for each image of a batch is that of the image alone", async () => {
-  const { fn, signature, options } = vision.classify
+  const { fn, signature, options, inputs } = vision.classify
   const f = await run(compile(fn, signature, options))
   const ops = f.graph("after-fuse-attention").nodes.map(({ op }) => op)
   expect(ops.filter((op) => op === "flash_attention")).toHaveLength(2)
@@ -117,7 +117,7 @@ test("visionTransformer: two layers fuse, and a label for each image of a batch 
   const [disc, dark] = [vision.image(), { ...vision.image(), data: new Float32Array(3 * 24 * 24) }]
   const data = Float32Array.from([...disc.data, ...dark.data])
   const of = async (pixels: HostArray.HostArray): Promise<ReadonlyArray<number>> => [
-    ...HostArray.toNumbers((await run(f({ ...params, pixels } as never))) as HostArray.HostArray)
+    ...HostArray.toNumbers((await run(f(inputs(params, { pixels })))) as HostArray.HostArray)
   ]
   const both = await of({ dtype: "f32", shape: [2, 3, 24, 24], data })
   const alone = [...(await of(disc)), ...(await of(dark))]
