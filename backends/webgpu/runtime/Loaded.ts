@@ -28,8 +28,8 @@ const longLength = 1024
 const [keepLaunches, keepGroups] = [64, 16]
 
 /**
- * Compiles and uploads what all calls share. All pipelines are asked for at once, those for long lengths first, and these are waited for;
- * a call that needs another, such as the first with few rows, waits for that one if it is not ready by then.
+ * Compiles and uploads what all calls share. All pipelines are asked for, side by side, and those for long lengths are waited for; a call
+ * that needs another, such as the first with few rows, waits for that one if it is not ready by then.
  */
 export const load = async (session: Session, program: Program.Program): Promise<Loaded> => {
   const blank = new Uint8Array(Launch.uniformBytes(program))
@@ -52,7 +52,10 @@ export const load = async (session: Session, program: Program.Program): Promise<
     return made
   }
   const first = Promise.all(Program.kernelsAt(program, longLength).map(ask))
-  for (const i of program.kernels.keys()) ask(i)
+  const askRest = (): void => program.kernels.forEach((_, i) => void ask(i))
+  // Compilers of GPUs work side by side; a software device has one that all wait for.
+  if (session.limits.kind === "gpu") askRest()
+  else first.then(askRest, () => {})
   const [, uniform, constants] = await Promise.all([
     first,
     session.constant(blank),
