@@ -169,7 +169,7 @@ const program = Effect.gen(function* () {
     }
     const speed = c.flops / best / 1e6
     console.log(
-      `${name.padEnd(24)} ${best.toFixed(2).padStart(8)} ms  ${speed.toFixed(1).padStart(6)} GFLOP/s, ${((100 * speed) / (most * threads)).toFixed(0)} % of ${(most * threads).toFixed(0)};  compiled in ${compiled.toFixed(0)} ms, first call ${first.toFixed(0)} ms`
+      `${name.padEnd(24)} ${best.toFixed(2).padStart(8)} ms  ${speed.toFixed(1).padStart(6)} GFLOP/s, ${((100 * speed) / (most * threads)).toFixed(0)} % of ${(most * threads).toFixed(0)};  ${/module of (\d+) bytes/.exec(f.program)?.[1]} bytes compiled in ${compiled.toFixed(0)} ms, first call ${first.toFixed(0)} ms`
     )
   }
 })

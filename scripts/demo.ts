@@ -1,12 +1,12 @@
 /**
- * The main job in one minute: attention written as plain expressions, seen before and after fusion, run on WebGPU at several
- * lengths, compared with the reference.
+ * The main job in one minute: attention written as plain expressions, seen before and after fusion, run on a GPU where there is one and else on
+ * WebAssembly, at several lengths, compared with the reference.
  */
 import { Effect } from "effect"
 import { fn, signature } from "../examples/slidingWindow.ts"
 import type { HostArray } from "../ir/HostArray.ts"
 import * as Tolerance from "../ir/Tolerance.ts"
-import { Backend, compile, Reference, WebGpu } from "../src/index.ts"
+import { Auto, Backend, compile, Reference } from "../src/index.ts"
 import * as Arrays from "../test/support/arrays.ts"
 import { cases, folder, missing } from "../test/support/conformance/load.ts"
 import { table } from "./table.ts"
@@ -48,6 +48,8 @@ const reference = Effect.gen(function* () {
   return yield* Effect.forEach([first.inputs, ...lengths], run)
 }).pipe(Effect.provide(Reference.layer))
 
+const names = { webgpu: "WebGPU", wasm: "WebAssembly", reference: "JavaScript" } as const
+
 const demo = Effect.gen(function* () {
   const backend = yield* Backend
   console.log(`Running on ${backend.description}`)
@@ -63,7 +65,7 @@ const demo = Effect.gen(function* () {
   heading("What the compiler says")
   console.log(fused.explain())
 
-  heading("WebGPU against the reference interpreter")
+  heading(`${names[backend.name]} against the reference interpreter`)
   console.log(`Compiled in ${compiled.toFixed(0)} ms. First input: ${first.source}.\n`)
   const expected = yield* reference
   const before = backend.pipelinesCreated()
@@ -123,6 +125,6 @@ Next: npx effuse explain examples/softcapSinks.ts   what became of another progr
       npm test                                      every promise, checked here
       README.md                                     the same with your own expressions`
 
-const wrong = await Effect.runPromise(demo.pipe(Effect.provide(WebGpu.layer)))
+const wrong = await Effect.runPromise(demo.pipe(Effect.provide(Auto.layer)))
 console.log(wrong === 0 ? next : `\n${wrong} of the lengths came out wrong: see above`)
 process.exitCode = wrong === 0 ? 0 : 1

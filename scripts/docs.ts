@@ -69,7 +69,8 @@ const kinds = {
   environment: "environment",
   compile: "`compile`",
   jit: "`jit`",
-  device: "`WebGpu.layerWith`"
+  device: "`WebGpu.layerWith`",
+  wasm: "`Wasm.layerWith`"
 } as const
 
 const knobTable = (): string =>

@@ -8,9 +8,12 @@ import * as WebGpu from "./WebGpu.ts"
 const open = <E>(layer: Layer.Layer<Backend, E>, scope: Scope.Scope): Effect.Effect<BackendShape, E> =>
   Effect.map(Layer.buildWithScope(layer, scope), (context) => Context.get(context, Backend))
 
+/** The backend, which says of itself why it was taken. */
 const because = (backend: BackendShape, ...reasons: ReadonlyArray<string>): BackendShape => ({
   ...backend,
-  description: `${backend.description}; ${reasons.join("; ")}`
+  get description() {
+    return [backend.description, ...reasons].join("; ")
+  }
 })
 
 /**
@@ -23,7 +26,8 @@ export const layer: Layer.Layer<Backend> = Layer.effect(
     const scope = yield* Effect.scope
     const own = yield* Scope.fork(scope)
     const gpu = yield* Effect.result(open(WebGpu.layer, own))
-    if (gpu._tag === "Success" && gpu.success.limits.kind === "gpu") return gpu.success
+    if (gpu._tag === "Success" && gpu.success.limits.kind === "gpu")
+      return because(gpu.success, "the WebGPU adapter is hardware")
     yield* Scope.close(own, Exit.void)
     const noGpu =
       gpu._tag === "Failure" ? gpu.failure.what : `the WebGPU adapter is software: ${gpu.success.description}`

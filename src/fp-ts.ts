@@ -92,7 +92,7 @@ const engine = (open: Promised.Engine): Engine => ({
 export const webgpu = (options: WebGpu.Options = {}): TE.TaskEither<UnsupportedByDevice, Engine> =>
   task(async () => engine(await Promised.webgpu(options)))
 
-/** Opens WebAssembly on this thread. */
+/** Opens WebAssembly. */
 export const wasm = (options: Wasm.Options = {}): TE.TaskEither<UnsupportedByDevice, Engine> =>
   task(async () => engine(await Promised.wasm(options)))
 

@@ -4,7 +4,7 @@
  */
 export interface Knob {
   readonly name: string
-  readonly kind: "environment" | "compile" | "jit" | "device"
+  readonly kind: "environment" | "compile" | "jit" | "device" | "wasm"
   /** As text, for people. */
   readonly default: string
   readonly meaning: string
@@ -74,5 +74,7 @@ export const knobs: ReadonlyArray<Knob> = [
   ),
   knob("device", "vulkan", "EFFUSE_VULKAN", "as EFFUSE_VULKAN, for WebGpu.layerWith"),
   knob("device", "software", "EFFUSE_SOFTWARE is 1", "as EFFUSE_SOFTWARE, for WebGpu.layerWith"),
-  knob("device", "flags", "[]", "settings of Dawn itself, such as backend=null")
+  knob("device", "flags", "[]", "settings of Dawn itself, such as backend=null"),
+  knob("wasm", "threads", "as many as cores, 8 at most", "threads that compute, the caller's among them"),
+  knob("wasm", "relaxed", "true", "false leaves out instructions whose last bit depends on the engine")
 ]

@@ -154,7 +154,7 @@ const callable = <S extends Signature, R extends Returned>(
 /** Opens the best WebGPU adapter there is. */
 export const webgpu = (options: WebGpu.Options = {}): Promise<Engine> => open(WebGpu.layerWith(options))
 
-/** Opens WebAssembly on this thread. */
+/** Opens WebAssembly. */
 export const wasm = (options: Wasm.Options = {}): Promise<Engine> => open(Wasm.layerWith(options))
 
 /** Opens the fastest of all that are there. */

@@ -86,12 +86,12 @@ export const of = (session: Session.Session): BackendShape => {
 
   const load = async (plan: Plan): Promise<Executable> => {
     const program = lowered(plan, session)
-    const { module, kernels, names } = await compiled(program, session)
+    const { module, kernels, names, bytes } = await compiled(program, session)
     modules++
     const constants = program.constants.map(({ data }) => constant(data))
     const loaded: Loaded = { program, module, kernels, names, constants }
     return {
-      program: Program.print(program),
+      program: Program.print(program, { bytes }),
       stats: (sizes) => statsOf(plan, program, sizes),
       call: (values, sizes, options) =>
         drive((signal) => executeAndRead(session, loaded, { values, sizes, options, signal }), attempt),
@@ -161,6 +161,7 @@ const lowered = (plan: Plan, { features }: Session.Session): Program.Program => 
 }
 
 interface Compiled {
+  readonly bytes: number
   readonly module: CompiledModule
   readonly names: ReadonlyArray<string>
   readonly kernels: ReadonlyArray<Run>
@@ -171,10 +172,11 @@ const compiled = async (
   { engine, memory, shared }: Session.Session
 ): Promise<Compiled> => {
   try {
-    const module = await engine.compile(encode(program.module, { shared }))
+    const binary = encode(program.module, { shared })
+    const module = await engine.compile(binary)
     const { exports } = await engine.instantiate(module, { env: { memory, pow: Math.pow } })
     const names = program.kernels.map(({ func }) => func.name)
-    return { module, names, kernels: names.map((name) => exports[name] as Run) }
+    return { bytes: binary.length, module, names, kernels: names.map((name) => exports[name] as Run) }
   } catch (cause) {
     throw new KernelError({
       message: `the engine refused the module: ${cause instanceof Error ? cause.message : String(cause)}`,

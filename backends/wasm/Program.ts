@@ -120,6 +120,8 @@ export const slotsOf = (running: ReadonlyArray<Step>): ReadonlySet<number> =>
 export interface PrintOptions {
   /** Whether the module follows, in WebAssembly's text format. */
   readonly wat?: boolean
+  /** How long the module is in its binary form. */
+  readonly bytes?: number
 }
 
 export const printItems = ({ times, of, per }: Items): string => {
@@ -136,6 +138,7 @@ const printCondition = (c: Condition): string =>
 export const print = (program: Program, options: PrintOptions = {}): string =>
   [
     "program {",
+    ...(options.bytes === undefined ? [] : [`  module of ${options.bytes} bytes`]),
     ...(program.symbols.length > 0 ? [`  sizes ${program.symbols.join(", ")}`] : []),
     ...program.inputs.map((p, i) => `  input ${i}: ${JSON.stringify(p.name)} ${TensorType.print(p.type)}`),
     ...program.constants.map((c, i) => `  constant ${i}: ${TensorType.print(c.type)}`),

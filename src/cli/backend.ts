@@ -2,12 +2,13 @@ import { Effect, Layer, type Option } from "effect"
 import { Backend, type BackendName } from "../../backends/Backend.ts"
 import type { UnsupportedByDevice } from "../../backends/errors.ts"
 import * as Limits from "../../ir/Limits.ts"
+import * as Auto from "../Auto.ts"
 import * as Reference from "../Reference.ts"
 import * as Wasm from "../Wasm.ts"
 import * as WebGpu from "../WebGpu.ts"
 import type { CliFailure } from "./CliFailure.ts"
 import { orFail } from "./fromError.ts"
-import { Io } from "./Io.ts"
+import type { Io } from "./Io.ts"
 
 /** How each backend is opened. */
 const layers: { readonly [Name in BackendName]: Layer.Layer<Backend, UnsupportedByDevice> } = {
@@ -18,21 +19,9 @@ const layers: { readonly [Name in BackendName]: Layer.Layer<Backend, Unsupported
 
 export const backendNames = Object.keys(layers) as ReadonlyArray<BackendName>
 
-/** The backend that is asked for; unasked, WebGPU where there is an adapter, else WebAssembly or the reference, and says why. */
-const layerOf = (choice: Option.Option<BackendName>): Layer.Layer<Backend, CliFailure, Io> => {
-  if (choice._tag === "Some") return Layer.unwrap(opened(choice.value))
-  return Layer.unwrap(
-    Effect.gen(function* () {
-      const io = yield* Io
-      const built = yield* Effect.result(Layer.build(layers.webgpu))
-      if (built._tag === "Success") return Layer.succeedContext(built.success)
-      const wasm = yield* Effect.result(Layer.build(layers.wasm))
-      const instead = wasm._tag === "Success" ? "WebAssembly" : "the reference interpreter"
-      yield* io.tell(io.paintError("note", `note: running on ${instead}: ${built.failure.what}`))
-      return wasm._tag === "Success" ? Layer.succeedContext(wasm.success) : Reference.layer
-    })
-  )
-}
+/** The backend that is asked for; unasked, the fastest of all that are there, whose description says why. */
+const layerOf = (choice: Option.Option<BackendName>): Layer.Layer<Backend, CliFailure, Io> =>
+  choice._tag === "Some" ? Layer.unwrap(opened(choice.value)) : Auto.layer
 
 const opened = (name: BackendName) =>
   Effect.gen(function* () {

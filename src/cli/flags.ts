@@ -36,7 +36,7 @@ export const inputs = {
 export const backend = Flag.Literals("backend", backendNames).pipe(
   Flag.withAlias("b"),
   Flag.optional,
-  Flag.withDescription("Where it runs. Default: webgpu where there is an adapter, else wasm")
+  Flag.withDescription("Where it runs. Default: webgpu where the adapter is hardware, else wasm")
 )
 
 export const passes = Flag.String("passes").pipe(

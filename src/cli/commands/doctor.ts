@@ -1,7 +1,12 @@
 import { Effect } from "effect"
 import { Command } from "effect/cli"
 import { Backend } from "../../../backends/Backend.ts"
+import * as Attention from "../../Attention.ts"
+import * as Auto from "../../Auto.ts"
+import { compile } from "../../compile.ts"
 import { type Knob, knobs } from "../../knobs.ts"
+import { spec } from "../../spec.ts"
+import * as Wasm from "../../Wasm.ts"
 import * as WebGpu from "../../WebGpu.ts"
 import { CliFailure, quoted } from "../CliFailure.ts"
 import { Io } from "../Io.ts"
@@ -26,6 +31,11 @@ export const doctor = Command.make("doctor", {}, () =>
         WebGpu.layer
       )
     )
+    const auto = yield* Effect.provide(
+      Effect.map(Backend, ({ description }) => description),
+      Auto.layer
+    )
+    const wasm = yield* Effect.result(compiledToWasm)
     const rows = [
       [good, "effuse", version()],
       [good, "runtime", `${Machine.runtime()} on ${process.platform} ${process.arch}`],
@@ -41,7 +51,11 @@ export const doctor = Command.make("doctor", {}, () =>
       opened._tag === "Success"
         ? [good, "adapter", opened.success.description]
         : [bad, "adapter", opened.failure.what],
-      [good, "reference", "always there: runs everything without a device"]
+      ...(wasm._tag === "Success"
+        ? wasm.success.map(([name, text]) => [good, name, text])
+        : [[bad, "WebAssembly", wasm.failure.what]]),
+      [good, "reference", "always there: runs everything without a device"],
+      [good, "auto", auto]
     ]
     if (!typescript) advice.push("use Node 22.18 or newer to run .ts modules, or compile them first")
     if (dawn === undefined && !Machine.hasNavigatorGpu())
@@ -68,7 +82,7 @@ export const doctor = Command.make("doctor", {}, () =>
     if (opened._tag === "Failure") {
       return yield* new CliFailure({
         exit: "device",
-        message: "there is no WebGPU here; --backend reference works"
+        message: "there is no WebGPU here; other backends work"
       })
     }
   })
@@ -80,11 +94,32 @@ export const doctor = Command.make("doctor", {}, () =>
   Command.withExamples([{ command: "effuse doctor" }])
 )
 
+/** What WebAssembly is here, and what an attention costs to compile. */
+const compiledToWasm = Effect.gen(function* () {
+  const backend = yield* Backend
+  const started = performance.now()
+  const shape = spec("f32", [1, 8, "T", 64])
+  const { program } = yield* Effect.orDie(
+    compile(({ q, k, v }) => Attention.scaledDotProductAttention(q, k, v, { mask: "causal" }), {
+      q: shape,
+      k: shape,
+      v: shape
+    })
+  )
+  const took = performance.now() - started
+  const bytes = /module of (\d+) bytes/.exec(program)?.[1]
+  return [
+    ["WebAssembly", backend.description],
+    ["", `causal attention is a module of ${bytes} bytes, compiled in ${took.toFixed(0)} ms`]
+  ] as const
+}).pipe(Effect.provide(Wasm.layer))
+
 const headings: { readonly [K in Knob["kind"]]: string } = {
   environment: "environment variables",
   compile: "options of compile, with defaults",
   jit: "options of jit, with defaults",
-  device: "options of WebGpu.layerWith, with defaults"
+  device: "options of WebGpu.layerWith, with defaults",
+  wasm: "options of Wasm.layerWith, with defaults"
 }
 
 /** Every knob; variables that are set show their value. */

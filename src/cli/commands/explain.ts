@@ -1,11 +1,12 @@
 import { Effect, Option } from "effect"
 import { Command, Flag } from "effect/cli"
+import { Backend } from "../../../backends/Backend.ts"
 import type { Location } from "../../../ir/errors.ts"
 import * as TensorType from "../../../ir/TensorType.ts"
 import * as Explain from "../../../passes/explain.ts"
 import { alike, decisionText, wrapped } from "../../../passes/explainText.ts"
 import { pipelineText } from "../../compile.ts"
-import { limitsOf } from "../backend.ts"
+import { limitsOf, withBackend } from "../backend.ts"
 import { bytes } from "../bytes.ts"
 import { type Cost, costOf, sizesFor } from "../cost.ts"
 import * as flags from "../flags.ts"
@@ -49,10 +50,13 @@ export const explain = Command.make(
       const asked = yield* Effect.fromResult(parseDims(config.dim, Object.keys(sizes)))
       const cost = costOf(graph, compiled, limits, sizesFor(graph, asked))
       const explanation = Explain.explain(compiled)
+      const backend = yield* withBackend(Option.none())(
+        Effect.map(Backend, ({ name, description }) => ({ name, description }))
+      )
       if (config.json) {
         const { name } = target
         return yield* io.print(
-          JSON.stringify({ name, ...signatureOf(target), ...explanation, cost }, null, 2)
+          JSON.stringify({ name, ...signatureOf(target), ...explanation, cost, backend }, null, 2)
         )
       }
       const line = yield* linesOf(explanation.decisions)
@@ -62,6 +66,7 @@ export const explain = Command.make(
         verdict(explanation, io.paint),
         ...alike(explanation.decisions).map(([d, times]) => decisionText(d, times, look)),
         ...(cost === undefined ? [] : [costText(cost, io.paint)]),
+        backendText(backend.description, io.paint, look.width),
         remarks(explanation.notes, io.paint, look.width),
         work(explanation.passes, io.paint, look.width),
         ...(config.stats
@@ -148,6 +153,12 @@ const costText = ({ sizes, compiled, unfused }: Cost, paint: Paint): string => {
     ...(unfused === undefined ? [] : [row("unfused", unfused)])
   ]
   return `${title}\n${table(rows, [1, 2, 3])}`
+}
+
+/** Where it would run on this machine, and why there. */
+const backendText = (description: string, paint: Paint, width: number): string => {
+  const lines = description.split("; ").flatMap((part) => wrapped(part, Math.max(20, width - 2)))
+  return `${paint("strong", "runs on")}\n${lines.map((line) => `  ${line}`).join("\n")}`
 }
 
 /** Rows of a few short cells and a text that breaks at the edge of the terminal. */

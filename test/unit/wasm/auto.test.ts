@@ -7,6 +7,8 @@ import * as fpTs from "../../../src/fp-ts.ts"
 import * as promised from "../../../src/promise.ts"
 import { spec } from "../../../src/spec.ts"
 import * as Tensor from "../../../src/Tensor.ts"
+import { effuse } from "../../support/cli.ts"
+import { nullGpu } from "../../support/dawn.ts"
 
 afterEach(() => void vi.unstubAllGlobals())
 
@@ -36,6 +38,28 @@ test("without WebAssembly either, on the reference", async () => {
   const { name, description } = await described()
   expect(name).toBe("reference")
   expect(description).toContain("no WebAssembly")
+})
+
+test("an adapter that is no software is taken", async () => {
+  vi.stubGlobal("navigator", { gpu: await nullGpu() })
+  const { name, description } = await described()
+  expect(name).toBe("webgpu")
+  expect(description).toMatch(/; the WebGPU adapter is hardware$/)
+})
+
+test("explain and doctor say which, and why", async () => {
+  withoutAdapter()
+  const here = /WebAssembly, .*threads?.*\n? *;? *there is no WebGPU adapter on this machine/
+  const explained = await effuse(["explain", "examples/slidingWindow.ts"])
+  expect(explained.out).toMatch(new RegExp(`runs on\\n  ${here.source}`))
+  const json = JSON.parse((await effuse(["explain", "examples/slidingWindow.ts", "--json"])).out)
+  expect(json.backend).toEqual({ name: "wasm", description: expect.stringMatching(here) })
+  const { code, out } = await effuse(["doctor"])
+  expect(code).toBe(4)
+  expect(out).toMatch(new RegExp(`✓ +auto +${here.source}`))
+  expect(out).toMatch(
+    /✓ +WebAssembly +WebAssembly, .*\n *✓ +causal attention is a module of \d+ bytes, compiled in \d+ ms/
+  )
 })
 
 const softmax = [
