@@ -17,8 +17,8 @@ export interface LanguageModel {
   readonly kept: ReadonlyArray<Kept>
   /** Positions that the model knows, where they are counted. */
   readonly positions?: number | undefined
-  /** What each call is given beside words, by name; the first axis is "B". */
-  readonly context?: { readonly [name: string]: Spec } | undefined
+  /** What calls are given beside words, where that is anything. */
+  readonly context?: Context | undefined
   /** All but the prediction of words. Its own parameters are the tensors of `params`. */
   readonly hidden: (params: never, inputs: Words) => Hidden
   /** Logits of words, [..., F] to [..., V]. */
@@ -33,12 +33,24 @@ export interface Kept {
   readonly window?: number | undefined
 }
 
+/** Tensors by name whose first axis is "B". */
+export interface Context {
+  /** What a person brings. */
+  readonly given: { readonly [name: string]: Spec }
+  /** What is made of it once, before the first call, and each call is given. */
+  readonly made: { readonly [name: string]: Spec }
+  readonly make: (params: never, given: Named) => Named
+}
+
+type Named = { readonly [name: string]: Tensor.Tensor }
+
 export interface Words {
   /** i32 [B, T] */
   readonly tokens: Tensor.Tensor
   /** One for each layer. */
   readonly caches: ReadonlyArray<Cache>
-  readonly context: { readonly [name: string]: Tensor.Tensor }
+  /** What `Context.make` made. */
+  readonly context: Named
 }
 
 export interface Hidden {

@@ -14,7 +14,7 @@ import type { LanguageModel } from "./LanguageModel.ts"
 import * as PagePool from "./PagePool.ts"
 import * as Params from "./Params.ts"
 import { check, type Sampling } from "./sample.ts"
-import { grown, type Step, step } from "./step.ts"
+import { grown, made, type Step, step } from "./step.ts"
 
 export interface GenerateOptions extends Sampling {
   /** Words to make for each prompt, at most. */
@@ -79,7 +79,7 @@ const checked = (model: LanguageModel, prompts: Prompts, options: GenerateOption
         "use a shorter prompt, or fewer maxTokens"
       )
   })
-  const [wanted, brought] = [Object.keys(model.context ?? {}), Object.keys(context)]
+  const [wanted, brought] = [Object.keys(model.context?.given ?? {}), Object.keys(context)]
   if (wanted.join() !== brought.join())
     throw refuse(
       `the context is ${brought.join(", ") || "empty"}`,
@@ -144,15 +144,13 @@ export const generate: <P>(
       const grow = yield* compile(({ x }) => grown(x as Tensor.Tensor), {
         x: spec(dtype, ["B", "H", "C", "D"])
       })
-      const given = {
-        ...(yield* onDevice("params.", params)),
-        ...(yield* onDevice("context.", options.context ?? {}))
-      }
+      const weights = yield* onDevice("params.", params)
+      const given = { ...weights, ...(yield* contextOf(model, weights, options.context ?? {})) }
       const rules = { maxTokens, stop: new Set(stop), call }
       const first = yield* start(model, own, cache, prompts, options)
       const running: Running = { run, grow, own, given, rules, dtype, words, seed }
       return Stream.unfold(first, (state: State) =>
-        Effect.provideService(next(running, state), Scope.Scope, scope)
+        Effect.provideService(following(running, state), Scope.Scope, scope)
       )
     })
   ) as Words
@@ -165,6 +163,19 @@ const onDevice = (prefix: string, values: unknown) =>
     for (const [name, value] of Object.entries(Params.flatten<Value>(values)))
       found[prefix + name] = isArray(value) ? value : yield* upload(value)
     return found
+  })
+
+/** What a model makes of its context, on the device. */
+const contextOf = (
+  model: LanguageModel,
+  weights: { readonly [name: string]: DeviceArray },
+  brought: { readonly [name: string]: Value }
+) =>
+  Effect.gen(function* () {
+    if (model.context === undefined) return {}
+    const { fn, signature } = made(model, model.context)
+    const make = (yield* compile(fn as never, signature)) as unknown as Program
+    return yield* make.onDevice({ ...weights, ...brought })
   })
 
 /** Sizes of a cache. */
@@ -247,7 +258,7 @@ const inputsOf = (
   return inputs
 }
 
-const next = (running: Running, state: State) =>
+const following = (running: Running, state: State) =>
   Effect.gen(function* () {
     const { run, own, given, rules } = running
     if (Batch.isDone(state.batch)) return undefined
@@ -256,9 +267,9 @@ const next = (running: Running, state: State) =>
     const { arrays, capacity } = yield* roomFor(running, { ...state, batch }, inputs)
     const results = yield* run.onDevice({ ...given, ...arrays, ...inputs })
     const word = results.next as DeviceArray
-    const made = HostArray.toNumbers(yield* download(word))
+    const next = HostArray.toNumbers(yield* download(word))
     yield* free(word)
-    const { batch: left, tokens } = Batch.after(batch, [...made], rules)
+    const { batch: left, tokens } = Batch.after(batch, [...next], rules)
     const kept = [...Object.keys(own.caches), ...(own.penalises ? ["seen"] : [])]
     const after: State = {
       arrays: Object.fromEntries(kept.map((name) => [name, results[name] as DeviceArray])),

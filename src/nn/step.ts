@@ -2,7 +2,7 @@ import { type Spec, spec } from "../spec.ts"
 import * as Tensor from "../Tensor.ts"
 import type { Cache } from "./attentionConfig.ts"
 import { type CacheKind, type Lying, lying } from "./CacheKind.ts"
-import type { LanguageModel } from "./LanguageModel.ts"
+import type { Context, LanguageModel } from "./LanguageModel.ts"
 import * as Params from "./Params.ts"
 import { penalised, type Sampling, sample } from "./sample.ts"
 
@@ -49,7 +49,8 @@ const seenNow = (seen: Tensor.Tensor, fresh: Tensor.Tensor, mark: Tensor.Tensor)
 
 /** The step of a model whose calls bring `call` words of a sequence at most. */
 export const step = (model: LanguageModel, kind: CacheKind, sampling: Sampling, call: number): Step => {
-  const { words, dtype, kept, context = {} } = model
+  const { words, dtype, kept } = model
+  const context = model.context?.made ?? {}
   const penalty = sampling.repetitionPenalty ?? 1
   const layers = kept.map((own) => lying(kind, own, call))
   const caches = Object.fromEntries(
@@ -107,6 +108,17 @@ export const step = (model: LanguageModel, kind: CacheKind, sampling: Sampling, 
   }
   return { fn, signature, caches, penalises: penalty !== 1 }
 }
+
+/** What a model makes of its context, as a function to compile; its results are named as the step's inputs. */
+export const made = (model: LanguageModel, context: Context): Pick<Step, "fn" | "signature"> => ({
+  fn: (inputs) => {
+    const given = Object.keys(context.given).map((name) => [name, inputs[name] as Tensor.Tensor])
+    const params = Params.nest(model.params as undefined, inputs, prefix) as never
+    const results = Object.entries(context.make(params, Object.fromEntries(given)))
+    return Object.fromEntries(results.map(([name, x]) => [`context.${name}`, x]))
+  },
+  signature: { ...Params.signature(model.params, prefix), ...context.given }
+})
 
 /** A cache of twice the capacity with the same rows: what `keys` of [B, M, C, D] become. */
 export const grown = (x: Tensor.Tensor): Tensor.Tensor =>

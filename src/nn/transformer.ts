@@ -40,10 +40,16 @@ export interface TransformerInputs
   extends Pick<AttentionInputs, "cache" | "keyMask" | "mask" | "keyLengths"> {
   /** [B, T, F] */
   readonly x: Tensor.Tensor
-  /** [B, S, F], where the layer attends to an encoder. */
-  readonly encoded?: Tensor.Tensor | undefined
+  /** [B, S, F], where the layer attends to an encoder; or its keys and values as heads, [B, N, S, D]. */
+  readonly encoded?: Tensor.Tensor | Heads | undefined
   /** bool [B, S] */
   readonly encodedMask?: Tensor.Tensor | undefined
+}
+
+/** Keys and values that are projected already. */
+interface Heads {
+  readonly keyHeads: Tensor.Tensor
+  readonly valueHeads: Tensor.Tensor
 }
 
 export interface TransformerOutput {
@@ -90,7 +96,12 @@ export const transformerLayer = (config: TransformerConfig): TransformerLayer =>
         : added(
             attended,
             crossNorm,
-            (query) => other.apply(cross, { query, key: encoded, keyMask: encodedMask }).out
+            (query) =>
+              other.apply(cross, {
+                query,
+                keyMask: encodedMask,
+                ...(Tensor.isTensor(encoded) ? { key: encoded } : encoded)
+              }).out
           )
     return { out: added(met, p.mlpNorm, (y) => feed.apply(p.mlp, y)), cache }
   })

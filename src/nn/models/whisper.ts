@@ -10,7 +10,7 @@ import { type LinearParams, linear } from "../linear.ts"
 import { activations } from "../mlp.ts"
 import { layerNorm, type NormParams } from "../norm.ts"
 import * as Params from "../Params.ts"
-import { type TransformerParams, transformerLayer } from "../transformer.ts"
+import { type TransformerInputs, type TransformerParams, transformerLayer } from "../transformer.ts"
 
 /**
  * A speech encoder and decoder as Whisper is (Radford et al. 2022, arXiv 2212.04356). Shapes: B batch, M mel channels, A audio frames, S = A / 2 positions of
@@ -190,7 +190,11 @@ export const whisper = (config: WhisperConfig): Whisper => {
       x = encoderBlock.apply(inner(layer), { x }).out
     return norm.apply(layer_norm, x)
   }
-  const hiddenOf = (p: Params.Tensors<WhisperParams>, { tokens, encoded, caches }: DecodeInputs): Hidden => {
+  const hiddenOf = (
+    p: Params.Tensors<WhisperParams>,
+    { tokens, caches }: Pick<DecodeInputs, "tokens" | "caches">,
+    encoded: (layer: number) => TransformerInputs["encoded"]
+  ): Hidden => {
     const { embed_tokens, embed_positions, layers, layer_norm } = p.model.decoder
     const table = embed_tokens.weight as Tensor.Tensor
     const count = Tensor.arange(tokens.shape[1] as number)
@@ -200,7 +204,7 @@ export const whisper = (config: WhisperConfig): Whisper => {
     let x = Tensor.add(Tensor.take(table, tokens as never, 0), place) as Tensor.Tensor
     const next: Array<Cache> = []
     for (const [n, layer] of (layers as ReadonlyArray<Params.Tensors<WhisperLayerParams>>).entries()) {
-      const { out, cache } = decoderBlock.apply(inner(layer), { x, encoded, cache: caches?.[n] })
+      const { out, cache } = decoderBlock.apply(inner(layer), { x, encoded: encoded(n), cache: caches?.[n] })
       x = out
       if (cache !== undefined) next.push(cache)
     }
@@ -209,7 +213,7 @@ export const whisper = (config: WhisperConfig): Whisper => {
   const predict = (p: Params.Tensors<WhisperParams>, x: Tensor.Tensor): Tensor.Tensor =>
     unembed(p.model.decoder.embed_tokens.weight as Tensor.Tensor, x)
   const decode: Whisper["decode"] = (p, inputs) => {
-    const { hidden: last, caches } = hiddenOf(p, inputs)
+    const { hidden: last, caches } = hiddenOf(p, inputs, () => inputs.encoded)
     return { logits: predict(p, last), caches }
   }
   const layer = Layer.make(
@@ -219,6 +223,32 @@ export const whisper = (config: WhisperConfig): Whisper => {
       { mel, tokens }: { readonly mel: Tensor.Tensor; readonly tokens: Tensor.Tensor }
     ) => decode(p, { tokens, encoded: encode(p, mel) }).logits
   )
+  const size = features / heads
+  const heard = Object.fromEntries(
+    Array.from({ length: config.decoderLayers }, (_, n) => [`keys.${n}`, `values.${n}`])
+      .flat()
+      .map((name) => [name, spec(dtype, ["B", heads, "S", size])])
+  )
+  /** Keys and values that the decoder's layers make of what the encoder heard: the same for every word. */
+  const make = (
+    p: Params.Tensors<WhisperParams>,
+    { encoded }: { readonly [name: string]: Tensor.Tensor }
+  ) => {
+    const of = (projection: Params.Tensors<LinearParams>): Tensor.Tensor => {
+      const own = linear({ in: features, out: features, dtype }).apply(projection, encoded as Tensor.Tensor)
+      const [batch, length] = own.shape as readonly [number, number]
+      return Tensor.permute(Tensor.reshape(own, [batch, length, heads, size]), [0, 2, 1, 3]) as Tensor.Tensor
+    }
+    return Object.fromEntries(
+      (p.model.decoder.layers as ReadonlyArray<Params.Tensors<WhisperLayerParams>>).flatMap((layer, n) => {
+        const { k_proj, v_proj } = layer.encoder_attn as Params.Tensors<Projections>
+        return [
+          [`keys.${n}`, of(k_proj as Params.Tensors<LinearParams>)],
+          [`values.${n}`, of(v_proj as Params.Tensors<LinearParams>)]
+        ]
+      })
+    )
+  }
   return {
     ...layer,
     encode,
@@ -226,10 +256,13 @@ export const whisper = (config: WhisperConfig): Whisper => {
     words,
     dtype,
     positions: targetPositions,
-    kept: Array.from({ length: config.decoderLayers }, () => ({ heads, size: features / heads })),
-    context: { encoded: spec(dtype, ["B", "S", features]) },
+    kept: Array.from({ length: config.decoderLayers }, () => ({ heads, size })),
+    context: { given: { encoded: spec(dtype, ["B", "S", features]) }, made: heard, make },
     hidden: (p: Params.Tensors<WhisperParams>, { context, ...inputs }: Words) =>
-      hiddenOf(p, { ...inputs, encoded: context.encoded as Tensor.Tensor }),
+      hiddenOf(p, inputs, (n) => ({
+        keyHeads: context[`keys.${n}`] as Tensor.Tensor,
+        valueHeads: context[`values.${n}`] as Tensor.Tensor
+      })),
     predict
   }
 }

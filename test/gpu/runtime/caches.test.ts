@@ -9,7 +9,7 @@ import * as Reference from "../../../src/Reference.ts"
 import { spec } from "../../../src/spec.ts"
 import * as Arrays from "../../support/arrays.ts"
 import { cachePlan, onPagesAndWhole } from "../../support/nn/pages.ts"
-import { limitsOf, runProgram } from "../../support/runProgram.ts"
+import { limitsOf, runProgram, validate, variants } from "../../support/runProgram.ts"
 import { expectOutputs } from "../../support/tolerance.ts"
 import { sharedLayer } from "../../support/webgpu.ts"
 
@@ -111,4 +111,10 @@ test("pages past the rows of a sequence are not visited", async () => {
   // Two key/value heads visit the filled rows and the new one.
   expect(await visited([5, 90])).toBe(2 * (6 + 91))
   expect(await visited([0, 319])).toBe(2 * (1 + 320))
+})
+
+test.each(variants)("kernels that read pages compile for every device: %s", async (_, limits) => {
+  const program = lower(cachePlan(true, limits), limits)
+  expect(program.kernels.filter(({ name }) => name.startsWith("flash")).length).toBeGreaterThan(2)
+  await validate(program)
 })

@@ -1,11 +1,13 @@
-import { Effect, Stream } from "effect"
+import { Effect, Result, Stream } from "effect"
 import { describe, expect, it } from "vitest"
 import * as HostArray from "../../../ir/HostArray.ts"
 import { compile } from "../../../src/compile.ts"
 import * as nn from "../../../src/nn/index.ts"
+import { step } from "../../../src/nn/step.ts"
 import * as Reference from "../../../src/Reference.ts"
 import { spec } from "../../../src/spec.ts"
 import type { Tensor } from "../../../src/Tensor.ts"
+import { trace } from "../../../src/trace.ts"
 import * as Wasm from "../../../src/Wasm.ts"
 import * as Arrays from "../../support/arrays.ts"
 import { loud, recomputed, textsOf, type Whole, whole } from "../../support/nn/generating.ts"
@@ -120,6 +122,19 @@ describe.each(["reference", "wasm"] as const)("on %s", (name) => {
     expect(textsOf(steps, prompts.length)).toEqual(expected)
     expect(new Set(expected.flat()).size).toBeGreaterThan(4)
   })
+})
+
+it("projects what an encoder heard once, not for every word", () => {
+  const sizes = { mels: 4, sourcePositions: 5, targetPositions: 20, words: 19, features: 16 }
+  const model = nn.whisper({ ...sizes, encoderLayers: 1, decoderLayers: 2, heads: 2 })
+  const { fn, signature } = step(model, { kind: "static" }, {}, 9)
+  const { graph } = Result.getOrThrow(trace(fn as never, signature))
+  const products = graph.nodes.filter(({ op, operands }) => {
+    // Logits and results of attention contract with keys and values, which are four axes.
+    return op === "dot" && operands.every(({ type }) => type.shape.length < 4)
+  })
+  // Of each layer four projections, two to the encoder, and two of the feed-forward; and words.
+  expect(products).toHaveLength(2 * (4 + 2 + 2) + 1)
 })
 
 describe("sequences of a pool", () => {
