@@ -12,15 +12,22 @@ export const matmulSchedule = (
   columns: number | undefined,
   products = 1
 ): Matmul =>
-  limits.kind === "cpu" ? forProcessor(limits, rows, columns) : forGpu(limits, rows, columns, products)
+  limits.kind === "cpu"
+    ? forProcessor(limits, rows, columns, products)
+    : forGpu(limits, rows, columns, products)
 
 /**
  * A load costs there what twenty multiplications cost, from any memory, so a thread keeps as many results as registers hold. Where subgroups
  * are offered, four threads read rows for each other.
  */
-const forProcessor = (limits: Limits, m: number | undefined, n: number | undefined): Matmul => {
+const forProcessor = (
+  limits: Limits,
+  m: number | undefined,
+  n: number | undefined,
+  products: number
+): Matmul => {
   const threadRows = fitted(m, 1, 8)
-  const threadColumns = fitted(n, 1, 4)
+  const threadColumns = fitted(n, 1, 4 / products)
   const subgroups = limits.subgroups !== undefined && limits.subgroups.min >= 4
   const quads = subgroups && threadRows >= 4 && (n === undefined || n >= 16)
   return {
@@ -31,7 +38,7 @@ const forProcessor = (limits: Limits, m: number | undefined, n: number | undefin
     threadRows,
     threadColumns,
     quads,
-    vector: { threads: 16, share: subgroups ? 4 : 1, columns: fitted(n, 1, subgroups ? 8 : 4) }
+    vector: { threads: 16, share: subgroups ? 4 : 1, columns: fitted(n, 1, (subgroups ? 8 : 4) / products) }
   }
 }
 

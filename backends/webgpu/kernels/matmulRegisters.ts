@@ -28,7 +28,12 @@ const components = ["x", "y", "z", "w"] as const
  */
 export const matmulRegisters = (emitter: Emitter, job: Job, c: Contraction, workgroup: string): Extent => {
   const type = compute(c.lhs.node.type.dtype)
-  const { threadRows, threadColumns, quads } = scheduleOf(job, c)
+  const { threadRows, quads, ...schedule } = scheduleOf(job, c)
+  const rights = c.rhs.map((rhs) => vectorsOf(emitter, job, rhs))
+  // Columns that lie side by side are read four at once.
+  const threadColumns = rights.some((v) => v?.along === "free")
+    ? Math.max(4, schedule.threadColumns)
+    : schedule.threadColumns
   const [rows, columns, depth] = [Shape.size(c.rows), Shape.size(c.columns), Shape.size(c.depth)]
   const lanes = quads ? 4 : 1
   const number = emitter.constant(`${workgroup} * ${threads / lanes} + i32(lix)${quads ? " / 4" : ""}`)
@@ -43,10 +48,10 @@ export const matmulRegisters = (emitter: Emitter, job: Job, c: Contraction, work
   const lhs = shares
     ? sharedReader(emitter, left, place.entry, lines, lane)
     : reader(emitter, usable(left, threadRows), place.entry, lines, place.lhs)
-  const rhs = c.rhs.map((operand, n) =>
+  const rhs = rights.map((vectors, n) =>
     reader(
       emitter,
-      usable(vectorsOf(emitter, job, operand), threadColumns),
+      usable(vectors, threadColumns),
       place.entry,
       { first: firstColumn, size: columns, per: threadColumns },
       (i, k) => place.rhs[n]?.(k, i) as string
