@@ -1,5 +1,5 @@
 import * as Dim from "../../../ir/Dim.ts"
-import type { Node } from "../../../ir/Node.ts"
+import { type Node, specOf } from "../../../ir/Node.ts"
 import * as Shape from "../../../ir/Shape.ts"
 import type { Job } from "../Job.ts"
 import * as Size from "../Size.ts"
@@ -43,22 +43,48 @@ export const rows = (emitter: Emitter, job: Job, workgroup: string): Extent => {
     )
   }
 
-  const columns = (inside: (column: string) => void): void =>
-    emitter.loop(lane, emitter.dim(length), String(threads), inside)
+  const inPairs = epilogue.pairs && axes.length === 1 && axes[0] === x.type.shape.length - 1
+  const held = heldColumns(emitter, anchor, Dim.value(length), threads, lane, inPairs ? 2 : 1)
+  const markPair = ([even, odd]: readonly [string, string]): void =>
+    emitter.markPair(
+      emitter.linearize(indicesAt(even), x.type.shape),
+      emitter.linearize(indicesAt(odd), x.type.shape)
+    )
+  /** Elements that this thread has read before all else. */
+  const registers = new Map(
+    held?.flatMap(({ columns }) => {
+      if (inPairs) markPair(columns as readonly [string, string])
+      return columns.map((column) => [column, body.at(x, indicesAt(column))] as const)
+    })
+  )
+
+  const columns = (inside: (column: string) => void): void => {
+    if (held === undefined) emitter.loop(lane, emitter.dim(length), String(threads), inside)
+    else within(emitter, held, (own) => own.forEach(inside))
+  }
 
   /** Words of two 16-bit results that one thread writes whole, where columns lie side by side. */
   const storePairs = (value: (column: string) => string): void => {
+    const put = (both: readonly [string, string]): void => {
+      const values = [
+        epilogue.value(indicesAt(both[0]), value(both[0])),
+        epilogue.value(indicesAt(both[1]), value(both[1]))
+      ] as const
+      const { dtype } = (job.body.outputs[0] as { readonly node: Node }).node.type
+      const place = emitter.bind(`${epilogue.position(indicesAt(both[0]))} / 2`)
+      storePair(emitter, job.result, dtype, place, values)
+    }
+    if (held !== undefined) {
+      within(emitter, held, (own) => put(own as readonly [string, string]))
+      return
+    }
     const pairs = emitter.dim(Dim.divideExact(length, Dim.constant(2)) as Dim.Dim)
     emitter.loop(lane, pairs, String(threads), (pair) => {
       const both = [emitter.bind(`${pair} * 2`), emitter.bind(`${pair} * 2 + 1`)] as const
-      const [even, odd] = [indicesAt(both[0]), indicesAt(both[1])]
-      emitter.markPair(emitter.linearize(even, x.type.shape), emitter.linearize(odd, x.type.shape))
-      const values = [epilogue.value(even, value(both[0])), epilogue.value(odd, value(both[1]))] as const
-      const { dtype } = (job.body.outputs[0] as { readonly node: Node }).node.type
-      storePair(emitter, job.result, dtype, emitter.bind(`${epilogue.position(even)} / 2`), values)
+      markPair(both)
+      put(both)
     })
   }
-  const inPairs = epilogue.pairs && axes.length === 1 && axes[0] === x.type.shape.length - 1
 
   const context: RowOp = {
     emitter,
@@ -67,7 +93,7 @@ export const rows = (emitter: Emitter, job: Job, workgroup: string): Extent => {
     threads,
     lane,
     columns,
-    element: (column) => body.at(x, indicesAt(column)),
+    element: (column) => registers.get(column) ?? body.at(x, indicesAt(column)),
     combine: (parts, merge) => combine(emitter, { threads, share: threads }, lane, parts, merge),
     storeRow: (value) => {
       const put = () => epilogue.store(rowIndices, value)
@@ -81,6 +107,52 @@ export const rows = (emitter: Emitter, job: Job, workgroup: string): Extent => {
   }
   rowOps[anchor.op](context, anchor as never)
   return { threads: threads === 1 ? perGroup : threads, workgroups: Size.ceilDiv(count, perGroup) }
+}
+
+/** Columns of a thread, one or a pair, which lie in the row if `inside` holds. */
+interface Held {
+  readonly columns: ReadonlyArray<string>
+  readonly inside: string | undefined
+}
+
+/** Most elements that a thread keeps in registers. */
+const mostHeld = 32
+
+/**
+ * The columns of a thread where it can hold them all: a normalisation, which looks at a row several times, then reads it once. Past the end the last
+ * columns are read again, and nothing comes of them.
+ */
+const heldColumns = (
+  emitter: Emitter,
+  anchor: RowAnchor,
+  length: number | undefined,
+  threads: number,
+  lane: string,
+  per: 1 | 2
+): ReadonlyArray<Held> | undefined => {
+  const returns = specOf(anchor.op).family === "normalise"
+  if (!returns || length === undefined || length === 0 || length > mostHeld * threads) return undefined
+  const units = length / per
+  return Array.from({ length: Math.ceil(units / threads) }, (_, i) => {
+    const unit = emitter.add(lane, String(i * threads))
+    const whole = (i + 1) * threads <= units
+    const own = whole ? unit : emitter.bind(`min(${unit}, ${units - 1})`)
+    return {
+      columns: per === 1 ? [own] : [emitter.mul(own, "2"), emitter.add(emitter.mul(own, "2"), "1")],
+      inside: whole ? undefined : `${unit} < ${units}`
+    }
+  })
+}
+
+const within = (
+  emitter: Emitter,
+  held: ReadonlyArray<Held>,
+  each: (columns: ReadonlyArray<string>) => void
+): void => {
+  for (const { columns, inside } of held) {
+    if (inside === undefined) each(columns)
+    else emitter.branch(inside, () => each(columns))
+  }
 }
 
 const reducedAxes = (anchor: RowAnchor): ReadonlyArray<number> =>

@@ -1,0 +1,45 @@
+import { describe, test } from "vitest"
+import type { Graph } from "../../../ir/Graph.ts"
+import type { Node } from "../../../ir/Node.ts"
+import type { Schedule } from "../../../ir/Schedule.ts"
+import { agree, input } from "../../support/agree.ts"
+import { limitsOf } from "../../support/runProgram.ts"
+
+const ops = {
+  softmax: { attrs: "{axis = 1}", keeps: true },
+  logsumexp: { attrs: "{axis = 1}", keeps: false },
+  layer_norm: { attrs: "{axis = 1, epsilon = 0.001}", keeps: true },
+  rms_norm: { attrs: "{axis = 1, epsilon = 0.001}", keeps: true },
+  reduce_max: { attrs: "{axes = [1]}", keeps: false },
+  reduce_sum: { attrs: "{axes = [1]}", keeps: false }
+} as const
+
+const lengths = [1, 2, 31, 32, 33, 64, 130, 512, 1000]
+
+describe("rows by any number of threads", () => {
+  test.each(Object.entries(ops))(
+    "%s at odd and even lengths, known and not",
+    async (op, { attrs, keeps }) => {
+      const most = (await limitsOf("gpu")).maxComputeInvocationsPerWorkgroup
+      const powers = Array.from({ length: Math.floor(Math.log2(most)) + 1 }, (_, n) => 2 ** n)
+      let n = 0
+      for (const threads of powers) {
+        for (const dtype of ["f32", "f16"]) {
+          const S = lengths[n++ % lengths.length] as number
+          const size = n % 3 === 0 ? "S" : String(S)
+          const text = `${input(`${dtype}[T, ${size}]`)}
+%1: ${dtype}[T${keeps ? `, ${size}` : ""}] = ${op} %x ${attrs}\nreturn %1`
+          await agree(
+            text,
+            { T: 3, S },
+            {
+              kind: n % 2 === 0 ? "cpu" : "gpu",
+              schedules: (graph: Graph) =>
+                new Map<Node, Schedule>([[graph.outputs[0]?.node as Node, { kind: "rows", threads }]])
+            }
+          )
+        }
+      }
+    }
+  )
+})
