@@ -11,6 +11,7 @@ export type Command =
   | { readonly do: "read"; readonly variant: string }
   | { readonly do: "release"; readonly variant: string }
   | { readonly do: "variants"; readonly case: Case }
+  | { readonly do: "generate" }
 
 /** What commands give: see `Contender`. */
 export type Answer =
@@ -44,6 +45,9 @@ export const contender = (host: Host, open: Open): ((command: Command) => Promis
     switch (command.do) {
       case "open":
         return engine.description
+      case "generate":
+        if (engine.generate === undefined) throw new Cannot("is not written for this peer")
+        return engine.generate()
       case "variants":
         return engine.variants?.(command.case) ?? [""]
       case "prepare": {

@@ -1,4 +1,5 @@
 import type { Case } from "../cases.ts"
+import type { Generation } from "../generation/model.ts"
 
 /** What a peer is given by the process or the page it runs in. */
 export interface Host {
@@ -30,6 +31,8 @@ export interface Engine {
   readonly variants?: (c: Case) => ReadonlyArray<string>
   /** Rejects with `Cannot` where the engine has no way to say the case. */
   readonly prepare: (c: Case, variant: string) => Promise<Prepared>
+  /** Continues a prompt with the model of `generation/`; absent where nobody has written it. */
+  readonly generate?: () => Promise<Generation>
 }
 
 export type Open = (host: Host) => Promise<Engine>

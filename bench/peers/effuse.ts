@@ -5,6 +5,7 @@ import type { HostArray } from "../../ir/HostArray.ts"
 import { compile } from "../../src/compile.ts"
 import * as Wasm from "../../src/Wasm.ts"
 import * as WebGpu from "../../src/WebGpu.ts"
+import { generation } from "../generation/effuse.ts"
 import { floats, inputsOf } from "../inputs.ts"
 import { programOf } from "../program.ts"
 import { Cannot, type Open } from "./Peer.ts"
@@ -27,6 +28,7 @@ export const open: Open = async (host) => {
     Effect.runPromise(Effect.provideService(Effect.provide(effect, context), Scope.Scope, own))
   return {
     description: backend.description,
+    generate: () => run(generation),
     prepare: async (c) => {
       const { fn, signature } = programOf(c)
       const own = await Effect.runPromise(Scope.make())

@@ -1,39 +1,8 @@
 import * as HostArray from "../../ir/HostArray.ts"
+import { generation } from "../generation/onnxruntime.ts"
 import { gpuVariants, type OnnxModel, onnxOf, variants, webVariants, widened } from "./onnxGraphs.ts"
+import type { Data, Ort, Tensor } from "./onnxruntimeApi.ts"
 import { Cannot, type Host, type Open } from "./Peer.ts"
-
-/** What of onnxruntime is used here. */
-interface Tensor {
-  readonly data: Float32Array | Uint16Array
-  readonly getData: (release?: boolean) => Promise<Float32Array | Uint16Array>
-  readonly dispose: () => void
-}
-
-interface Session {
-  readonly outputNames: ReadonlyArray<string>
-  readonly run: (
-    feeds: { readonly [name: string]: Tensor },
-    fetches: ReadonlyArray<string>
-  ) => Promise<{ readonly [name: string]: Tensor }>
-  readonly release: () => Promise<void>
-}
-
-interface Ort {
-  readonly env: {
-    readonly wasm: { numThreads?: number; wasmPaths?: string }
-    readonly versions: { readonly common: string }
-  }
-  readonly InferenceSession: {
-    readonly create: (model: Uint8Array, options: { readonly [name: string]: unknown }) => Promise<Session>
-  }
-  readonly Tensor: {
-    new (type: string, data: OnnxModel["feeds"][string]["data"], shape: ReadonlyArray<number>): Tensor
-    readonly fromGpuBuffer: (
-      buffer: GPUBuffer,
-      options: { readonly dataType: string; readonly dims: ReadonlyArray<number> }
-    ) => Tensor
-  }
-}
 
 const typeNames = { float: "float32", float16: "float16", int32: "int32", int64: "int64" } as const
 
@@ -56,11 +25,15 @@ const opened =
     }
     const device = web && host.webgpu ? await deviceFor(await host.gpu()) : undefined
     return {
+      generate: () => generation(ort, sessionOptions(host, web, device), device !== undefined),
       description: `onnxruntime ${ort.env.versions.common}`,
       variants: host.webgpu ? widened(gpuVariants) : web ? webVariants : widened(variants),
       prepare: async (c, variant) => {
         const model = onnxOf(c, variant)
-        const session = await ort.InferenceSession.create(model.bytes, sessionOptions(host, web, device))
+        const session = await ort.InferenceSession.create(model.bytes, {
+          ...sessionOptions(host, web, device),
+          ...(device === undefined ? {} : { preferredOutputLocation: "gpu-buffer" })
+        })
         const [first] = session.outputNames as [string]
         const feeds = Object.fromEntries(
           Object.entries(model.feeds).map(([input, feed]) => [
@@ -103,8 +76,7 @@ const sessionOptions = (
   ],
   graphOptimizationLevel: "all",
   logSeverityLevel: 4,
-  ...(web ? {} : { intraOpNumThreads: host.threads }),
-  ...(device === undefined ? {} : { preferredOutputLocation: "gpu-buffer" })
+  ...(web ? {} : { intraOpNumThreads: host.threads })
 })
 
 /** Its fused attention is wrong where subgroups have 4 lanes, so there it does without them. */
@@ -130,7 +102,7 @@ const deviceFor = async (gpu: GPU): Promise<GPUDevice> => {
   })
 }
 
-const uploaded = (device: GPUDevice, data: OnnxModel["feeds"][string]["data"]): GPUBuffer => {
+const uploaded = (device: GPUDevice, data: Data): GPUBuffer => {
   const usage = GPUBufferUsage.STORAGE | GPUBufferUsage.COPY_SRC | GPUBufferUsage.COPY_DST
   const buffer = device.createBuffer({ size: Math.ceil(data.byteLength / 16) * 16, usage })
   device.queue.writeBuffer(buffer, 0, data as Float32Array<ArrayBuffer>)
