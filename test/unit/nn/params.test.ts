@@ -19,6 +19,12 @@ describe("parameters", () => {
     expect(Object.keys(nn.Params.signature({ layers: [layer.params] }, "p."))).toContain("p.layers.0.up.bias")
   })
 
+  it("may lie on a device, whose arrays hold what they like", () => {
+    const array = { _tag: "DeviceArray", owner: {} }
+    array.owner = array
+    expect(nn.Params.flatten({ a: [array], b: array })).toEqual({ "a.0": array, b: array })
+  })
+
   it("come back from flat values, and say everything that is wrong at once", () => {
     const flat = nn.Params.flatten(layer.init(1))
     expect(nn.Params.flatten(nn.Params.fromFlat(layer.params, flat))).toEqual(flat)
