@@ -79,7 +79,7 @@ export const parse = (
   if ("error" in only) return only
   const peers = listed("peer", given.get("--peers") ?? peerNames.join(), peerNames)
   if ("error" in peers) return peers
-  const rounds = Number(given.get("--rounds") ?? (mode === "cpu" ? 5 : 3))
+  const rounds = Number(given.get("--rounds") ?? (mode === "cpu" ? 5 : mode === "generate" ? 2 : 3))
   if (!(Number.isSafeInteger(rounds) && rounds > 0))
     return { error: `--rounds is a whole number of 1 or more, not ${given.get("--rounds")}` }
   const threads = (given.get("--threads") ?? "1,2").split(",").map(Number)

@@ -8,9 +8,10 @@
 import { type Case, cpuCases, gpuCases } from "./cases.ts"
 import { child } from "./child.ts"
 import { install } from "./engines.ts"
+import { generateAll, generatedText, generateLine } from "./generate.ts"
 import { inputsOf } from "./inputs.ts"
 import { type Options, parse } from "./options.ts"
-import { peers } from "./peers/index.ts"
+import { type Peer, peers } from "./peers/index.ts"
 import { judge } from "./program.ts"
 import { reference } from "./reference.ts"
 import { caseText, cpuLeads, cpuLine, gpuLeads, gpuLine, type Result, threadsOf } from "./report.ts"
@@ -28,26 +29,37 @@ if ("help" in parsed) {
 const { options } = parsed
 const say = options.json ? console.error : console.log
 
-const contendersOf = ({ mode, threads, peers: names }: Options): ReadonlyArray<Contender> =>
+const onProcessor = ({ threads, peers: names }: Options): ReadonlyArray<Contender> =>
   names.flatMap((peer): ReadonlyArray<Contender> => {
-    const { cpu, webgpu, ...rest } = peers[peer]
-    const skips = "skips" in rest
-    if (mode === "cpu") {
-      if (cpu === undefined) return []
-      return threads.map((count) => ({
-        label: `${peer} ${count}t`,
-        peer,
-        threads: count,
-        child: child("./worker.ts", [peer, String(count), "cpu"]),
-        skips
-      }))
-    }
-    const inPage = mode === "browser" || webgpu === "browser"
-    if (mode === "browser" && webgpu === "node") return []
+    const own: Peer = peers[peer]
+    if (own.cpu === undefined) return []
+    return threads.map((count) => ({
+      label: `${peer} ${count}t`,
+      peer,
+      threads: count,
+      child: child("./worker.ts", [peer, String(count), "cpu"]),
+      skips: own.skips === true
+    }))
+  })
+
+const onGpu = ({ mode, peers: names }: Options): ReadonlyArray<Contender> =>
+  names.flatMap((peer): ReadonlyArray<Contender> => {
+    const own: Peer = peers[peer]
+    if (own.webgpu === undefined || (mode === "browser" && own.webgpu === "node")) return []
+    const inPage = mode === "browser" || own.webgpu === "browser"
     const script = inPage ? "./pageWorker.ts" : "./worker.ts"
     const label = inPage && mode !== "browser" ? `${peer}, Chromium` : peer
+    const skips = own.skips === true
     return [{ label, peer, threads: undefined, child: child(script, [peer, "1", "webgpu"]), skips }]
   })
+
+/** Those that have the model. */
+const generating = (): ReadonlyArray<Contender> => {
+  const names = options.peers.filter((peer) => peer !== "plain" && peer !== "tfjs")
+  const most = Math.max(...options.threads)
+  const gpu = onGpu({ ...options, peers: names }).map((own) => ({ ...own, label: `${own.label}, WebGPU` }))
+  return [...onProcessor({ ...options, peers: names, threads: [most] }), ...gpu]
+}
 
 /** Cases that take long have more of the time. */
 const weight = (c: Case): number => (c.kind === "attention" && c.T >= 2048 ? 3 : 1)
@@ -55,13 +67,22 @@ const weight = (c: Case): number => (c.kind === "attention" && c.T >= 2048 ? 3 :
 const run = async (): Promise<void> => {
   install()
   const started = performance.now()
+  const seconds = (): string => ((performance.now() - started) / 1000).toFixed(0)
+  if (options.mode === "generate") {
+    const contenders = generating()
+    const all = await generateAll(contenders, options.rounds, 90_000)
+    for (const { child: own } of contenders) own.close()
+    if (options.json) console.log(JSON.stringify({ mode: options.mode, results: all }, undefined, 2))
+    say(`${generatedText(all)}\n\nmedians; ${seconds()} s\n${generateLine(all)}`)
+    return
+  }
   const cpu = options.mode === "cpu"
   const limits = cpu
     ? { seconds: 270, turn: 120, callLimit: 2500, skipLimit: 6000, coldLimit: 15_000, tryAll: true }
-    : { seconds: 440, turn: 250, callLimit: 3000, skipLimit: 9000, coldLimit: 40_000, tryAll: false }
+    : { seconds: 440, turn: 250, callLimit: 3000, skipLimit: 20_000, coldLimit: 40_000, tryAll: false }
   const cases = (cpu ? cpuCases : gpuCases).filter((c) => options.only.includes(c.name))
   const all = cases.reduce((sum, c) => sum + weight(c), 0)
-  const contenders = contendersOf(options)
+  const contenders = cpu ? onProcessor(options) : onGpu(options)
   const rates: Rates = new Map()
   const results: Array<Result> = []
   let spent = 0
@@ -82,7 +103,7 @@ const run = async (): Promise<void> => {
   if (options.json) console.log(JSON.stringify({ mode: options.mode, results }, undefined, 2))
   say(`${cpu ? cpuLeads(results) : gpuLeads(results)}\n`)
   const counted = threads === undefined ? "" : `, ${threads} ${threads === 1 ? "thread" : "threads"} each`
-  say(`medians${counted}; ${((performance.now() - started) / 1000).toFixed(0)} s`)
+  say(`medians${counted}; ${seconds()} s`)
   say(cpu ? cpuLine(results) : gpuLine(results))
 }
 

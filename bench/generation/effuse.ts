@@ -28,5 +28,5 @@ export const generation = Effect.gen(function* () {
   })
   const cold = yield* once
   const warm = yield* once
-  return { ...warm, cold: cold.first } satisfies Generation
+  return { ...warm, variant: "", cold: cold.first } satisfies Generation
 })

@@ -31,8 +31,8 @@ export interface Engine {
   readonly variants?: (c: Case) => ReadonlyArray<string>
   /** Rejects with `Cannot` where the engine has no way to say the case. */
   readonly prepare: (c: Case, variant: string) => Promise<Prepared>
-  /** Continues a prompt with the model of `generation/`; absent where nobody has written it. */
-  readonly generate?: () => Promise<Generation>
+  /** Continues a prompt with the model of `generation/`, in each way it is written; absent where nobody has written it. */
+  readonly generate?: () => Promise<ReadonlyArray<Generation>>
 }
 
 export type Open = (host: Host) => Promise<Engine>

@@ -28,7 +28,7 @@ export const open: Open = async (host) => {
     Effect.runPromise(Effect.provideService(Effect.provide(effect, context), Scope.Scope, own))
   return {
     description: backend.description,
-    generate: () => run(generation),
+    generate: async () => [await run(generation)],
     prepare: async (c) => {
       const { fn, signature } = programOf(c)
       const own = await Effect.runPromise(Scope.make())

@@ -1,54 +1,10 @@
 import type { HostArray } from "../../ir/HostArray.ts"
 import { alibiSlopes } from "../../src/Score.ts"
 import { type Attention, type Block, blockSizes } from "../cases.ts"
+import { generation } from "../generation/jax.ts"
 import { floats, inputsOf, swapped } from "../inputs.ts"
+import type { Array, Jax, Numpy } from "./jaxApi.ts"
 import { Cannot, type Open } from "./Peer.ts"
-
-/** What of jax-js is used here. A use consumes an array; `ref` is one more use of it. */
-interface Array {
-  readonly ref: Array
-  readonly shape: ReadonlyArray<number>
-  readonly add: (x: Array | number) => Array
-  readonly sub: (x: Array | number) => Array
-  readonly mul: (x: Array | number) => Array
-  readonly div: (x: Array | number) => Array
-  readonly reshape: (shape: ReadonlyArray<number>) => Array
-  readonly transpose: (axes: ReadonlyArray<number>) => Array
-  readonly slice: (...at: ReadonlyArray<unknown>) => Array
-  readonly blockUntilReady: () => Promise<unknown>
-  readonly data: () => Promise<Float32Array>
-  readonly dispose: () => void
-}
-
-interface Numpy {
-  readonly array: (
-    data: unknown,
-    options?: { readonly shape?: ReadonlyArray<number>; readonly dtype?: unknown }
-  ) => Array
-  readonly matmul: (a: Array, b: Array) => Array
-  readonly tanh: (x: Array) => Array
-  readonly sqrt: (x: Array) => Array
-  readonly mean: (x: Array, axis: number, options: { readonly keepdims: boolean }) => Array
-  readonly concatenate: (xs: ReadonlyArray<Array>, axis: number) => Array
-  readonly repeat: (x: Array, count: number, axis: number) => Array
-}
-
-interface Jax {
-  readonly init: (...devices: ReadonlyArray<string>) => Promise<ReadonlyArray<string>>
-  readonly defaultDevice: (device: string) => string
-  readonly jit: <F>(f: F) => F
-  readonly numpy: Numpy
-  readonly nn: {
-    readonly dotProductAttention: (
-      q: Array,
-      k: Array,
-      v: Array,
-      options: { readonly [name: string]: unknown }
-    ) => Array
-    readonly softmax: (x: Array, axis: number) => Array
-    readonly silu: (x: Array) => Array
-  }
-}
 
 /** Its own attention function, over [1, T, heads, D]; where that lacks something, the products and the softmax. */
 const attend =
@@ -125,6 +81,7 @@ export const open: Open = async (host) => {
   jax.defaultDevice(device)
   return {
     description: "jax-js",
+    generate: async () => [await generation(jax)],
     variants: (c) => (c.kind === "attention" && c.heads[0] !== c.heads[1] ? ["", repeatedKeys] : [""]),
     prepare: async (c, variant) => {
       const inputs = inputsOf(c)

@@ -1,5 +1,5 @@
 import * as HostArray from "../../ir/HostArray.ts"
-import { generation } from "../generation/onnxruntime.ts"
+import { generations } from "../generation/onnxruntime.ts"
 import { gpuVariants, type OnnxModel, onnxOf, variants, webVariants, widened } from "./onnxGraphs.ts"
 import type { Data, Ort, Tensor } from "./onnxruntimeApi.ts"
 import { Cannot, type Host, type Open } from "./Peer.ts"
@@ -25,7 +25,7 @@ const opened =
     }
     const device = web && host.webgpu ? await deviceFor(await host.gpu()) : undefined
     return {
-      generate: () => generation(ort, sessionOptions(host, web, device), device !== undefined),
+      generate: () => generations(ort, sessionOptions(host, web, device), device !== undefined),
       description: `onnxruntime ${ort.env.versions.common}`,
       variants: host.webgpu ? widened(gpuVariants) : web ? webVariants : widened(variants),
       prepare: async (c, variant) => {
