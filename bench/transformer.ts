@@ -28,9 +28,11 @@ const names = Object.keys(weights) as ReadonlyArray<keyof Weights>
 const split = (x: Tensor.Tensor, count: number): Tensor.Tensor =>
   Tensor.transpose(Tensor.reshape(x, ["B", "T", count, size]), [0, 2, 1, 3])
 
-const attention = (x: Tensor.Tensor, w: Weights): Tensor.Tensor => {
-  const q = Tensor.rope(split(Tensor.matmul(x, w.q), heads))
-  const k = Tensor.rope(split(Tensor.matmul(x, w.k), keyHeads))
+type Turn = (heads: Tensor.Tensor) => Tensor.Tensor
+
+const attention = (x: Tensor.Tensor, w: Weights, turn: Turn): Tensor.Tensor => {
+  const q = turn(split(Tensor.matmul(x, w.q), heads))
+  const k = turn(split(Tensor.matmul(x, w.k), keyHeads))
   const v = split(Tensor.matmul(x, w.v), keyHeads)
   const out = Tensor.matmul(q, Tensor.transpose(Tensor.repeatHeads(k, heads / keyHeads))).pipe(
     Tensor.mul(1 / Math.sqrt(size)),
@@ -46,8 +48,12 @@ const norm = (x: Tensor.Tensor, scale: Tensor.Tensor): Tensor.Tensor =>
   Tensor.mul(Tensor.rmsNorm(x, { epsilon: 1e-6 }), scale)
 
 /** One block: norm, attention, norm, gated perceptron, two residuals. x is [B, T, 512]. */
-export const layer = (x: Tensor.Tensor, w: Weights): Tensor.Tensor => {
-  const attended = Tensor.add(x, attention(norm(x, w.attend), w))
+export const layer = (
+  x: Tensor.Tensor,
+  w: Weights,
+  turn: Turn = (x) => Tensor.rope(x) as Tensor.Tensor
+): Tensor.Tensor => {
+  const attended = Tensor.add(x, attention(norm(x, w.attend), w, turn))
   const y = norm(attended, w.feed)
   const gated = Tensor.mul(Tensor.silu(Tensor.matmul(y, w.gate)), Tensor.matmul(y, w.up))
   return Tensor.add(attended, Tensor.matmul(gated, w.down))

@@ -1,6 +1,6 @@
 import * as HostArray from "../../ir/HostArray.ts"
 import { generations } from "../generation/onnxruntime.ts"
-import { gpuVariants, type OnnxModel, onnxOf, variants, webVariants, widened } from "./onnxGraphs.ts"
+import { gpuVariants, onnxOf, variants, webVariants, widened } from "./onnxGraphs.ts"
 import type { Data, Ort, Tensor } from "./onnxruntimeApi.ts"
 import { Cannot, type Host, type Open } from "./Peer.ts"
 
