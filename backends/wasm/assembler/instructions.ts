@@ -98,7 +98,9 @@ export const plain = {
   "f32x4.convert_i32x4_s": [simd + 0xfa, ["v128"], "v128"],
   "f32x4.convert_i32x4_u": [simd + 0xfb, ["v128"], "v128"],
   // a * b + c, rounded once or twice as the engine likes.
-  "f32x4.relaxed_madd": [simd + 0x105, ["v128", "v128", "v128"], "v128"]
+  "f32x4.relaxed_madd": [simd + 0x105, ["v128", "v128", "v128"], "v128"],
+  // Lanes of the first where those of the third are ones, of the second where they are zeros.
+  "i32x4.relaxed_laneselect": [simd + 0x10b, ["v128", "v128", "v128"], "v128"]
 } as const satisfies Table
 
 /** Reads of memory; the second number is the bytes they read, as an exponent of two: their greatest alignment. */

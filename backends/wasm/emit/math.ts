@@ -9,6 +9,10 @@ type V = Expr<"v128">
 export const madd = (e: Emitter, a: V, b: V, c: V): V =>
   e.unit.features.relaxed ? op("f32x4.relaxed_madd", a, b, c) : op("f32x4.add", op("f32x4.mul", a, b), c)
 
+/** `a` where the lanes of the mask are ones, `b` where they are zeros. */
+export const choose = (e: Emitter, a: V, b: V, mask: V): V =>
+  op(e.unit.features.relaxed ? "i32x4.relaxed_laneselect" : "v128.bitselect", a, b, mask)
+
 /** A polynomial, the highest coefficient first. */
 const polynomial = (e: Emitter, x: V, coefficients: ReadonlyArray<number>): V =>
   coefficients
@@ -28,15 +32,18 @@ const expTerms = [
 /** 1.5 * 2^23: added and taken away it rounds to a whole number, which then stands in the low bits. */
 const magic = 12582912
 
-/** 2^x for x of at most 0, without a call; below -126 it is 0. At most 2 units in the last place off. NaN stays NaN. */
-export const exp2Below = (e: Emitter, x: V): V => {
-  const clamped = e.bind(op("f32x4.pmax", x, splatF32(-127)))
+/** 2^x for x of at most 0, without a call; for what is below -126 as for that. At most 2 units in the last place off. NaN stays NaN. */
+export const exp2From126 = (e: Emitter, x: V): V => {
+  const clamped = e.bind(op("f32x4.pmax", x, splatF32(-126)))
   const shifted = e.bind(op("f32x4.add", clamped, splatF32(magic)))
   const rest = e.bind(op("f32x4.sub", clamped, op("f32x4.sub", shifted, splatF32(magic))))
   const power = e.bind(madd(e, polynomial(e, rest, exp2Terms), rest, splatF32(1)))
-  const scaled = op("i32x4.add", power, op("i32x4.shl", shifted, i32(23)))
-  return e.bind(op("v128.andnot", scaled, op("f32x4.lt", x, splatF32(-126))))
+  return e.bind(op("i32x4.add", power, op("i32x4.shl", shifted, i32(23))))
 }
+
+/** The same, but 0 below -126. */
+export const exp2Below = (e: Emitter, x: V): V =>
+  e.bind(op("v128.andnot", exp2From126(e, x), op("f32x4.lt", x, splatF32(-126))))
 
 /** x * 2^n in two steps, so that results may be subnormal. */
 const scale = (e: Emitter, x: V, n: V): V => {

@@ -9,4 +9,4 @@ export interface Tiles {
 }
 
 /** Scores, values and the tile of keys lie in the first two caches. */
-export const standard: Tiles = { rows: 32, keys: 64, split: 256 }
+export const standard: Tiles = { rows: 36, keys: 64, split: 256 }

@@ -1,15 +1,17 @@
 import * as Dim from "../../../ir/Dim.ts"
 import { type Expr, i32, load } from "../assembler/Instruction.ts"
+import * as Body from "../emit/body.ts"
 import * as Frame from "../emit/Frame.ts"
 import * as Value from "../emit/Value.ts"
 import type { Lowered, Ref } from "../Job.ts"
 import { panelBytes, panels } from "../kernels/pack.ts"
-import { tileColumns } from "../kernels/tile.ts"
+import { tileColumns, tileRows } from "../kernels/tile.ts"
 import * as Logits from "./logits.ts"
 import * as Output from "./output.ts"
 import * as Place from "./Place.ts"
 import type { Problem } from "./Problem.ts"
 import * as Rows from "./rows.ts"
+import { stage } from "./stage.ts"
 import type { Tiles } from "./Tiles.ts"
 import type * as Values from "./values.ts"
 
@@ -18,7 +20,7 @@ type I = Expr<"i32">
 /** A block of queries of one head passes once over the keys that it sees, which lie in panels. One division at the end. */
 export const attend = (
   problem: Problem,
-  packed: ReadonlyArray<{ readonly q: Ref; readonly k: Ref }>,
+  packed: ReadonlyArray<Ref>,
   layout: Values.Layout | undefined,
   tiles: Tiles
 ): Lowered => {
@@ -29,7 +31,12 @@ export const attend = (
   const put = Output.make(frame, problem)
   const [allRows, keys] = [e.dim(R), e.dim(S)]
   const blocks = e.div(e.add(allRows, i32(tiles.rows - 1)), i32(tiles.rows))
-  const rows = Rows.make(frame, problem, { ...tiles, exact: false })
+  const rows = Rows.make(frame, problem, tiles, { rows: tileRows, exact: false })
+  const body = Body.make(frame, problem.job.body)
+  const queries = problem.terms.map(({ D }) => ({
+    step: e.mul(e.dim(D), i32(4)),
+    at: frame.local(Dim.mul(Dim.constant(Math.ceil(tiles.rows / 4)), D))
+  }))
 
   e.loop(frame.begin, frame.end, 1, (item) => {
     const pair = e.div(item, blocks)
@@ -37,6 +44,17 @@ export const attend = (
     const rowCount = e.min(i32(tiles.rows), e.sub(allRows, first))
     const place = Place.of(e, problem, pair, first, rowCount)
     rows.reset(i32(tiles.rows))
+    problem.terms.forEach(({ q, D }, n) => {
+      stage(frame, {
+        first,
+        count: rowCount,
+        last: e.sub(allRows, i32(1)),
+        width: D,
+        at: (row, d) => q.at(body, e, [place.b, place.keyHead], Value.delinearize(e, row, q.free), [d]),
+        to: queries[n]?.at as I,
+        step: queries[n]?.step as I
+      })
+    })
     rows.pass(
       place,
       { from: i32(0), to: keys },
@@ -44,8 +62,9 @@ export const attend = (
         logits: (tile, n, { start, rowBytes }) =>
           Logits.multiply(frame, problem.terms[n] as Problem["terms"][number], {
             ...tile,
-            ...(packed[n] as { readonly q: Ref; readonly k: Ref }),
             place,
+            queries: queries[n] as (typeof queries)[number],
+            k: packed[n] as Ref,
             scores: start,
             scoreBytes: rowBytes
           }),

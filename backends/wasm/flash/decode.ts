@@ -44,7 +44,7 @@ export const decode = (problem: Problem, parts: Ref, tiles: Tiles): Lowered => {
   const [rowCount, keys] = [e.dim(Dim.mul(problem.T, problem.group)), e.dim(S)]
   const lastKey = e.sub(keys, i32(1))
   const many = splits(frame, problem, tiles)
-  const rows = Rows.make(frame, problem, { ...tiles, exact: true })
+  const rows = Rows.make(frame, problem, tiles, { rows: 4, exact: true })
   const memory = (rowsOf: number, step: number): I => frame.local(Dim.constant((rowsOf * step) / 16))
   const queries = terms.map(({ D }) => ({ step: stepOf(D, 4), at: memory(tiles.rows, stepOf(D, 4)) }))
   const copies = terms.map(({ D }) => memory(tiles.keys, stepOf(D, 4)))

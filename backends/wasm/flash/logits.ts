@@ -1,3 +1,4 @@
+import * as Dim from "../../../ir/Dim.ts"
 import { type Expr, i32, load, op, shuffle, splatF32, store } from "../assembler/Instruction.ts"
 import type { Frame } from "../emit/Frame.ts"
 import { madd } from "../emit/math.ts"
@@ -11,26 +12,24 @@ import type { Term } from "./Problem.ts"
 type I = Expr<"i32">
 type V = Expr<"v128">
 
-/** Packed rows and a tile of packed keys. */
+/** Rows in memory of the kernel, and a tile of packed keys. */
 interface Tile {
   readonly place: Place
   readonly start: I
   readonly count: I
-  readonly q: Ref
+  /** Where the rows lie, and bytes from one to the next. */
+  readonly queries: { readonly at: I; readonly step: I }
   readonly k: Ref
   /** Where the logits go, and bytes from one row to the next. */
   readonly scores: I
   readonly scoreBytes: number
 }
 
-/** The logits of a term: packed queries times packed keys. */
+/** The logits of a term: rows times packed keys. */
 export const multiply = (frame: Frame, term: Term, tile: Tile): void => {
   const { e } = frame
-  const { place, start, count, scores, scoreBytes } = tile
-  const { rowCount, pair, first } = place
-  const [qBytes, kBytes] = [panelBytes(e, term.q.depth, tileRows), panelBytes(e, term.k.depth, tileColumns)]
-  const rows = e.add(e.mul(pair, panels(e, term.q.free, tileRows)), e.div(first, i32(tileRows)))
-  const qStart = e.add(frame.pointer(tile.q), e.mul(rows, qBytes))
+  const { place, start, count, queries, scores, scoreBytes } = tile
+  const kBytes = panelBytes(e, term.k.depth, tileColumns)
   const head = Value.linearize(e, [place.b, place.keyHead], term.k.batch)
   const columns = e.add(
     e.mul(Value.first(e, head), panels(e, term.k.free, tileColumns)),
@@ -38,9 +37,10 @@ export const multiply = (frame: Frame, term: Term, tile: Tile): void => {
   )
   const kStart = e.add(frame.pointer(tile.k), e.mul(columns, kBytes))
   const depth = e.dim(term.D)
-  const quads = e.div(e.add(rowCount, i32(tileRows - 1)), i32(tileRows))
+  const [step, known] = [queries.step, Dim.value(term.D)]
+  const tiles = e.div(e.add(place.rowCount, i32(tileRows - 1)), i32(tileRows))
   e.loop(i32(0), e.div(e.add(count, i32(tileColumns - 1)), i32(tileColumns)), 1, (panel) => {
-    e.loop(i32(0), quads, 1, (quad) => {
+    e.loop(i32(0), e.mul(tiles, i32(tileRows)), tileRows, (row) => {
       const sums = Array.from(
         { length: tileRows },
         () => [e.variable(splatF32(0)), e.variable(splatF32(0))] as const
@@ -48,16 +48,17 @@ export const multiply = (frame: Frame, term: Term, tile: Tile): void => {
       accumulate(
         e,
         sums,
-        { start: e.add(qStart, e.mul(quad, qBytes)), step: 4 * tileRows, row: (r) => 4 * r },
+        {
+          start: e.add(queries.at, e.mul(row, step)),
+          step: 4,
+          row: (r) => (known === undefined ? e.mul(step, i32(r)) : 4 * known * r)
+        },
         { start: e.add(kStart, e.mul(panel, kBytes)), step: 4 * tileColumns },
         depth
       )
-      const to = e.add(
-        e.add(scores, e.mul(panel, i32(4 * tileColumns))),
-        e.mul(quad, i32(tileRows * scoreBytes))
-      )
-      sums.forEach((row, r) => {
-        row.forEach((sum, half) => {
+      const to = e.add(e.add(scores, e.mul(panel, i32(4 * tileColumns))), e.mul(row, i32(scoreBytes)))
+      sums.forEach((own, r) => {
+        own.forEach((sum, half) => {
           e.line(store("v128.store", to, sum.value, r * scoreBytes + 16 * half))
         })
       })

@@ -1,7 +1,7 @@
 import * as Dim from "../../../ir/Dim.ts"
 import type { Job, Lowered } from "../Job.ts"
 import { pack } from "../kernels/pack.ts"
-import { tileColumns, tileRows } from "../kernels/tile.ts"
+import { tileColumns } from "../kernels/tile.ts"
 import type { Condition } from "../Program.ts"
 import { attend } from "./attend.ts"
 import { combine } from "./combine.ts"
@@ -41,15 +41,15 @@ const ofFew = (problem: Problem.Problem, tiles: Tiles): ReadonlyArray<Lowered> =
 /** What is read many times is packed, then blocks of queries pass over the keys they see. */
 const ofMany = (problem: Problem.Problem, tiles: Tiles): ReadonlyArray<Lowered> => {
   const { job } = problem
-  const terms = problem.terms.map(({ q, k }) => ({ q: pack(job, q, tileRows), k: pack(job, k, tileColumns) }))
+  const keys = problem.terms.map(({ k }) => pack(job, k, tileColumns))
   const lying = Values.inPlace(problem)
   const v = !Problem.hasValues(problem) || lying !== undefined ? undefined : pack(job, problem.v, tileColumns)
   return [
-    ...terms.flatMap(({ q, k }) => [q.lowered, k.lowered]),
+    ...keys.map(({ lowered }) => lowered),
     ...(v === undefined ? [] : [v.lowered]),
     attend(
       problem,
-      terms.map(({ q, k }) => ({ q: q.ref, k: k.ref })),
+      keys.map(({ ref }) => ref),
       lying ?? (v && Values.packed(v.ref)),
       tiles
     )

@@ -8,6 +8,7 @@ import type { Place } from "./Place.ts"
 import { hasValues, type Problem } from "./Problem.ts"
 import * as Regions from "./regions.ts"
 import * as Softmax from "./softmax.ts"
+import type { Tiles } from "./Tiles.ts"
 import * as Values from "./values.ts"
 
 type I = Expr<"i32">
@@ -33,22 +34,17 @@ export interface Rows {
   readonly pass: (place: Place, keys: { readonly from: I; readonly to: I }, source: Source) => void
 }
 
-/**
- * Logits of a tile, the score and mask regions on vectors of keys, online softmax in float32, and the product with the values.
- * `exact` says that the number of rows is most often no multiple of a tile's.
- */
-export const make = (
-  frame: Frame,
-  problem: Problem,
-  { rows, keys, exact }: { readonly rows: number; readonly keys: number; readonly exact: boolean }
-): Rows => {
+/** Logits of a tile, the score and mask regions on vectors of keys, online softmax in float32, and the product with the values. */
+export const make = (frame: Frame, problem: Problem, { rows, keys }: Tiles, tiling: Values.Tiling): Rows => {
   const { e } = frame
   const scoreBytes = 4 * keys
   const scores = problem.terms.map(() => frame.local(Dim.constant((rows * keys) / 4)))
   const statistics = Softmax.memory(frame, rows)
   const valuePanels = panels(e, problem.v.free, tileColumns)
   const stride = e.mul(valuePanels, i32(4 * tileColumns))
-  const sums = frame.local(Dim.mul(Dim.constant(rows / 4), Dim.add(problem.E, Dim.constant(tileColumns - 1))))
+  const sums = frame.local(
+    Dim.mul(Dim.constant(Math.ceil(rows / 4)), Dim.add(problem.E, Dim.constant(tileColumns - 1)))
+  )
   const { range, rowRange } = problem.node.attrs
   const regions = {
     range: Regions.optional(frame, problem, range),
@@ -89,7 +85,7 @@ export const make = (
           weightStride: scoreBytes,
           hidden,
           rowCount: place.rowCount,
-          exact,
+          tiling,
           factor: statistics.factor,
           panels: valuePanels,
           sums,

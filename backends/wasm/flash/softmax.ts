@@ -2,7 +2,7 @@ import * as Dim from "../../../ir/Dim.ts"
 import { type Expr, i32, load, op, splat, splatF32, store } from "../assembler/Instruction.ts"
 import type { Emitter, Variable } from "../emit/Emitter.ts"
 import type { Frame } from "../emit/Frame.ts"
-import { exp2Below } from "../emit/math.ts"
+import { choose, exp2Below, exp2From126 } from "../emit/math.ts"
 import * as Value from "../emit/Value.ts"
 import { across } from "../kernels/rowOps.ts"
 import type { Place } from "./Place.ts"
@@ -48,9 +48,14 @@ export const finite = (e: Emitter, max: V): V =>
 export const greater = ({ asked }: Problem, a: V, b: V): V =>
   op(asked.some(({ output }) => output === "max") ? "f32x4.max" : "f32x4.pmax", a, b)
 
+const distance = (e: Emitter, x: V, max: V): V =>
+  e.bind(op("f32x4.mul", op("f32x4.sub", x, max), splatF32(Math.LOG2E)))
+
 /** exp(x - max) for x of at most max. */
-export const weight = (e: Emitter, x: V, max: V): V =>
-  exp2Below(e, e.bind(op("f32x4.mul", op("f32x4.sub", x, max), splatF32(Math.LOG2E))))
+export const weight = (e: Emitter, x: V, max: V): V => exp2Below(e, distance(e, x, max))
+
+/** The same, but never less than the smallest normal number, which is nothing beside a weight of 1. */
+const smallWeight = (e: Emitter, x: V, max: V): V => exp2From126(e, distance(e, x, max))
 
 export interface Tile {
   readonly place: Place
@@ -81,6 +86,7 @@ export const weigh = (frame: Frame, problem: Problem, tile: Tile): void => {
   const score = Regions.inline(frame, problem, attrs.score)
   const [mask, probability] = [region(attrs.mask), region(attrs.probability)]
   const hidden = problem.normalised ? splatF32(-Infinity) : splat(noPart)
+  const unrolled = tile.certain ? 2 : 1
 
   e.loop(i32(0), place.rowCount, 1, (r) => {
     const position = [place.b, place.headOf(r), place.queryOf(r)]
@@ -94,9 +100,15 @@ export const weigh = (frame: Frame, problem: Problem, tile: Tile): void => {
       // Past the last key captures are read at the last one.
       ...(tile.certain ? { below: problem.S } : {})
     })
-    const scoreAt = (c: I): V => {
+    /** Vectors of keys: their first, and where what belongs to them lies. */
+    const vectors = (inside: (c: I, at: ReadonlyArray<I>, offset: number) => void): void =>
+      e.loop(i32(0), count, 4 * unrolled, (c) => {
+        const at = rows.map((row) => e.add(row, e.mul(c, i32(4))))
+        for (let n = 0; n < unrolled; n++) inside(e.add(c, i32(4 * n)), at, 16 * n)
+      })
+    const scoreAt = (c: I, at: ReadonlyArray<I>, offset: number): V => {
       const key = keyAt(c)
-      const logits = rows.map((row) => Value.vector(e.now(load("v128.load", e.add(row, e.mul(c, i32(4)))))))
+      const logits = at.map((address) => Value.vector(e.now(load("v128.load", address, offset))))
       const scored = Value.toVector(e, score(...logits, ...position, key)[0] as Value.Value)
       // A score of -0 is a weight as well.
       const s = problem.normalised ? scored : e.bind(op("f32x4.add", scored, splat(0)))
@@ -104,16 +116,15 @@ export const weigh = (frame: Frame, problem: Problem, tile: Tile): void => {
       const masked =
         mask === undefined
           ? s
-          : op(
-              "v128.bitselect",
+          : choose(
+              e,
               s,
               problem.normalised ? splatF32(problem.fill ?? -Infinity) : hidden,
               Value.toVector(e, mask(...position, key)[0] as Value.Value)
             )
       const inside = op("i32x4.lt_s", Value.toVector(e, key), e.bind(op("i32x4.splat", tile.end)))
-      return e.bind(op("v128.bitselect", masked, hidden, inside))
+      return e.bind(choose(e, masked, hidden, inside))
     }
-    const put = (c: I, value: V): void => e.line(store("v128.store", e.add(own, e.mul(c, i32(4))), value))
     const weighted = (c: I, value: V): V =>
       probability === undefined
         ? value
@@ -121,32 +132,45 @@ export const weigh = (frame: Frame, problem: Problem, tile: Tile): void => {
     const note = (absent: V): void => tile.hidden.set(op("v128.or", tile.hidden.value, absent))
 
     if (!problem.normalised) {
-      e.loop(i32(0), count, 4, (c) => {
-        const s = e.now(scoreAt(c))
-        put(c, s)
+      vectors((c, at, offset) => {
+        const s = e.now(scoreAt(c, at, offset))
+        e.line(store("v128.store", at[0] as I, s, offset))
         if (!tile.certain) note(op("i32x4.eq", s, hidden))
       })
       return
     }
     const before = e.now(statistics.max(r))
-    const greatest = e.variable(before)
-    e.loop(i32(0), count, 4, (c) => {
-      const s = e.now(scoreAt(c))
-      put(c, s)
+    const [greatest, least] = [e.variable(before), e.variable(splatF32(Infinity))]
+    vectors((c, at, offset) => {
+      const s = e.now(scoreAt(c, at, offset))
+      e.line(store("v128.store", at[0] as I, s, offset))
       greatest.set(greater(problem, greatest.value, s))
+      least.set(op("f32x4.pmin", least.value, s))
     })
     const max = across(e, greatest.value, (a, b) => greater(problem, a, b))
     const [from, to] = [finite(e, before), finite(e, max)]
     const factor = e.now(weight(e, from, to))
     const total = e.variable(splatF32(0))
-    e.loop(i32(0), count, 4, (c) => {
-      const s = e.now(load("v128.load", e.add(own, e.mul(c, i32(4)))))
-      const w = weight(e, s, to)
-      total.set(op("f32x4.add", total.value, w))
-      const absent = e.now(op("f32x4.eq", s, hidden))
-      note(absent)
-      put(c, op("v128.bitselect", splat(noPart), weighted(c, w), absent))
-    })
+    const someHidden = op("v128.any_true", op("f32x4.eq", least.value, hidden))
+    const weights = (emit: (s: V, c: I) => { readonly sum: V; readonly weight: V }) => (): void =>
+      vectors((c, [at], offset) => {
+        const { sum, weight: own } = emit(e.now(load("v128.load", at as I, offset)), c)
+        total.set(op("f32x4.add", total.value, sum))
+        e.line(store("v128.store", at as I, own, offset))
+      })
+    e.branch(
+      someHidden,
+      weights((s, c) => {
+        const absent = e.now(op("f32x4.eq", s, hidden))
+        note(absent)
+        const w = weight(e, s, to)
+        return { sum: w, weight: choose(e, splat(noPart), weighted(c, w), absent) }
+      }),
+      weights((s, c) => {
+        const w = smallWeight(e, s, to)
+        return { sum: w, weight: weighted(c, w) }
+      })
+    )
     const sum = across(e, total.value, (a, b) => op("f32x4.add", a, b))
     statistics.set(r, "max", max)
     statistics.set(r, "factor", factor)

@@ -14,17 +14,18 @@ export interface Staged {
   readonly width: Dim.Dim
   readonly at: (row: Value.Value, column: Value.Value) => Value.Value
   readonly to: I
-  /** From one row to the next, a multiple of a vector. */
-  readonly step: number
+  /** From one row to the next. A number is a multiple of a vector: then what is left of the last one is 0. */
+  readonly step: number | I
 }
 
-/** Lays rows out as floats that whole vectors can be read from, in memory of the kernel: what is left of the last vector is 0. */
+/** Lays rows out as floats, in memory of the kernel. */
 export const stage = ({ e }: Frame.Frame, { first, count, last, width, at, to, step }: Staged): void => {
-  const known = Dim.value(width) as number
+  const known = Dim.value(width)
+  const filled = typeof step === "number" && known !== undefined
   e.loop(i32(0), count, 1, (row) => {
-    const start = e.add(to, e.mul(row, i32(step)))
+    const start = e.add(to, e.mul(row, typeof step === "number" ? i32(step) : step))
     const source = Value.uniform(e.min(e.add(first, row), last))
-    for (let gap = 16 * Math.floor(known / 4); gap < step; gap += 16)
+    for (let gap = filled ? 16 * Math.floor(known / 4) : Infinity; gap < Number(step); gap += 16)
       e.line(store("v128.store", start, splat(0), gap))
     Frame.vectors(e, width, known, (column) => {
       const value = Value.toVector(e, at(source, Value.along(e, column, width)))

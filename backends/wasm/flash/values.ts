@@ -5,7 +5,7 @@ import type { Variable } from "../emit/Emitter.ts"
 import type { Frame } from "../emit/Frame.ts"
 import { madd } from "../emit/math.ts"
 import { type Job, operand, type Ref } from "../Job.ts"
-import { accumulate, tileColumns, tileRows } from "../kernels/tile.ts"
+import { accumulate, tileColumns } from "../kernels/tile.ts"
 import type { Problem } from "./Problem.ts"
 import { noPart } from "./softmax.ts"
 
@@ -49,6 +49,12 @@ export interface Lying {
   readonly step: number
 }
 
+/** Rows that a product takes together, and whether those that are left over are taken one by one; the values then lie row by row. */
+export interface Tiling {
+  readonly rows: number
+  readonly exact: boolean
+}
+
 /** The weights of a tile of keys, their values, and the sums they are added to. Addresses, and bytes from one row to the next. */
 interface Product extends Lying {
   readonly weights: I
@@ -58,8 +64,7 @@ interface Product extends Lying {
   readonly rowCount: I
   /** What the sums of a row are multiplied with before. */
   readonly factor: (row: I) => V
-  /** Whether rows past the last whole tile are taken one by one, not as a tile; the values then lie row by row. */
-  readonly exact: boolean
+  readonly tiling: Tiling
   readonly panels: I
   readonly sums: I
   readonly sumStride: I
@@ -123,8 +128,9 @@ const oneByOne = ({ e }: Frame, p: Product): void =>
 
 const multiply = (frame: Frame, p: Product): void => {
   const { e } = frame
-  const many = p.exact ? p.rowCount : e.add(p.rowCount, i32(tileRows - 1))
-  const whole = e.bind(op("i32.and", many, i32(-tileRows)))
+  const { rows: tileRows, exact } = p.tiling
+  const tiles = e.div(exact ? p.rowCount : e.add(p.rowCount, i32(tileRows - 1)), i32(tileRows))
+  const whole = e.mul(tiles, i32(tileRows))
   e.loop(i32(0), p.panels, 1, (panel) => {
     e.loop(i32(0), whole, tileRows, (firstRow) => {
       const to = e.add(e.add(p.sums, e.mul(panel, i32(4 * tileColumns))), e.mul(firstRow, p.sumStride))
@@ -152,7 +158,7 @@ const multiply = (frame: Frame, p: Product): void => {
       })
     })
   })
-  if (p.exact) e.loop(whole, p.rowCount, 1, (row) => multiplyRow(frame, p, row))
+  if (exact) e.loop(whole, p.rowCount, 1, (row) => multiplyRow(frame, p, row))
 }
 
 /** Panels whose sums a single row keeps in registers. */

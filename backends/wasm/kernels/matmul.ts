@@ -13,7 +13,7 @@ import { type Packed, pack, panelBytes, panels, type Side } from "./pack.ts"
 import { accumulate, tileColumns, tileRows } from "./tile.ts"
 
 /** Rows of an item: what is packed of them stays in the second cache while columns pass. */
-const blockRows = 64
+const blockRows = 60
 
 /** Calls of at most so many rows read both sides where they lie. */
 const fewRows = 3

@@ -1,11 +1,12 @@
 import * as Dim from "../../../ir/Dim.ts"
 import * as Shape from "../../../ir/Shape.ts"
-import { type Expr, i32, op, store } from "../assembler/Instruction.ts"
+import { type Expr, i32, op, store, storeLane } from "../assembler/Instruction.ts"
 import * as Body from "../emit/body.ts"
 import type { Emitter } from "../emit/Emitter.ts"
 import * as Frame from "../emit/Frame.ts"
 import * as Value from "../emit/Value.ts"
 import type { Job, Lowered, Ref } from "../Job.ts"
+import type { tileColumns, tileRows } from "./tile.ts"
 
 type Indices = ReadonlyArray<Value.Value>
 
@@ -35,7 +36,7 @@ export const panelBytes = (e: Emitter, depth: Shape.Shape, panel: number): Expr<
  * Lays one side of a contraction out in panels of rows (or columns) that a tile reads one after the other: views, casts and 16-bit
  * floats are dealt with here, and the last panel is filled up with copies of its last row.
  */
-export const pack = (job: Job, side: Side, panel: 4 | 8): Packed => {
+export const pack = (job: Job, side: Side, panel: typeof tileRows | typeof tileColumns): Packed => {
   const [count, depth, batch] = [side.free, side.depth, side.batch].map(Shape.size) as [
     Dim.Dim,
     Dim.Dim,
@@ -62,14 +63,20 @@ export const pack = (job: Job, side: Side, panel: 4 | 8): Packed => {
         const address = e.add(start, e.mul(k, i32(4 * panel)))
         free.forEach((indices, n) => {
           const value = Value.toVector(e, side.at(body, e, batchIndices, indices, own))
-          e.line(store("v128.store", address, value, 16 * n))
+          e.line(
+            panel - 4 * n < 4
+              ? storeLane("v128.store64_lane", op("i32.add", address, i32(16 * n)), value, 0)
+              : store("v128.store", address, value, 16 * n)
+          )
         })
       })
     }
     const last = e.sub(e.dim(count), i32(1))
+    const align = panel % 4 === 0 ? 4 : 2
     e.branch(
-      e.bind(op("i32.le_s", e.add(first, i32(panel)), e.dim(count))),
-      () => fill((n) => ({ _tag: "affine", base: e.add(first, i32(n)), step: 1, align: 4, below: count })),
+      // Whole vectors are read, past the panel where its rows are no multiple of them.
+      e.bind(op("i32.le_s", e.add(first, i32(4 * Math.ceil(panel / 4))), e.dim(count))),
+      () => fill((n) => ({ _tag: "affine", base: e.add(first, i32(n)), step: 1, align, below: count })),
       () =>
         fill((n) => ({
           _tag: "lanes",

@@ -4,11 +4,11 @@ import { madd } from "../emit/math.ts"
 
 type V = Expr<"v128">
 
-/** Rows and columns of the result that one tile keeps in registers: 8 accumulators, 2 columns and a row's element leave room in 16. */
-export const tileRows = 4
+/** Rows and columns of the result that one tile keeps in registers: 12 accumulators, 2 columns and a row's element fill the 15 that engines use of 16. */
+export const tileRows = 6
 export const tileColumns = 8
 
-/** A step of the depth: what lies in panels of 4 rows and 8 columns. */
+/** Steps of the depth in one round of the loop. */
 const unrolled = 4
 
 /**

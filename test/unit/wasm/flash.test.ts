@@ -170,9 +170,9 @@ describe("attention, at any lengths by the same kernels", () => {
 
 /** Small, so that few keys already make several tiles, splits and blocks; and the standard, with which most keys make one. */
 const cuts: ReadonlyArray<Tiles> = [
-  { rows: 4, keys: 8, split: 8 },
-  { rows: 4, keys: 16, split: 48 },
-  { rows: 8, keys: 8, split: 24 },
+  { rows: 6, keys: 8, split: 8 },
+  { rows: 6, keys: 16, split: 48 },
+  { rows: 18, keys: 8, split: 24 },
   { rows: 12, keys: 24, split: 24 },
   { rows: 72, keys: 64, split: 128 }
 ]

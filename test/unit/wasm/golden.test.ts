@@ -33,5 +33,5 @@ test("the plan of attention", () => {
   const bytes = encode(program.module)
   expect((engine() as Engine).validate(bytes)).toBe(true)
   // Sent to nobody, but compiled at each start.
-  expect(bytes.length).toBeLessThan(20_000)
+  expect(bytes.length).toBeLessThan(24_000)
 })

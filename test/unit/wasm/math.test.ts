@@ -95,6 +95,10 @@ describe.each(engines)("functions on vectors, %s", (_, features) => {
       )
     expect(most).toBeLessThanOrEqual(2)
     expect([...f(Float32Array.of(0, -126.5, -Infinity, Number.NaN))]).toEqual([1, 0, 0, Number.NaN])
+    const g = await compiled(M.exp2From126, features)
+    for (const x of [spread(-1, 0), spread(-126, -1)]) expect(g(x)).toEqual(f(x))
+    const least = 2 ** -126
+    expect([...g(Float32Array.of(0, -126.5, -Infinity, Number.NaN))]).toEqual([1, least, least, Number.NaN])
   })
 
   test.each([

@@ -2,7 +2,7 @@ import { describe, expect, test } from "vitest"
 import { agree, compiled } from "../../support/onWasm.ts"
 
 /** Few rows, around a tile, around a block, and nothing at all. */
-const lengths = [1, 2, 3, 4, 5, 63, 66, 0].map((M) => ({ M }))
+const lengths = [1, 2, 3, 4, 5, 6, 7, 11, 59, 61, 66, 0].map((M) => ({ M }))
 
 const dot = (lhs: string, rhs: string, attrs: string, result: string): string =>
   [
@@ -33,6 +33,13 @@ describe("matrix products, at any number of rows by the same kernels", () => {
       "f32[6, 5]",
       `${none}, lhsContract = [0], rhsContract = [0]`,
       "f32[M, 5]"
+    ),
+    // Panels of rows begin inside a vector, and end inside one.
+    "rows of two axes that lie across": dot(
+      "f32[5, M, 8]",
+      "f32[5, 9]",
+      `${none}, lhsContract = [0], rhsContract = [0]`,
+      "f32[M, 8, 9]"
     ),
     "in 16 bits": dot(
       "f16[M, 12]",
