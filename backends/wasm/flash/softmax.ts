@@ -91,7 +91,6 @@ export const weigh = (frame: Frame, problem: Problem, tile: Tile): void => {
   e.loop(i32(0), place.rowCount, 1, (r) => {
     const position = [place.b, place.headOf(r), place.queryOf(r)]
     const rows = tile.scores.map((block) => e.add(block, e.mul(r, i32(tile.scoreBytes))))
-    const own = rows[0] as I
     const keyAt = (c: I): Value.Affine => ({
       _tag: "affine",
       base: e.add(start, c),
