@@ -2,6 +2,7 @@
 import { Effect } from "effect"
 import { expect, test } from "vitest"
 import { Backend } from "../../../backends/Backend.ts"
+import { sizeClass } from "../../../backends/webgpu/runtime/Buffers.ts"
 import * as HostArray from "../../../ir/HostArray.ts"
 import { compile } from "../../../src/compile.ts"
 import { spec } from "../../../src/spec.ts"
@@ -69,12 +70,17 @@ test("one encoder, one pass, one submit; the second call makes no object, anothe
       expect(yield* during(watched, once(four))).toEqual({ ...least, createBindGroup: 1, writeBuffer: 1 })
       expect(yield* during(watched, once(four))).toEqual(least)
       expect(yield* during(watched, once(three))).toEqual({ ...least, writeBuffer: 1 })
+      const before = watched.bytesAlive()
       expect(yield* during(watched, once(many))).toEqual({
         ...least,
         createBuffer: 3,
         createBindGroup: kernels,
         writeBuffer: 1
       })
+      // What was counted beforehand for the slots, and the result, in buffers of the sizes there are.
+      const { scratchBytes } = f.stats({ T: 900 })
+      expect(scratchBytes).toBe(2 * 900 * 16)
+      expect(watched.bytesAlive() - before).toBe(3 * sizeClass(scratchBytes / 2))
       expect(yield* during(watched, once(many))).toEqual(least)
       // Reading back is a copy in the same submit.
       const read = { ...least, copyBufferToBuffer: 1 }

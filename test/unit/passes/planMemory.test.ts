@@ -1,10 +1,14 @@
+import { Result } from "effect"
 import { describe, expect, it } from "vitest"
+import { transformer } from "../../../bench/transformer.ts"
 import * as Dim from "../../../ir/Dim.ts"
+import { dispatchGroups } from "../../../ir/dispatchGroups.ts"
 import type * as Graph from "../../../ir/Graph.ts"
 import { portable } from "../../../ir/Limits.ts"
 import type { MemoryPlan } from "../../../ir/MemoryPlan.ts"
 import type * as Node from "../../../ir/Node.ts"
 import { fuseElementwise } from "../../../passes/fuseElementwise.ts"
+import * as Pipeline from "../../../passes/Pipeline.ts"
 import { bytesOf, planMemory } from "../../../passes/planMemory.ts"
 import { graphOf } from "../../support/evaluate.ts"
 import { randomGraph } from "../../support/randomGraph.ts"
@@ -82,6 +86,36 @@ describe("plan-memory", () => {
     const memory = plan(graph)
     expect(memory.slotOf.size).toBe(6)
     expect(peak(memory, 512)).toBe(bound(graph, intermediates(graph), 512))
+  })
+
+  it("gives a decoder no more than whole buffers can do with: of the largest, the second largest, … that are needed at once", () => {
+    const pipeline = Result.getOrThrow(Pipeline.parse(Pipeline.defaultText))
+    for (const layers of [1, 3]) {
+      const compiled = Result.getOrThrow(Pipeline.run(pipeline, transformer(layers), { limits: portable }))
+      const { graph, memory } = compiled as typeof compiled & { readonly memory: MemoryPlan }
+      const values = [...memory.slotOf.keys()]
+      const together = dispatchGroups(graph, portable.maxStorageBuffersPerShaderStage)
+      const alive = values.map((v) => {
+        const own = steps(graph, v)
+        const first = graph.nodes.indexOf(together.get(v as Node.NodeOf<"fused">) ?? v)
+        return { v, from: Math.min(first, ...own), to: Math.max(...own) }
+      })
+      for (const length of [1, 7, 512]) {
+        // WebGPU binds no buffer for reading and for writing at once, so a buffer holds one value at a time.
+        const ranked: Array<number> = []
+        graph.nodes.forEach((_, step) => {
+          const sizes = alive
+            .filter(({ from, to }) => from <= step && step <= to)
+            .map(({ v }) => at(bytesOf(v), length))
+          for (const [rank, size] of sizes.sort((a, b) => b - a).entries())
+            ranked[rank] = Math.max(ranked[rank] ?? 0, size)
+        })
+        const least = ranked.reduce((sum, size) => sum + size, 0)
+        expect(peak(memory, length)).toBe(least)
+        // What is alive at one step at most is nearly that.
+        expect(least).toBeLessThan(1.2 * bound(graph, values, length))
+      }
+    }
   })
 
   it("never puts two values into one slot that are needed at one step, and plans every intermediate value", () => {
