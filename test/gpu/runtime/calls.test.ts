@@ -182,3 +182,38 @@ test("an upload and a call do not wait for the calls before them, and keep out o
   )
   expect(watched.buffersAlive()).toBe(0)
 })
+
+test("memory that runs out once: idle buffers go, the call is made again, and the next ones find their way", async () => {
+  const watched = await watchedGpu()
+  await on(
+    watched,
+    Effect.gen(function* () {
+      const backend = yield* Backend
+      const f = yield* chain
+      const w = yield* upload(HostArray.fromNumbers("f32", [4, 4], new Float64Array(16).fill(0.5)))
+      const small = yield* upload(rows(3))
+      const large = yield* upload(rows(2_000))
+      const expected = yield* f({ x: small, w })
+      const device = watched.device()
+      const popErrorScope = device.popErrorScope
+      let scopes = 0
+      // The software device always has memory: once it says that it has not, as a device does.
+      device.popErrorScope = async () => {
+        const error = await popErrorScope.call(device)
+        return ++scopes === 2 ? new GPUOutOfMemoryError("no memory") : error
+      }
+      const [alive, created] = [watched.buffersAlive(), watched.buffersCreated()]
+      yield* Effect.scoped(f.onDevice({ x: large, w }))
+      device.popErrorScope = popErrorScope
+      // Three buffers that got no memory, three that did; those of the small call are gone.
+      expect(watched.buffersCreated() - created).toBe(6)
+      expect(watched.buffersAlive()).toBeLessThan(alive + 3)
+      const counts = yield* during(watched, Effect.scoped(f.onDevice({ x: small, w })))
+      expect(counts).toMatchObject({ createBuffer: 3, createBindGroup: kernels, submit: 1 })
+      expect((yield* f({ x: small, w })).data).toEqual(expected.data)
+      expect(backend.buffersAlive()).toBe(3)
+    }).pipe(Effect.scoped)
+  )
+  expect(watched.buffersAlive()).toBe(0)
+  expect(watched.uncaptured).toEqual([])
+})
