@@ -4,9 +4,14 @@ import { Backend, type BackendShape, type DeviceArray } from "../../../backends/
 import type { BackendError } from "../../../backends/errors.ts"
 import * as Reference from "../../../backends/reference/Reference.ts"
 import * as WasmBackend from "../../../backends/wasm/Backend.ts"
+import type * as Program from "../../../backends/wasm/Program.ts"
 import * as Heap from "../../../backends/wasm/runtime/Heap.ts"
+import { layout } from "../../../backends/wasm/runtime/layout.ts"
+import * as Session from "../../../backends/wasm/runtime/Session.ts"
+import * as Dim from "../../../ir/Dim.ts"
 import * as HostArray from "../../../ir/HostArray.ts"
 import type { Node } from "../../../ir/Node.ts"
+import * as TensorType from "../../../ir/TensorType.ts"
 import * as Wasm from "../../../src/Wasm.ts"
 import * as arrays from "../../support/arrays.ts"
 import { graphOf } from "../../support/evaluate.ts"
@@ -65,27 +70,115 @@ describe("memory", () => {
   })
 })
 
+/** New rows written into a cache. */
+const cacheUpdate = (d: string, wrap: boolean): string => `graph {
+  %cache: ${d}[B, C, 3] = input {name = "cache"}
+  %new: ${d}[B, T, 3] = input {name = "new"}
+  %start: i32[B] = input {name = "start"}
+  %out: ${d}[B, C, 3] = fused %cache, %new, %start {
+    body = {
+      %0: ${d}[B, C, 3] = input {name = "cache"}
+      %1: ${d}[B, T, 3] = input {name = "new"}
+      %2: i32[B] = input {name = "start"}
+      %3: ${d}[B, C, 3] = update_slice %0, %1, %2 {axis = 1, wrap = ${wrap}}
+      return %3
+    }
+  }
+  return %out
+}`
+
 const double = `
 %x: f32[T, S] = input {name = "x"}
 %y: f32[T, S] = add %x, %x
 return %y`
 
-test("ten thousand calls hold memory flat", () =>
-  onWasm((backend) =>
-    Effect.gen(function* () {
-      const f = yield* backend.compile(planOf(graphOf(double)))
-      const x = HostArray.fromNumbers(
-        "f32",
-        [3, 5],
-        Float64Array.from({ length: 15 }, (_, i) => i)
-      )
-      const alive = backend.buffersAlive()
-      for (let n = 0; n < 10_000; n++) yield* f.call([x], { T: 3, S: 5 }, none)
-      expect(backend.buffersAlive()).toBe(alive)
-      const [y] = yield* f.call([x], { T: 3, S: 5 }, none)
-      expect(y?.data[14]).toBe(28)
+describe("ten thousand calls at varying lengths hold memory flat", () => {
+  /** A session that the test can look into, and how far its memory reaches. */
+  const open = () => {
+    const session = Session.make({ threads: 1 })
+    const reach = () => [session.heap.extent(), session.memory.buffer.byteLength, session.heap.alive()]
+    return { backend: WasmBackend.of(session), reach }
+  }
+  const ones = (T: number, S: number) =>
+    ({ dtype: "f32", shape: [T, S], data: new Float32Array(T * S).fill(1) }) as const
+
+  test("with results read back", async () => {
+    const { backend, reach } = open()
+    const f = await Effect.runPromise(backend.compile(planOf(graphOf(double))))
+    const from = arrays.random(1)
+    const call = async (T: number, S: number) => {
+      const [y] = await Effect.runPromise(f.call([ones(T, S)], { T, S }, none))
+      expect(y?.data.every((v) => v === 2)).toBe(true)
+    }
+    await call(40, 40)
+    const before = reach()
+    for (let n = 0; n < 10_000; n++) await call(from.integer(0, 40), from.integer(0, 40))
+    expect(reach()).toEqual(before)
+  })
+
+  test("with results of several calls alive, and a cache that each call takes over", async () => {
+    const { backend, reach } = open()
+    const graph = graphOf(cacheUpdate("f32", true))
+    const memory = { slots: [], slotOf: new Map(), inPlace: new Map([[graph.outputs[0]?.node as Node, 0]]) }
+    const f = await Effect.runPromise(backend.compile(planOf(graphOf(double))))
+    const g = await Effect.runPromise(backend.compile({ graph, schedules: new Map(), memory }))
+    const from = arrays.random(2)
+    const reached: Array<ReadonlyArray<number>> = []
+    const loop = Effect.gen(function* () {
+      let cache = yield* backend.upload({ ...ones(0, 0), shape: [1, 64, 3], data: new Float32Array(192) })
+      const start = (n: number) => ({ dtype: "i32", shape: [1], data: Int32Array.of(n % 64) }) as const
+      for (let n = 0; n < 2500; n++) {
+        yield* Effect.scoped(
+          Effect.gen(function* () {
+            for (const _ of [1, 2, 3]) {
+              const [T, S] = [from.integer(0, 30), from.integer(0, 30)]
+              yield* f.run([ones(T, S)], { T, S }, none)
+            }
+          })
+        )
+        const row = { ...ones(0, 0), shape: [1, 1, 3], data: Float32Array.of(n, n, n) }
+        const sizes = { B: 1, C: 64, T: 1 }
+        const [next] = yield* g.run([cache, row, start(n)], sizes, { donated: new Set([0]) })
+        cache = next as DeviceArray
+        if (n % 250 === 249) reached.push(reach())
+      }
+      return yield* backend.download(cache)
     })
-  ))
+    const last = await Effect.runPromise(Effect.scoped(loop))
+    expect([...last.data].filter((_, i) => i % 3 === 0)).toEqual(
+      Array.from({ length: 64 }, (_, i) => (i < 4 ? 2496 : 2432) + i)
+    )
+    expect(new Set(reached.slice(1).map(String)).size).toBe(1)
+  })
+})
+
+test("what a call needs of its own lies in one piece, part beside part", () => {
+  const T = Dim.symbol("T")
+  const program: Program.Program = {
+    ...{ symbols: ["T"], module: { imports: [], functions: [] }, constants: [], outputs: [] },
+    inputs: ["a", "b"].map((name) => ({ name, type: TensorType.make("f32", [T, Dim.constant(3)]) })),
+    slots: [{ bytes: [T] }, { bytes: [Dim.constant(100), Dim.mul(T, T)] }, { bytes: [Dim.constant(1e9)] }],
+    kernels: [100, 500].map((bytes) => ({
+      ...{ name: "k", func: { name: "k", exported: true, params: [], body: [] } },
+      ...{ items: { times: T, of: T, per: 1 }, local: Dim.constant(bytes) }
+    })),
+    steps: [0, 1].map((n) => ({ kernel: n, buffers: [{ _tag: "slot", index: n }], work: [] }))
+  }
+  const { bytes, ...at } = layout(program, program.steps, [1], { T: 30 }, 3)
+  const parts = [
+    [at.inputs.get(1), 360],
+    [at.slots.get(0), 30],
+    [at.slots.get(1), 900],
+    ...[0, 1, 2].map((n) => [at.local + n * at.localStride, 500]),
+    ...[0, 1, 2].map((n) => [at.args + n * at.argsStride, 12])
+  ] as ReadonlyArray<readonly [from: number, bytes: number]>
+  expect([at.inputs.size, at.slots.size]).toEqual([1, 2])
+  for (const [i, [from, length]] of parts.entries()) {
+    expect(from % 64).toBe(0)
+    expect(from + length + 64).toBeLessThanOrEqual(parts[i + 1]?.[0] ?? bytes)
+  }
+  expect(bytes).toBeLessThan(6000)
+})
 
 test("memory grows under arrays that are there already, and they stay what they were", () =>
   onWasm((backend) =>
@@ -157,6 +250,41 @@ return "large": %x`)
         "UnsupportedByDevice",
         expect.stringContaining(`the input "wide" has dtype f64`)
       ])
+      const between = yield* backend.compile(
+        planOf(
+          graphOf(`
+%s: f32[] = input {name = "s"}
+%x: f32[N] = broadcast %s
+%y: f32[] = reduce_sum %x {axes = [0]}
+return %y`)
+        )
+      )
+      const slot = yield* failure(between.call([s], { N: 2 ** 29 }, none))
+      expect([slot._tag, slot.message]).toEqual([
+        "UnsupportedByDevice",
+        expect.stringContaining(`intermediate memory 0 takes ${2 ** 31} bytes`)
+      ])
+      const large = { dtype: "f32", shape: [2 ** 29], data: new Float32Array(0) } as const
+      const array = yield* failure(backend.upload(large))
+      expect([array._tag, array.message]).toEqual([
+        "OutOfMemory",
+        expect.stringContaining(`the array takes ${2 ** 31} bytes`)
+      ])
+      const two = yield* backend.compile(
+        planOf(
+          graphOf(`
+%s: f32[] = input {name = "s"}
+%x: f32[N] = broadcast %s
+%y: f32[N] = neg %x
+return "first": %x, "second": %y`)
+        )
+      )
+      // Each could be, both cannot.
+      const both = yield* failure(two.call([s], { N: 2 ** 28 }, none))
+      expect([both._tag, both.message]).toEqual([
+        "OutOfMemory",
+        expect.stringContaining(`output "second" f32[N] takes ${2 ** 30} bytes`)
+      ])
       expect(backend.buffersAlive()).toBe(alive)
     })
   ))
@@ -165,21 +293,7 @@ describe.each([false, true])("an update of a donated input, wrap %s", (wrap) => 
   test.each(["f32", "f16", "bool"] as const)("%s", (d) =>
     onWasm((backend) =>
       Effect.gen(function* () {
-        const graph = graphOf(`graph {
-  %cache: ${d}[B, C, 3] = input {name = "cache"}
-  %new: ${d}[B, T, 3] = input {name = "new"}
-  %start: i32[B] = input {name = "start"}
-  %out: ${d}[B, C, 3] = fused %cache, %new, %start {
-    body = {
-      %0: ${d}[B, C, 3] = input {name = "cache"}
-      %1: ${d}[B, T, 3] = input {name = "new"}
-      %2: i32[B] = input {name = "start"}
-      %3: ${d}[B, C, 3] = update_slice %0, %1, %2 {axis = 1, wrap = ${wrap}}
-      return %3
-    }
-  }
-  return %out
-}`)
+        const graph = graphOf(cacheUpdate(d, wrap))
         const memory = {
           slots: [],
           slotOf: new Map(),
