@@ -30,6 +30,25 @@ const words = (graph: Graph.Graph): ReadonlyArray<string> =>
 const dot = "{lhsBatch = [], rhsBatch = [], lhsContract = [1], rhsContract = [0]}"
 
 /** Text, and the kernels it becomes. */
+/** Attention over a pool [P, 2, 4] that a table [B, W] looks up. */
+const attending = (lines: string, operands: string): string => `
+     %pool: f32[P, 2, 4] = input {name = "pool"}
+     %table: i32[B, W] = input {name = "table"}
+     %q: f32[B, 2, W, 4] = input {name = "q"}
+     ${lines}
+     %out: f32[B, 2, W, 4] = flash_attention ${operands} {
+       score = {
+         %0: f32[] = input {name = "logit"}
+         %1: i32[] = input {name = "b"}
+         %2: i32[] = input {name = "h"}
+         %3: i32[] = input {name = "i"}
+         %4: i32[] = input {name = "j"}
+         return %0
+       },
+       fill = -inf, output = "result"
+     }
+     return %out`
+
 const examples: ReadonlyArray<readonly [name: string, text: string, kernels: ReadonlyArray<string>]> = [
   [
     "an epilogue joins its matmul, the activation used twice included; a transposed result is no copy",
@@ -201,6 +220,36 @@ const examples: ReadonlyArray<readonly [name: string, text: string, kernels: Rea
      %3: f32[T, 8] = layer_norm %2 {axis = 1, epsilon = 0.001}
      return %3`,
     ["layer_norm gather"]
+  ],
+  [
+    "keys that a table finds by rows are read where they lie",
+    attending(
+      `%4: f32[B, W, 2, 4] = gather %pool, %table {axis = 0}
+     %keys: f32[B, 2, W, 4] = transpose %4 {perm = [0, 2, 1, 3]}`,
+      "%q, %keys, %keys"
+    ),
+    ["flash_attention gather transpose"]
+  ],
+  [
+    "keys that something else reads too are gathered",
+    attending(
+      `%4: f32[B, W, 2, 4] = gather %pool, %table {axis = 0}
+     %keys: f32[B, 2, W, 4] = transpose %4 {perm = [0, 2, 1, 3]}
+     %queries: f32[B, 2, W, 4] = sin %keys`,
+      "%queries, %keys, %keys"
+    ),
+    ["map gather", "map transpose sin", "flash_attention transpose"]
+  ],
+  [
+    "keys that are queries too, or found along their own elements, are gathered",
+    attending(
+      `%4: f32[B, W, 2, 4] = gather %pool, %table {axis = 0}
+     %keys: f32[B, 2, W, 4] = transpose %4 {perm = [0, 2, 1, 3]}
+     %columns: i32[4] = input {name = "columns"}
+     %values: f32[B, 2, W, 4] = gather %q, %columns {axis = 3}`,
+      "%keys, %keys, %values"
+    ),
+    ["map gather", "map gather", "flash_attention transpose"]
   ]
 ]
 
