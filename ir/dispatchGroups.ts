@@ -67,7 +67,7 @@ const kindOf = (
   const [anchor] = found
   if (found.length > 1 || ContractionSum.find(body) !== undefined) return undefined
   if (anchor === undefined) {
-    const target = root?.op === "update_slice" ? root.operands[0] : undefined
+    const target = root?.op === "update_slice" || root?.op === "scatter" ? root.operands[0] : undefined
     if (target?.op !== "input") return "map"
     // What is overwritten in place must not be read by a kernel that comes between.
     const updated = operands[body.inputs.indexOf(target)] as Node

@@ -186,6 +186,30 @@ describe("plan-memory", () => {
     expect(plan(graph, ["new"]).inPlace.size).toBe(0)
   })
 
+  it.each([
+    ["update_slice %0, %1, %2 {axis = 0, wrap = false}", "i32[]"],
+    ["scatter %0, %1, %2", "i32[T]"]
+  ])("an update does not come before a kernel that reads the old content: %s", (line, at) => {
+    const reading = (old: string) =>
+      kernels(
+        graphOf(`
+        %0: f32[C, 4] = input {name = "cache"}
+        %1: f32[T, 4] = input {name = "new"}
+        %2: ${at} = input {name = "at"}
+        %3: f32[C, 4] = input {name = "other"}
+        %4: f32[C, 4] = sin %3
+        %5: f32[C, 4] = softmax ${old} {axis = 1}
+        %6: f32[C, 4] = ${line}
+        return "before": %4, "old": %5, "cache": %6`)
+      )
+    const [with_, without] = ["%0", "%3"].map((old) => {
+      const graph = reading(old)
+      const update = graph.outputs[2]?.node as Node.NodeOf<"fused">
+      return dispatchGroups(graph, 8).has(update)
+    })
+    expect([with_, without]).toEqual([false, true])
+  })
+
   it("copies where the old content is read later or returned", () => {
     const later = update(
       "%4: f32[C, 4] = softmax %3 {axis = 1}\n%5: f32[C, 4] = add %4, %0",
