@@ -1,5 +1,6 @@
 import { Effect } from "effect"
 import { FileError } from "../files/FileError.ts"
+import { nodeFiles } from "./nodeFiles.ts"
 import type { Source } from "./weights.ts"
 
 const failed =
@@ -11,7 +12,7 @@ const failed =
 export const fileSource = (path: string): Effect.Effect<Source, FileError> =>
   Effect.tryPromise({
     try: async () => {
-      const { open, stat } = await import("node:fs/promises")
+      const { open, stat } = await nodeFiles()
       const { size } = await stat(path)
       const read: Source["read"] = async (start, stop) => {
         const file = await open(path, "r")
@@ -46,7 +47,7 @@ export const folderSources = (folder: string): Effect.Effect<ReadonlyArray<Sourc
   Effect.gen(function* () {
     const index = `${folder}/model.safetensors.index.json`
     const text = yield* Effect.promise(async () => {
-      const { readFile } = await import("node:fs/promises")
+      const { readFile } = await nodeFiles()
       return readFile(index, "utf8").catch(() => undefined)
     })
     if (text === undefined) return [yield* fileSource(`${folder}/model.safetensors`)]

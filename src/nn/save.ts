@@ -4,6 +4,7 @@ import * as HostArray from "../../ir/HostArray.ts"
 import { FileError } from "../files/FileError.ts"
 import * as Safetensors from "../files/Safetensors.ts"
 import { floats } from "./floats.ts"
+import { nodeFiles } from "./nodeFiles.ts"
 import * as Params from "./Params.ts"
 
 export interface SaveOptions {
@@ -73,7 +74,7 @@ export const saveFolder = (
 ): Effect.Effect<ReadonlyArray<string>, FileError> =>
   Effect.tryPromise({
     try: async () => {
-      const { mkdir, writeFile } = await import("node:fs/promises")
+      const { mkdir, writeFile } = await nodeFiles()
       await mkdir(folder, { recursive: true })
       const values = Object.entries(Params.flatten<HostArray.HostArray>(params))
       const shards = shardsOf(values, options)

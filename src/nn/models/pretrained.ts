@@ -3,6 +3,7 @@ import type { Backend } from "../../../backends/Backend.ts"
 import type { AttrError, ParamsError, RunError } from "../../errors.ts"
 import { FileError } from "../../files/FileError.ts"
 import { folderSources } from "../fileSource.ts"
+import { nodeFiles } from "../nodeFiles.ts"
 import * as Params from "../Params.ts"
 import { type Loaded, load, open, type Weights } from "../weights.ts"
 import { bert } from "./bert.ts"
@@ -84,7 +85,7 @@ export const openFolder = (folder: string): Effect.Effect<Pretrained, FileError 
     const file = `${folder}/config.json`
     const json = yield* Effect.tryPromise({
       try: async () => {
-        const { readFile } = await import("node:fs/promises")
+        const { readFile } = await nodeFiles()
         return JSON.parse(await readFile(file, "utf8")) as Json
       },
       catch: (cause) => failed(file, cause)
