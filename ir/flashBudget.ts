@@ -322,13 +322,13 @@ const owning: ReadonlyArray<Prefill> = [
 ]
 
 /** What is tried for prefill on a kind of device, in order. */
-const candidates = (limits: Limits, D: HeadSizes, E: number): ReadonlyArray<FlashPrefill> => {
+export const candidates = (limits: Limits, D: HeadSizes, E: number): ReadonlyArray<FlashPrefill> => {
   const of =
     (tiles: FlashTiles, quads: boolean) =>
     ([rows, keys, threads]: Prefill): FlashPrefill => ({ rows, keys, threads, tiles, quads })
   if (limits.kind === "gpu") return staged.map(of("workgroup", false))
-  // Neighbours share four vectors at a time: heads that do not fill them would compute for nothing.
-  const fills = [...each(D), E].every((size) => 4 * ownedVectors(size, true) <= 1.25 * size)
+  // Neighbours share four vectors at a time: of one alone there is nothing to share.
+  const fills = [...each(D), E].every((size) => size > 4)
   const quads = limits.subgroups !== undefined && fills
   // Without neighbours there are four times the loads to compile.
   const most = quads ? wantedWritten : wantedWritten / 4

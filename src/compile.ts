@@ -13,6 +13,7 @@ import type { Compiled, DeviceResult, HostResult, Inputs } from "./Compiled.ts"
 import { type CompileError, FusionRequired, SignatureError, UnsupportedByDevice } from "./errors.ts"
 import type { TensorsOf } from "./spec.ts"
 import { arrange, type Returned, type Signature, type Traced, trace } from "./trace.ts"
+import { type TuneOptions, tune } from "./tune.ts"
 
 export interface CompileOptions {
   /** Fail with `FusionRequired`, and the reason, unless every softmax attention became a flash_attention node. */
@@ -24,6 +25,11 @@ export interface CompileOptions {
    * (fuse-elementwise, choose-schedule, plan-memory) are appended where they are missing.
    */
   readonly pipeline?: string
+  /**
+   * Measure how attention is cut into tiles on this device, instead of choosing by its limits alone: a few seconds at the first compilation, nothing at
+   * later ones, since the answer is kept. WebGPU only.
+   */
+  readonly tune?: boolean | TuneOptions
   /** Called after each pass. */
   readonly hooks?: ReadonlyArray<Hook>
   /** Count how often each rule is tried, and how long that takes: see `Compiled.explanation`. */
@@ -118,11 +124,12 @@ const compileTraced = <S extends Signature, R extends Returned>(
       }
     }
     const memory = compiled.memory ?? { slots: [], slotOf: new Map(), inPlace: new Map() }
-    const executable = yield* backend.compile({
-      graph: compiled.graph,
-      schedules: compiled.schedules,
-      memory
-    })
+    const plan = { graph: compiled.graph, schedules: compiled.schedules, memory }
+    const measured = (options.tune ?? false) !== false && backend.name === "webgpu"
+    const schedules = measured
+      ? yield* tune(backend, plan, typeof options.tune === "object" ? options.tune : {})
+      : plan.schedules
+    const executable = yield* backend.compile({ ...plan, schedules })
     // Constraints of the traced graph: passes may drop the node that needed one, but the caller's promise stays.
     const constraints = Graph.constraints(traced.graph)
     const donatedAt = new Set(parameters.flatMap((p, i) => (donated.has(p.name) ? [i] : [])))

@@ -45,6 +45,7 @@ export const knobs: ReadonlyArray<Knob> = [
     "set by npm test",
     "file into which the reporter of the tests writes what passed, failed and was skipped"
   ),
+  knob("environment", "XDG_CACHE_HOME", "~/.cache", "folder in which Node keeps what `tune` measured"),
   knob("environment", "NO_COLOR", "not set", "any value: the command line prints no colour (no-color.org)"),
   knob(
     "environment",
@@ -61,6 +62,12 @@ export const knobs: ReadonlyArray<Knob> = [
   ),
   knob("compile", "donate", "[]", "arguments whose memory a call may overwrite"),
   knob("compile", "pipeline", "the default pipeline", "passes by name and order, separated by commas"),
+  knob(
+    "compile",
+    "tune",
+    "false",
+    "measure how attention is cut into tiles on this device, once; WebGPU only"
+  ),
   knob("compile", "hooks", "[]", "functions called after each pass"),
   knob("compile", "statistics", "false", "count how often each rule is tried, and how long that takes"),
   knob("jit", "cacheSize", "32", "compiled signatures that are kept, the one unused for longest goes first"),

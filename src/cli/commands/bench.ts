@@ -4,6 +4,8 @@ import { Backend } from "../../../backends/Backend.ts"
 import type { HostArray } from "../../../ir/HostArray.ts"
 import { type CompileOptions, compileGraph } from "../../compile.ts"
 import * as Profile from "../../Profile.ts"
+import { inMemory } from "../../ScheduleCache.ts"
+import type { Trial } from "../../tune.ts"
 import { withBackend } from "../backend.ts"
 import { bytes } from "../bytes.ts"
 import { usage } from "../CliFailure.ts"
@@ -26,6 +28,10 @@ export const bench = Command.make(
       Flag.withDefault(false),
       Flag.withDescription("As many calls more, of which each kernel is timed by the device")
     ),
+    tune: Flag.Boolean("tune").pipe(
+      Flag.withDefault(false),
+      Flag.withDescription("Measure how attention is cut into tiles first, and print what was tried")
+    ),
     trace: Flag.String("trace").pipe(
       Flag.optional,
       Flag.withMetavar("FILE"),
@@ -42,8 +48,18 @@ export const bench = Command.make(
       const { inputs, sizes } = yield* gather(graph, config)
       // A donated argument is gone after one call, and the same arguments serve all calls.
       const { donate: _, ...settings } = options
+      const trials: Array<Trial> = []
+      const tuned = {
+        sizes,
+        inputs,
+        cache: inMemory(),
+        progress: (trial: Trial) => {
+          trials.push(trial)
+          Effect.runSync(io.tell(`${trial.number} of ${trial.of}: ${trialTime(trial)}`))
+        }
+      }
       const variants: ReadonlyArray<readonly [string, CompileOptions]> = [
-        ["fused", settings],
+        ["fused", config.tune ? { ...settings, tune: tuned } : settings],
         ["unfused", { ...settings, requireFused: false, pipeline: "canonicalize" }]
       ]
       yield* withBackend(config.backend)(
@@ -53,6 +69,7 @@ export const bench = Command.make(
             const compiled = yield* Effect.forEach(variants, ([name, o]) =>
               Effect.map(orFail(compileGraph(graph, o)), (f) => ({ name, f, times: [] as Array<number> }))
             )
+            if (trials.length > 0) yield* io.print(`${trialTable(trials)}\n`)
             const uploaded = yield* Effect.forEach(Object.entries(inputs), ([name, array]) =>
               Effect.map(orFail(backend.upload(array as HostArray)), (device) => [name, device] as const)
             )
@@ -88,9 +105,28 @@ export const bench = Command.make(
   Command.withShortDescription("Measure fused against unfused"),
   Command.withExamples([
     { command: "effuse bench attention.ts --random 1 --dim B=1 --dim T=512 --dim S=512 --runs 20" },
+    { command: "effuse bench attention.ts --random 1 --dim B=1 --dim T=512 --dim S=512 --tune" },
     { command: "effuse bench attention.ts --random 1 --dim B=1 --dim T=512 --dim S=512 --trace trace.json" }
   ])
 )
+
+const trialTime = ({ milliseconds: time }: Trial): string =>
+  time === undefined ? "does not run here" : milliseconds(time)
+
+/** What was measured, the fastest first for each attention. */
+const trialTable = (trials: ReadonlyArray<Trial>): string => {
+  const sorted = trials.toSorted(
+    (a, b) =>
+      a.attention.localeCompare(b.attention) || (a.milliseconds ?? Infinity) - (b.milliseconds ?? Infinity)
+  )
+  const rows = sorted.map((trial) => [
+    trialTime(trial),
+    trial.number === 1 ? "chosen unmeasured" : "",
+    trial.attention,
+    trial.schedule
+  ])
+  return table([["fastest", "", "attention", "schedule"], ...rows], [0])
+}
 
 /** What each kernel of the fused program takes, and the calls as a file. */
 const showProfile = (profiles: ReadonlyArray<Profile.Profile>, file: Option.Option<string>) =>

@@ -1,0 +1,67 @@
+import * as Budget from "./flashBudget.ts"
+import type { Limits } from "./Limits.ts"
+import type { Flash, FlashDecode, FlashPrefill } from "./Schedule.ts"
+
+/** Cuts that are worth measuring beside those that the chooser knows. */
+const more: { readonly [kind in Limits["kind"]]: ReadonlyArray<FlashPrefill> } = {
+  cpu: [true, false].flatMap((quads) =>
+    [
+      [16, 4, 4],
+      [64, 4, 8],
+      [32, 8, 8]
+    ].map(
+      ([rows = 0, keys = 0, threads = 0]) => ({ rows, keys, threads, tiles: "registers", quads }) as const
+    )
+  ),
+  gpu: [
+    [128, 32, 128],
+    [64, 32, 64],
+    [64, 32, 256]
+  ].map(([rows = 0, keys = 0, threads = 0]) => ({
+    rows,
+    keys,
+    threads,
+    tiles: "workgroup",
+    quads: false
+  }))
+}
+
+const decodes = (decode: FlashDecode): ReadonlyArray<FlashDecode> =>
+  [1, 2].flatMap((more) =>
+    [1, 2, 4].map((fewer) => ({
+      ...decode,
+      threads: decode.threads * more,
+      keysPerSplit: decode.keysPerSplit * fewer
+    }))
+  )
+
+/** At most this many are measured for one variant. */
+const most = 8
+
+/**
+ * Legal schedules for calls of `rows` packed rows that differ in the variant these take. The one that is chosen without measuring comes first.
+ */
+export const alternatives = (
+  limits: Limits,
+  D: Budget.HeadSizes,
+  E: number,
+  group: number | undefined,
+  rows: number
+): ReadonlyArray<Flash> => {
+  const chosen = Budget.choose(limits, D, E, group)
+  const variant = Budget.splitVariants(chosen, D, E, group, undefined).find((v) => rows <= v.most)
+  const prefills = [...Budget.candidates(limits, D, E), ...more[limits.kind]]
+  const others =
+    variant === undefined
+      ? prefills.map((prefill) => ({ ...chosen, prefill }))
+      : variant.tile?.staged === true
+        ? prefills.filter((p) => p.rows === chosen.short?.rows).map((short) => ({ ...chosen, short }))
+        : decodes(chosen.decode).map((decode) => ({ ...chosen, decode }))
+  const texts = new Set<string>()
+  return [chosen, ...others]
+    .filter((schedule) => {
+      const text = JSON.stringify(schedule)
+      return Budget.legal(schedule, limits, D, E, "f32", group) && !texts.has(text) && texts.add(text)
+    })
+    .slice(0, most)
+}

@@ -1,0 +1,215 @@
+import { Effect, Result } from "effect"
+import type { BackendShape, Plan, Value } from "../backends/Backend.ts"
+import * as Dim from "../ir/Dim.ts"
+import { alternatives } from "../ir/flashAlternatives.ts"
+import * as Budget from "../ir/flashBudget.ts"
+import * as HostArray from "../ir/HostArray.ts"
+import type { Node, NodeOf } from "../ir/Node.ts"
+import { parts } from "../ir/ops/flashAttention.ts"
+import type { Flash, Schedule, Schedules } from "../ir/Schedule.ts"
+import * as Shape from "../ir/Shape.ts"
+import * as TensorType from "../ir/TensorType.ts"
+import { describe } from "../passes/scheduleTable.ts"
+import { anchorOf } from "../passes/traits.ts"
+import { type ScheduleCache, standard } from "./ScheduleCache.ts"
+
+/** One schedule that was measured. */
+export interface Trial {
+  /** The queries and keys of the attention, as types. */
+  readonly attention: string
+  readonly schedule: string
+  /** The fastest call of the whole program; undefined where the device refuses the schedule. */
+  readonly milliseconds: number | undefined
+  /** Which of how many. The first is what is chosen without measuring. */
+  readonly number: number
+  readonly of: number
+}
+
+export interface TuneOptions {
+  /** Lengths to measure at. Others are 1 where they lead an input, as a batch does, and 512. */
+  readonly sizes?: Dim.Bindings
+  /** Arguments to measure with, by name; others are made up. */
+  readonly inputs?: { readonly [name: string]: HostArray.HostArray }
+  /** Time to spend, compiling included: after it no other schedule is begun. 5000 unless given. */
+  readonly milliseconds?: number
+  /** Told of each schedule as soon as it is measured. */
+  readonly progress?: (trial: Trial) => void
+  /** Where answers are kept; a file of the user's cache folder or the browser's storage unless given. */
+  readonly cache?: ScheduleCache
+}
+
+const callsEach = 3
+
+/** What measures faster by less than this is not preferred to what is chosen without measuring. */
+const worthwhile = 0.97
+
+/** Schedules kept; beyond it the oldest go first. */
+const mostKept = 500
+
+interface Family {
+  readonly key: string
+  readonly text: string
+  readonly nodes: ReadonlyArray<Node>
+  readonly fits: (schedule: Flash) => boolean
+  readonly schedules: ReadonlyArray<Flash>
+}
+
+/**
+ * Measures schedules of each kind of attention in a plan, in turn, and gives the plan's schedules with the fastest. Which of them run is bounded by time;
+ * answers are kept by device, shapes and lengths. No schedule changes a result beyond the order of sums.
+ */
+export const tune = (
+  backend: BackendShape,
+  plan: Plan,
+  options: TuneOptions
+): Effect.Effect<Schedules, never> =>
+  Effect.gen(function* () {
+    const { milliseconds = 5000, progress = () => {}, cache = standard() } = options
+    const sizes = { ...assumedSizes(plan), ...options.sizes }
+    const deadline = performance.now() + milliseconds
+    const known = yield* remembered(cache)
+    const schedules = new Map<Node, Schedule>(plan.schedules)
+    const use = (family: Family, schedule: Flash): void => {
+      for (const node of family.nodes) schedules.set(node, schedule)
+    }
+    let learned = false
+    for (const family of families(backend, plan, sizes)) {
+      const kept = known[family.key]
+      if (isFlash(kept) && family.fits(kept)) {
+        use(family, kept)
+        continue
+      }
+      const values = argumentsOf(plan, sizes, options.inputs ?? {})
+      let [best, least] = [family.schedules[0] as Flash, Infinity]
+      for (const [n, schedule] of family.schedules.entries()) {
+        if (n > 0 && performance.now() > deadline) break
+        use(family, schedule)
+        const time = yield* measure(backend, { ...plan, schedules: new Map(schedules) }, values, sizes)
+        progress({
+          attention: family.text,
+          schedule: describe(schedule),
+          milliseconds: time,
+          number: n + 1,
+          of: family.schedules.length
+        })
+        if (time !== undefined && (least === Infinity || time < worthwhile * least)) {
+          best = schedule
+          least = time
+        }
+      }
+      use(family, best)
+      known[family.key] = best
+      learned = true
+    }
+    if (learned) {
+      const text = JSON.stringify(Object.fromEntries(Object.entries(known).slice(-mostKept)))
+      yield* Effect.ignore(Effect.tryPromise(() => cache.write(text)))
+    }
+    return schedules
+  })
+
+/** The fastest of a few calls, after one that warms up; undefined where the schedule cannot run. */
+const measure = (
+  backend: BackendShape,
+  plan: Plan,
+  values: ReadonlyArray<Value>,
+  sizes: Dim.Bindings
+): Effect.Effect<number | undefined> =>
+  Effect.gen(function* () {
+    const executable = yield* backend.compile(plan)
+    const donated = new Set<number>()
+    let least = Infinity
+    for (let n = 0; n <= callsEach; n++) {
+      const start = performance.now()
+      yield* executable.call(values, sizes, { donated })
+      if (n > 0) least = Math.min(least, performance.now() - start)
+    }
+    return least
+  }).pipe(
+    Effect.result,
+    Effect.map((result) => (Result.isSuccess(result) ? result.success : undefined))
+  )
+
+/** Whether something that was read has the parts of a schedule; their numbers are then asked for as of any other. */
+const isFlash = (x: unknown): x is Flash => {
+  const { kind, prefill, decode } = (x ?? {}) as Partial<Flash>
+  return kind === "flash" && typeof prefill === "object" && typeof decode === "object"
+}
+
+const remembered = (cache: ScheduleCache): Effect.Effect<{ [key: string]: unknown }> =>
+  Effect.tryPromise(async () => JSON.parse((await cache.read()) ?? "{}")).pipe(
+    Effect.result,
+    Effect.map((read) =>
+      Result.isSuccess(read) && typeof read.success === "object" ? { ...read.success } : {}
+    )
+  )
+
+/** Kernels of attention that one schedule suits: equal sizes, types and number of buffers. */
+const families = (backend: BackendShape, plan: Plan, sizes: Dim.Bindings): ReadonlyArray<Family> => {
+  const found = new Map<string, Family>()
+  for (const [node, schedule] of plan.schedules) {
+    const anchor = node.op === "fused" ? anchorOf(node.attrs.body) : undefined
+    if (schedule.kind !== "flash" || anchor?.op !== "flash_attention") continue
+    const { limits, description } = backend
+    const shape = shapeOf(anchor, sizes)
+    const buffers = node.operands.length
+    const text = anchor.operands
+      .slice(0, 2)
+      .map((x) => TensorType.print(x.type))
+      .join(" and ")
+    const lengths = [shape.rows, shape.keys].map((n) => Math.ceil(Math.log2(Math.max(1, n))))
+    const hasRange = anchor.attrs.range !== undefined
+    const key = JSON.stringify([description, shape.D, shape.E, shape.group, shape.dtype, lengths, hasRange])
+    const same = found.get(`${key} ${buffers}`)
+    const { D, E, group, dtype, rows } = shape
+    found.set(`${key} ${buffers}`, {
+      key,
+      text,
+      nodes: [...(same?.nodes ?? []), node],
+      fits: (s) => Budget.legal(s, limits, D, E, dtype, group),
+      schedules: alternatives(limits, D, E, group, rows).map((s) => Budget.withBuffers(s, buffers, limits))
+    })
+  }
+  return [...found.values()]
+}
+
+const shapeOf = (anchor: NodeOf<"flash_attention">, sizes: Dim.Bindings) => {
+  const { terms, v } = parts(anchor.operands, anchor.attrs)
+  const [q, k] = anchor.operands as readonly [Node, Node]
+  const at = (x: Node, axis: number): number => Dim.evaluate(x.type.shape[axis] as Dim.Dim, sizes)
+  const group = Dim.value(Dim.divideExact(q.type.shape[1] as Dim.Dim, k.type.shape[1] as Dim.Dim) ?? Dim.one)
+  return {
+    D: terms.map((term) => at(term.q, 3)),
+    E: at(v, 3),
+    group,
+    dtype: q.type.dtype,
+    rows: (at(q, 1) / at(k, 1)) * at(q, 2),
+    keys: at(k, 2)
+  }
+}
+
+/** Lengths that nobody gave: one sequence of 512. */
+const assumedSizes = ({ graph }: Plan): Dim.Bindings => {
+  const sizes: { [symbol: string]: number } = {}
+  for (const { type } of graph.inputs)
+    for (const [axis, dim] of type.shape.entries())
+      for (const symbol of Dim.symbols(dim)) sizes[symbol] ??= axis === 0 && type.shape.length > 2 ? 1 : 512
+  return sizes
+}
+
+/** Arguments: given, or made up. Whole numbers are large ones, so that masks by lengths hide nothing. */
+const argumentsOf = (
+  { graph }: Plan,
+  sizes: Dim.Bindings,
+  given: { readonly [name: string]: HostArray.HostArray }
+): ReadonlyArray<HostArray.HostArray> =>
+  graph.inputs.map(({ type, attrs }) => {
+    const own = given[attrs.name]
+    if (own !== undefined) return own
+    const shape = Shape.evaluate(type.shape, sizes)
+    const numbers = new Float64Array(shape.reduce((product, n) => product * n, 1))
+    const isFloat = type.dtype.startsWith("f") || type.dtype === "bf16"
+    const most = Math.max(1, ...Object.values(sizes))
+    for (let n = 0; n < numbers.length; n++) numbers[n] = isFloat ? Math.sin(n * 12.9898) : most
+    return HostArray.fromNumbers(type.dtype, shape, numbers)
+  })

@@ -1,0 +1,109 @@
+import { Effect } from "effect"
+import { expect, test } from "vitest"
+import type { Backend } from "../../backends/Backend.ts"
+import { alternatives } from "../../ir/flashAlternatives.ts"
+import * as Budget from "../../ir/flashBudget.ts"
+import * as HostArray from "../../ir/HostArray.ts"
+import * as Limits from "../../ir/Limits.ts"
+import { compileGraph } from "../../src/compile.ts"
+import * as ScheduleCache from "../../src/ScheduleCache.ts"
+import type { Trial, TuneOptions } from "../../src/tune.ts"
+import { graphOf } from "../support/evaluate.ts"
+import { causal, flashText } from "../support/flashText.ts"
+import { sharedLayer } from "../support/webgpu.ts"
+
+const graph = graphOf(flashText({ ...causal, heads: [2, 1], head: [8, 8] }))
+const sizes = { T: 9, S: 9 }
+/** The graph has its attention already. */
+const pipeline = "fuse-elementwise"
+
+const array = (shape: ReadonlyArray<number>, seed: number): HostArray.HostArray => {
+  const count = shape.reduce((product, n) => product * n, 1)
+  return HostArray.fromNumbers(
+    "f32",
+    shape,
+    Float64Array.from({ length: count }, (_, n) => Math.sin(n * seed))
+  )
+}
+const inputs = { q: array([1, 2, 9, 8], 1.3), k: array([1, 1, 9, 8], 2.1), v: array([1, 1, 9, 8], 0.7) }
+
+const run = async <A>(effect: Effect.Effect<A, unknown, Backend>): Promise<A> =>
+  Effect.runPromise(Effect.provide(effect, await sharedLayer()))
+
+/** Compiles with tuning and calls; gives what was measured and the result. */
+const tuned = async (options: TuneOptions) => {
+  const trials: Array<Trial> = []
+  const progress = (trial: Trial): void => void trials.push(trial)
+  const call = Effect.gen(function* () {
+    const f = yield* compileGraph(graph, { pipeline, tune: { sizes, progress, ...options } })
+    return yield* f(inputs)
+  })
+  const results = (await run(call)) as { readonly [name: string]: HostArray.HostArray }
+  return { trials, result: HostArray.toNumbers(results["result"] as HostArray.HostArray) }
+}
+
+test("measures several schedules once, and computes the same", async () => {
+  const cache = ScheduleCache.inMemory()
+  const first = await tuned({ cache, milliseconds: 60_000 })
+  expect(first.trials.length).toBeGreaterThan(3)
+  expect(first.trials.map((t) => t.number)).toEqual(first.trials.map((_, n) => n + 1))
+  expect(new Set(first.trials.map((t) => t.schedule)).size).toBe(first.trials.length)
+  expect(first.trials.every((t) => t.milliseconds !== undefined)).toBe(true)
+  const again = await tuned({ cache })
+  expect(again.trials).toEqual([])
+  const plain = (await run(Effect.flatMap(compileGraph(graph, { pipeline }), (f) => f(inputs)))) as {
+    readonly [name: string]: HostArray.HostArray
+  }
+  const expected = HostArray.toNumbers(plain["result"] as HostArray.HostArray)
+  for (const { result } of [first, again])
+    result.forEach((x, n) => {
+      expect(x).toBeCloseTo(expected[n] as number, 5)
+    })
+})
+
+test("without time it measures what would be chosen, and nothing else", async () => {
+  const { trials } = await tuned({ cache: ScheduleCache.inMemory(), milliseconds: -1 })
+  expect(trials.map((t) => t.number)).toEqual([1])
+})
+
+test("what the cache holds is a suggestion: schedules that do not fit, or are none, are measured anew", async () => {
+  const cache = ScheduleCache.inMemory()
+  await tuned({ cache, milliseconds: -1 })
+  const [[key, schedule] = []] = Object.entries(JSON.parse((await cache.read()) as string))
+  const spoilt = { ...(schedule as object), prefill: { rows: 7, keys: 3, threads: 4, tiles: "workgroup" } }
+  for (const text of [JSON.stringify({ [key as string]: spoilt }), '{"x": 3}', "null", "[", ""]) {
+    await cache.write(text)
+    expect((await tuned({ cache, milliseconds: -1 })).trials).toHaveLength(1)
+  }
+  const broken: ScheduleCache.ScheduleCache = {
+    read: () => Promise.reject(new Error("unreadable")),
+    write: () => Promise.reject(new Error("full"))
+  }
+  expect((await tuned({ cache: broken, milliseconds: -1 })).trials).toHaveLength(1)
+})
+
+test("alternatives are legal, the chosen schedule first, and differ in the variant that the rows take", () => {
+  for (const kind of ["cpu", "gpu"] as const) {
+    const limits = { ...Limits.portable, kind, maxComputeWorkgroupStorageSize: 32768 }
+    for (const [D, E, group] of [
+      [64, 64, 1],
+      [128, 128, 4],
+      [256, 32, undefined]
+    ] as const) {
+      const chosen = Budget.choose(limits, D, E, group)
+      for (const [rows, part] of [
+        [2048, "prefill"],
+        [kind === "gpu" ? 20 : 2048, kind === "gpu" ? "short" : "prefill"],
+        [1, "decode"]
+      ] as const) {
+        const all = alternatives(limits, D, E, group, rows)
+        expect(all[0]).toEqual(chosen)
+        expect(all.length).toBeGreaterThan(1)
+        for (const schedule of all) {
+          expect(Budget.illegal(schedule, limits, D, E, "f32", group)).toBeUndefined()
+          expect({ ...schedule, [part]: chosen[part] }).toEqual(chosen)
+        }
+      }
+    }
+  }
+})
