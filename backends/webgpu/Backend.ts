@@ -28,13 +28,12 @@ import { statsOf } from "./stats.ts"
 export const make = (
   device: GPUDevice,
   info: GPUAdapterInfo,
-  /** Multiply-adds of one submit; see `Launch.mostWork`. */
-  mostWork?: number
+  options: Session.Options = {}
 ): Effect.Effect<BackendShape, never, Scope.Scope> =>
   Effect.gen(function* () {
     const limits = deviceLimits(device, info)
     const session = yield* Effect.acquireRelease(
-      Effect.sync(() => Session.make(device, limits, mostWork)),
+      Effect.sync(() => Session.make(device, limits, options)),
       (open) => Effect.sync(open.close)
     )
 
@@ -83,7 +82,8 @@ export const make = (
             }
             const buffer = await transact(session, (acquire) => {
               const made = acquire.storage(storageBytes(array.dtype, array.shape), "the array")
-              device.queue.writeBuffer(made, 0, toDevice(array))
+              acquire.write(made, toDevice(array))
+              acquire.submitWrites()
               return made
             })
             const { dtype, shape } = array

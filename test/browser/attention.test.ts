@@ -51,6 +51,13 @@ test("a page learns what its kernels take", async () => {
   })
 })
 
+test("large arguments of a page go through mapped buffers", async () => {
+  await withPage(entry, async (evaluate) => {
+    // The lengths are all that the queue writes.
+    expect(await evaluate("large")).toEqual({ right: true, written: 16 })
+  })
+})
+
 test("a page that uses promises gets the same, and errors with their tags", async () => {
   await withPage(entry, async (evaluate) => {
     const run = (await evaluate("promises", { B: 1, T: 9, S: 9 })) as Compared & { readonly wrong: string }

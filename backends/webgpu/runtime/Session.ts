@@ -4,6 +4,7 @@ import * as Launch from "../Launch.ts"
 import type { Kernel } from "../Program.ts"
 import * as Buffers from "./Buffers.ts"
 import * as Lru from "./Lru.ts"
+import * as Uploads from "./Uploads.ts"
 
 /** What the device reports about commands that it accepted at first. */
 export type Failure = OutOfMemory | KernelError
@@ -18,6 +19,8 @@ export interface Session {
   readonly buffers: Buffers.Buffers
   /** What the host reads back. */
   readonly staging: Buffers.Buffers
+  /** Where the host writes. */
+  readonly uploads: Uploads.Uploads
   /** A buffer that holds this as long as somebody uses it, at most until the session closes. Rejects like `transact`. */
   readonly constant: (data: Uint8Array<ArrayBuffer>) => Promise<GPUBuffer>
   /** The pipeline of a kernel; the same text is compiled once. Rejects with KernelError or DeviceLost. */
@@ -36,6 +39,14 @@ export interface Session {
   readonly close: () => void
 }
 
+/** What follows from the device and from where this runs, unless a test says otherwise. */
+export interface Options {
+  /** Multiply-adds of one submit. */
+  readonly mostWork?: number | undefined
+  /** Whether the device is in another process. */
+  readonly remote?: boolean
+}
+
 /** Pipelines kept by content; beyond it the one unused for longest is forgotten. Programs keep their own alive. */
 const keepPipelines = 1024
 
@@ -44,13 +55,11 @@ const compute = 0x4 // GPUShaderStage.COMPUTE
 const defect = (message: string, source = ""): KernelError =>
   new KernelError({ message, source, hint: "this is a defect of Effuse: please report it" })
 
-export const make = (
-  device: GPUDevice,
-  limits: Limits,
-  mostWork: number = Launch.mostWork[limits.kind]
-): Session => {
+export const make = (device: GPUDevice, limits: Limits, options: Options = {}): Session => {
+  const { mostWork = Launch.mostWork[limits.kind], remote = Uploads.isRemote() } = options
   const buffers = Buffers.make(device, Buffers.forKernels)
   const staging = Buffers.make(device, Buffers.forReading)
+  const uploads = Uploads.make(device, remote)
   const pipelines = Lru.make<string, Promise<GPUComputePipeline>>(keepPipelines)
   const layouts = new Map<string, GPUBindGroupLayout>()
   // Constants of forgotten programs may be collected: whoever runs a program holds its buffers.
@@ -158,6 +167,7 @@ export const make = (
     mostWork,
     buffers,
     staging,
+    uploads,
     layout,
     constant: async (data) => {
       check()
@@ -196,6 +206,7 @@ export const make = (
       for (const ref of constants) ref.deref()?.destroy()
       buffers.destroy()
       staging.destroy()
+      uploads.destroy()
     }
   }
 }

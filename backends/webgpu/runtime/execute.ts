@@ -38,7 +38,7 @@ export interface Call {
 /** The results of a call stay on the device; all buffers but theirs are back in the pool. */
 export const execute = async (call: Call): Promise<ReadonlyArray<DeviceTensor.DeviceTensor>> => {
   const { session, loaded } = call
-  const { outputs, launch } = await start(call, (bound) => submit(call, bound, []))
+  const { outputs, launch } = await start(call, (bound, acquire) => submit(call, bound, acquire, []))
   return loaded.program.outputs.map(({ type }, i) =>
     DeviceTensor.make(
       session,
@@ -57,7 +57,7 @@ export const executeAndRead = async (call: Call): Promise<ReadonlyArray<HostArra
     const copies = loaded.program.outputs.map((port, i) =>
       acquire.staging(bound.launch.outputs[i]?.bytes ?? 0, outputName(port))
     )
-    submit(call, bound, copies)
+    submit(call, bound, acquire, copies)
     return copies
   })
   // What the queue does next with these buffers comes after the copies.
@@ -141,7 +141,7 @@ const bindBuffers = (
     const [value, what] = [values[i] as Value, `input ${JSON.stringify(port.name)}`]
     if ("_tag" in value) return DeviceTensor.bufferOf(session, value, what)
     const buffer = acquire(launch.inputs[i] as number, what)
-    queue.writeBuffer(buffer, 0, toDevice(value))
+    pools.write(buffer, toDevice(value))
     return buffer
   })
   for (const i of donated.keys()) {
@@ -170,14 +170,20 @@ const bindBuffers = (
 const outputName = ({ name, type }: Program.Output): string =>
   `output ${JSON.stringify(name)} ${TensorType.print(type)}`
 
-/** One encoder with one pass, unless work is split; copies of the results for the host follow it. */
-const submit = ({ session, loaded }: Call, bound: Bound, copies: ReadonlyArray<GPUBuffer>): void => {
+/** One encoder with one pass, unless work is split; arguments are copied before it, results for the host behind. */
+const submit = (
+  { session, loaded }: Call,
+  bound: Bound,
+  acquire: Acquire,
+  copies: ReadonlyArray<GPUBuffer>
+): void => {
   const { device } = session
   const { submits, outputs } = bound.launch
   for (const [i, dispatches] of submits.entries()) {
     const last = i === submits.length - 1
     if (dispatches.length === 0 && copies.length === 0) continue
     const encoder = device.createCommandEncoder()
+    if (i === 0) acquire.encodeWrites(encoder)
     const pass = encoder.beginComputePass()
     let current: GPUComputePipeline | undefined
     for (const dispatch of dispatches)

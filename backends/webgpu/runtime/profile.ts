@@ -30,6 +30,7 @@ const byDevice = async (call: Call): Promise<Profile> => {
       )
       const resolved = acquire.storage(bytes, "the timestamps")
       const copy = acquire.staging(bytes, "the timestamps")
+      acquire.submitWrites()
       let query = 0
       for (const [i, dispatches] of submits.entries()) {
         const encoder = device.createCommandEncoder()
@@ -99,7 +100,8 @@ const byHost = async (call: Call): Promise<Profile> => {
   const { session, loaded } = call
   const { device } = session
   const began = performance.now()
-  const { launch, outputs, more } = await start(call, (bound) => {
+  const { launch, outputs, more } = await start(call, (bound, acquire) => {
+    acquire.submitWrites()
     const heard = bound.launch.submits.flat().map((dispatch) => {
       const encoder = device.createCommandEncoder()
       const pass = encoder.beginComputePass()

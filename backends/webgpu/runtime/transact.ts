@@ -8,6 +8,11 @@ export interface Acquire {
   readonly storage: (bytes: number, what: string) => GPUBuffer
   /** A buffer that the host reads. */
   readonly staging: (bytes: number, what: string) => GPUBuffer
+  /** Writes data into a buffer, at once or by a copy that has to be encoded before anything reads it. */
+  readonly write: (to: GPUBuffer, data: ArrayBufferView<ArrayBuffer>) => void
+  readonly encodeWrites: (encoder: GPUCommandEncoder) => void
+  /** Submits what is to be copied, by itself. */
+  readonly submitWrites: () => void
 }
 
 /**
@@ -20,7 +25,7 @@ export const transact = async <A>(
   again = true
 ): Promise<A> => {
   session.check()
-  const { buffers, staging } = session
+  const { buffers, staging, uploads } = session
   const acquired: Array<readonly [Buffers.Buffers, GPUBuffer]> = []
   const from =
     (pool: Buffers.Buffers) =>
@@ -29,11 +34,26 @@ export const transact = async <A>(
       acquired.push([pool, buffer])
       return buffer
     }
-  const created = () => buffers.created() + staging.created()
+  const staged: Array<{ readonly from: GPUBuffer; readonly to: GPUBuffer; readonly bytes: number }> = []
+  const write: Acquire["write"] = (to, data) => {
+    const from = uploads.stage(data)
+    if (from === undefined) session.device.queue.writeBuffer(to, 0, data)
+    else staged.push({ from, to, bytes: data.byteLength })
+  }
+  const encodeWrites: Acquire["encodeWrites"] = (encoder) => {
+    for (const { from, to, bytes } of staged) encoder.copyBufferToBuffer(from, 0, to, 0, bytes)
+  }
+  const submitWrites = (): void => {
+    if (staged.length === 0) return
+    const encoder = session.device.createCommandEncoder()
+    encodeWrites(encoder)
+    session.device.queue.submit([encoder.finish()])
+  }
+  const created = () => buffers.created() + staging.created() + uploads.created()
   const before = created()
   try {
     const { value, failure } = session.watch(() =>
-      commands({ storage: from(buffers), staging: from(staging) })
+      commands({ storage: from(buffers), staging: from(staging), write, encodeWrites, submitWrites })
     )
     // Only a new buffer can want for memory: what reuses all of its buffers waits for nothing.
     if (created() > before) {
@@ -41,13 +61,15 @@ export const transact = async <A>(
       session.check()
       if (failed !== undefined) throw failed
     } else failure.then((late) => late !== undefined && session.report(late))
+    for (const { from } of staged) uploads.recycle(from)
     return value
   } catch (cause) {
     // An argument that is refused says nothing against the buffers of those before it.
     const back = cause instanceof InvalidArray ? "release" : "discard"
     for (const [pool, buffer] of acquired) pool[back](buffer)
+    for (const { from } of staged) uploads.discard(from)
     if (!(cause instanceof OutOfMemory && again)) throw cause
-    if (![staging.trim(), buffers.trim()].includes(true)) throw cause
+    if (![staging.trim(), buffers.trim(), uploads.trim()].includes(true)) throw cause
     return transact(session, commands, false)
   }
 }

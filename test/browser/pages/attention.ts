@@ -112,3 +112,22 @@ export const profile = async (sizes: Lengths) => {
   await gpu.close()
   return told
 }
+
+/** A large argument, twice: whether the results are right, and the bytes that the queue was given to write. */
+export const large = async () => {
+  const gpu = await Promised.webgpu()
+  const f = await gpu.compile(({ x }) => Tensor.add(x, 1), { x: spec("f32", ["N"]) })
+  const { writeBuffer } = GPUQueue.prototype
+  let written = 0
+  GPUQueue.prototype.writeBuffer = function (...args) {
+    written += (args[2] as ArrayBufferView).byteLength
+    return writeBuffer.apply(this, args)
+  }
+  const data = Float32Array.from({ length: 300_001 }, (_, i) => i)
+  const results = await Promise.all(
+    [0, 1, 2].map(() => f({ x: { dtype: "f32", shape: [data.length], data } }))
+  )
+  GPUQueue.prototype.writeBuffer = writeBuffer
+  await gpu.close()
+  return { right: results.every((r) => r.data.every((x, i) => x === i + 1)), written }
+}

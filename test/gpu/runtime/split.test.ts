@@ -53,7 +53,7 @@ const lengths: ReadonlyArray<readonly [number, number, number]> = [
 const run = async (watched: Watched, mostWork?: number) => {
   const device = await (await watched.gpu.requestAdapter())?.requestDevice()
   if (device === undefined) throw new Error("no adapter")
-  const layer = Layer.effect(Backend, WebGpuBackend.make(device, device.adapterInfo, mostWork))
+  const layer = Layer.effect(Backend, WebGpuBackend.make(device, device.adapterInfo, { mostWork }))
   const counts = () => [watched.calls("submit"), watched.calls("dispatchWorkgroups")] as const
   const results = await Effect.gen(function* () {
     const call = yield* program
