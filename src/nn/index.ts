@@ -39,7 +39,7 @@ export {
 } from "./models/decoder.ts"
 export { type DecoderConfig, decoderConfig } from "./models/decoderConfig.ts"
 export { type Gpt2, type Gpt2Config, gpt2 } from "./models/gpt2.ts"
-export { type Model, modelOf, openFolder, type Pretrained } from "./models/pretrained.ts"
+export { type Model, type ModelOptions, modelOf, openFolder, type Pretrained } from "./models/pretrained.ts"
 export { type VitConfig, vit } from "./models/vit.ts"
 export { type Whisper, type WhisperConfig, whisper } from "./models/whisper.ts"
 export { layerNorm, type NormConfig, rmsNorm } from "./norm.ts"

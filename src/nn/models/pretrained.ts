@@ -1,5 +1,6 @@
 import { Effect, type Scope, type Stream } from "effect"
 import type { Backend } from "../../../backends/Backend.ts"
+import type { FloatDType } from "../../../ir/DType.ts"
 import type { AttrError, ParamsError, RunError } from "../../errors.ts"
 import { FileError } from "../../files/FileError.ts"
 import { folderSources } from "../fileSource.ts"
@@ -23,24 +24,32 @@ export type Model =
   | { readonly kind: "vit"; readonly model: ReturnType<typeof vit> }
   | { readonly kind: "whisper"; readonly model: ReturnType<typeof whisper> }
 
-const kinds: { readonly [modelType: string]: (json: Json) => Model } = {
-  gpt2: (json) => ({ kind: "gpt2", model: gpt2(gpt2Config(json)) }),
-  bert: (json) => ({ kind: "bert", model: bert(bertConfig(json)) }),
-  vit: (json) => ({ kind: "vit", model: vit(vitConfig(json)) }),
-  whisper: (json) => ({ kind: "whisper", model: whisper(whisperConfig(json)) }),
+const kinds: { readonly [modelType: string]: (json: Json, dtype?: FloatDType) => Model } = {
+  gpt2: (json, dtype) => ({ kind: "gpt2", model: gpt2({ ...gpt2Config(json), dtype }) }),
+  bert: (json, dtype) => ({ kind: "bert", model: bert({ ...bertConfig(json), dtype }) }),
+  vit: (json, dtype) => ({ kind: "vit", model: vit({ ...vitConfig(json), dtype }) }),
+  whisper: (json, dtype) => ({ kind: "whisper", model: whisper({ ...whisperConfig(json), dtype }) }),
   ...Object.fromEntries(
     ["llama", "mistral", "qwen2", "qwen3", "gemma2"].map((family) => [
       family,
-      (json: Json): Model => ({ kind: "decoder", model: decoder(decoderConfig(json)) })
+      (json: Json, dtype?: FloatDType): Model => ({
+        kind: "decoder",
+        model: decoder({ ...decoderConfig(json), dtype })
+      })
     ])
   )
 }
 
+export interface ModelOptions {
+  /** Of the parameters, which those of files are rounded to; f32 unless told otherwise. */
+  readonly dtype?: FloatDType | undefined
+}
+
 /** The model that a `config.json` of Hugging Face describes. Throws `AttrError` for what it does not know, by name. */
-export const modelOf = (json: Json): Model => {
+export const modelOf = (json: Json, { dtype }: ModelOptions = {}): Model => {
   const type = json.model_type
   const make = typeof type === "string" && Object.hasOwn(kinds, type) ? kinds[type] : undefined
-  if (make !== undefined) return make(json)
+  if (make !== undefined) return make(json, dtype)
   throw refuse("modelOf", `model_type is ${JSON.stringify(type)}`, `one of ${Object.keys(kinds).join(", ")}`)
 }
 
@@ -80,7 +89,10 @@ const failed = (file: string, cause: unknown): FileError =>
  * Opens a model's folder as Hugging Face lays it out: `config.json` beside `model.safetensors`, or beside an index and its shards. Fails with
  * `AttrError` for a model that is not known here. Node, Deno and Bun.
  */
-export const openFolder = (folder: string): Effect.Effect<Pretrained, FileError | AttrError> =>
+export const openFolder = (
+  folder: string,
+  options: ModelOptions = {}
+): Effect.Effect<Pretrained, FileError | AttrError> =>
   Effect.gen(function* () {
     const file = `${folder}/config.json`
     const json = yield* Effect.tryPromise({
@@ -90,9 +102,9 @@ export const openFolder = (folder: string): Effect.Effect<Pretrained, FileError 
       },
       catch: (cause) => failed(file, cause)
     })
-    const found = yield* Effect.try({ try: () => modelOf(json ?? {}), catch: (e) => e as AttrError })
+    const found = yield* Effect.try({ try: () => modelOf(json ?? {}, options), catch: (e) => e as AttrError })
     const weights = yield* open(yield* folderSources(folder))
     const { params } = found.model
-    const options = { rename: renamed(weights, params), allowOthers: (name: string) => besides.test(name) }
-    return { ...found, weights, load: () => load(weights, params, options) }
+    const own = { rename: renamed(weights, params), allowOthers: (name: string) => besides.test(name) }
+    return { ...found, weights, load: () => load(weights, params, own) }
   })

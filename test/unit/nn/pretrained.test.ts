@@ -86,6 +86,17 @@ describe("a folder of Hugging Face", () => {
     }
   )
 
+  it("brings parameters in the dtype that is asked for", async () => {
+    const { path } = await folder("half", files.gpt2)
+    const dtypes = await run(
+      Effect.gen(function* () {
+        const { load } = yield* nn.openFolder(path, { dtype: "bf16" })
+        return Object.values(yield* nn.loaded(load())).map((x) => x.dtype)
+      }).pipe(Effect.scoped)
+    )
+    expect(new Set(dtypes)).toEqual(new Set(["bf16"]))
+  })
+
   const moved =
     (prefix: string, more: nn.State = {}) =>
     (values: nn.State): nn.State => ({
