@@ -20,7 +20,7 @@ export interface Rows {
 }
 
 /**
- * A workgroup computes rows × columns of the result, depth elements of the contraction at a time. Calls with one row run a variant of their
+ * A workgroup computes rows × columns of the result, depth elements of the contraction at a time. Calls with few rows run a variant of their
  * own, which is compiled beside the other where rows are not known before.
  */
 export interface Matmul {
@@ -33,8 +33,13 @@ export interface Matmul {
   readonly threadColumns: number
   /** The four threads of a quad compute the same rows: each reads a fourth of them and hands it to the others. */
   readonly quads: boolean
-  /** For one row: `share` threads add up one sum, of `columns` results, in workgroups of `threads`. */
-  readonly vector: { readonly threads: number; readonly share: number; readonly columns: number }
+  /** Calls of at most `rows`, one after the other: `share` threads add up one sum, of `columns` results, in workgroups of `threads`. */
+  readonly vector: {
+    readonly rows: number
+    readonly threads: number
+    readonly share: number
+    readonly columns: number
+  }
 }
 
 /** All variants are compiled at once; which one runs depends on the lengths of a call and compiles nothing. */

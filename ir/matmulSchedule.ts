@@ -18,7 +18,7 @@ export const matmulSchedule = (
 
 /**
  * A load costs there what twenty multiplications cost, from any memory, so a thread keeps as many results as registers hold. Where subgroups
- * are offered, four threads read rows for each other.
+ * are offered, four threads read rows for each other, and there are registers for more of them.
  */
 const forProcessor = (
   limits: Limits,
@@ -26,9 +26,9 @@ const forProcessor = (
   n: number | undefined,
   products: number
 ): Matmul => {
-  const threadRows = fitted(m, 1, 8)
   const threadColumns = fitted(n, 1, 4 / products)
   const subgroups = limits.subgroups !== undefined && limits.subgroups.min >= 4
+  const threadRows = fitted(m, 1, subgroups ? 16 : 8)
   const quads = subgroups && threadRows >= 4 && (n === undefined || n >= 16)
   return {
     kind: "matmul",
@@ -38,7 +38,12 @@ const forProcessor = (
     threadRows,
     threadColumns,
     quads,
-    vector: { threads: 16, share: subgroups ? 4 : 1, columns: fitted(n, 1, (subgroups ? 8 : 4) / products) }
+    vector: {
+      rows: subgroups ? 3 : 1,
+      threads: 16,
+      share: subgroups ? 4 : 1,
+      columns: fitted(n, 1, (subgroups ? 8 : 4) / products)
+    }
   }
 }
 
@@ -52,14 +57,23 @@ const forGpu = (limits: Limits, m: number | undefined, n: number | undefined, pr
   while (tooMany()) [rows, columns] = rows > columns ? [rows / 2, columns] : [rows, columns / 2]
   const most = limits.maxComputeWorkgroupStorageSize / 4
   while (depth > 4 && tileElements(rows, columns, products) * depth > most) depth /= 2
-  const vector = { threads: 64, share: 64, columns: 4 }
+  const vector = { rows: 3, threads: 64, share: 64, columns: 4 }
   return { kind: "matmul", rows, columns, depth, threadRows: 4, threadColumns: 4, quads: false, vector }
 }
 
 /** Why a device cannot run a schedule; undefined where it can. */
 export const illegalMatmul = (schedule: Matmul, limits: Limits, products = 1): string | undefined => {
   const { rows, columns, depth, threadRows, threadColumns, quads, vector } = schedule
-  const powers = [rows, columns, depth, threadRows, threadColumns, ...Object.values(vector)]
+  const powers = [
+    rows,
+    columns,
+    depth,
+    threadRows,
+    threadColumns,
+    vector.threads,
+    vector.share,
+    vector.columns
+  ]
   if (!powers.every((n) => Number.isInteger(Math.log2(n)))) return "a size is no power of two"
   if (threadRows > rows || threadColumns > columns || vector.share > vector.threads)
     return "a part is larger than the whole"

@@ -19,7 +19,7 @@ export const describe = (schedule: Schedule): string => {
     case "matmul": {
       const { rows, columns, depth, threadRows, threadColumns, quads, vector } = schedule
       const tiles = `tiles of ${rows} x ${columns}, ${depth} deep, ${threadRows} x ${threadColumns} a thread${quads ? ", rows shared by quads" : ""}`
-      return `${tiles}; one row: ${vector.columns} a thread, ${vector.share} share a sum`
+      return `${tiles}; up to ${vector.rows} rows: ${vector.columns} a thread, ${vector.share} share a sum`
     }
     case "flash": {
       const { prefill, decode, decodeRows, short } = schedule

@@ -198,6 +198,8 @@ export const multiplyAdd = (
 export interface Span {
   readonly first: string
   readonly size: Dim.Dim
+  /** Where line `i` of the block is line `i ^ turn` from the first. */
+  readonly turn?: string
   /** Whether the block certainly lies within the size. */
   readonly inside: boolean
 }
@@ -239,7 +241,9 @@ export const storeBlock = (
   )
   const run = pairs === undefined ? 1 : 2
   emitter.loop(emitter.mul(team.first, String(run)), String(count), String(run * team.of), (item) => {
-    const row = emitter.add(spans.rows.first, emitter.bind(`${item} / ${across}`))
+    const { turn } = spans.rows
+    const line = emitter.bind(`${item} / ${across}`)
+    const row = emitter.add(spans.rows.first, turn === undefined ? line : emitter.bind(`${line} ^ ${turn}`))
     const column = emitter.add(spans.columns.first, emitter.bind(`${item} % ${across}`))
     const values = results.map((r) => emitter.constant(`${r}[${item}]`))
     if (pairs === undefined) within(row, column, () => place.store(row, column, values))

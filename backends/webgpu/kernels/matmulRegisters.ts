@@ -74,7 +74,12 @@ export const matmulRegisters = (emitter: Emitter, job: Job, c: Contraction, work
     })
   })
   storeBlock(place, type, products, {
-    rows: { first: tile.firstRow, size: rows, inside: divides(threadRows, rows) },
+    rows: {
+      first: tile.firstRow,
+      size: rows,
+      inside: divides(threadRows, rows),
+      ...(shares && left.along === "depth" ? { turn: lane } : {})
+    },
     columns: { first: firstColumn, size: columns, inside: divides(threadColumns * lanes, columns) }
   })
   return { threads, workgroups: Size.ceilDiv(tile.tiles, threads / lanes) }
@@ -149,9 +154,13 @@ export const reader = (
   }
 }
 
+/** What a lane reads, and what the lanes one, two and three apart from it do. */
+const swaps = ["", "quadSwapX", "quadSwapY", "quadSwapDiagonal"] as const
+
 /**
- * Four lanes read for each other: along the depth each reads every fourth line, along lines each reads one of the four positions. What a lane has
- * read is handed over where it is used first.
+ * Four lanes read for each other. Along the depth each reads one line of four and passes it on: the lines of a lane are those of its first, in
+ * an order of its own, `i ^ lane`, since to exchange registers costs a fifth of what it costs to spread one. Along lines each reads one of the four positions.
+ * What a lane has read is handed over where it is used first.
  */
 const sharedReader = (
   emitter: Emitter,
@@ -172,16 +181,18 @@ const sharedReader = (
             })
           : fours.map((q) => vectors.at(entry, emitter.add(k, lane), clampedQuarter(emitter, lines, q)))
       const handed = new Map<string, string>()
-      const from = (q: number, source: number): string => {
-        const key = `${q},${source}`
-        const known = handed.get(key) ?? emitter.constant(`quadBroadcast(${loaded[q]}, ${source}u)`)
-        handed.set(key, known)
+      const from = (q: number, text: string): string => {
+        const known = handed.get(text) ?? (text === loaded[q] ? text : emitter.constant(text))
+        handed.set(text, known)
         return known
       }
-      return (i, at) =>
-        vectors.along === "depth"
-          ? `${from(i >> 2, i % 4)}.${components[at]}`
-          : `${from(i >> 2, at)}.${components[i % 4]}`
+      return (i, at) => {
+        const q = i >> 2
+        if (vectors.along === "free")
+          return `${from(q, `quadBroadcast(${loaded[q]}, ${at}u)`)}.${components[i % 4]}`
+        const swap = swaps[i % 4]
+        return `${from(q, swap === "" ? (loaded[q] as string) : `${swap}(${loaded[q]})`)}.${components[at]}`
+      }
     }
   }
 }

@@ -20,7 +20,7 @@ import type { Extent } from "./Part.ts"
 import { vectorsOf } from "./vectors.ts"
 
 /**
- * Of one row: every element of rhs is read once, so what counts is that all threads read. Neighbours share a sum: they take turns along the
+ * Of few rows, each by itself: every element of rhs is read once a row, so what counts is that all threads read. Neighbours share a sum: they take turns along the
  * depth, four elements at a time where these lie side by side, and add up what they have.
  */
 export const matmulVector = (emitter: Emitter, job: Job, c: Contraction, workgroup: string): Extent => {
@@ -41,7 +41,7 @@ export const matmulVector = (emitter: Emitter, job: Job, c: Contraction, workgro
     emitter,
     usable(vectorsOf(emitter, job, c.lhs), 1),
     place.entry,
-    { first: "0", size: Shape.size([]), per: 1 },
+    { first: tile.firstRow, size: Shape.size(c.rows), per: 1 },
     place.lhs
   )
   const across = { first: tile.firstColumn, size: columns, per: vector.columns }
@@ -75,7 +75,7 @@ export const matmulVector = (emitter: Emitter, job: Job, c: Contraction, workgro
       type,
       products.map((_, n) => [totals.slice(n * vector.columns, (n + 1) * vector.columns)]),
       {
-        rows: { first: "0", size: Shape.size([]), inside: true },
+        rows: { first: tile.firstRow, size: Shape.size(c.rows), inside: true },
         columns: { ...across, inside: divides(vector.columns, columns) }
       },
       { first: lane, of: share }

@@ -12,17 +12,17 @@ const all = <A>(...lists: ReadonlyArray<ReadonlyArray<A>>): ReadonlyArray<Readon
     [[]]
   )
 
-/** Variants for one row are the same for either kind of device, but for the exchange in quads. */
+/** Variants for few rows are the same for either kind of device, but for the exchange in quads. */
 const vectors = all([16, 64], [1, 4, 16, 64], [1, 2, 8]) as ReadonlyArray<readonly [number, number, number]>
 
 const vectorOf = (n: number): Matmul["vector"] => {
   const [threads, share, columns] = vectors[n % vectors.length] as readonly [number, number, number]
-  return { threads, share: Math.min(threads, share), columns }
+  return { rows: 1 + (n % 4), threads, share: Math.min(threads, share), columns }
 }
 
-/** Every cut into threads, each with another variant for one row. */
+/** Every cut into threads, each with another variant for few rows. */
 const schedules: { readonly [K in "cpu" | "gpu"]: ReadonlyArray<Matmul> } = {
-  cpu: all([1, 2, 4, 8], [1, 2, 4, 8], [0, 1]).map(([rows, columns, quads], n) => ({
+  cpu: all([1, 2, 4, 8, 16], [1, 2, 4, 8], [0, 1]).map(([rows, columns, quads], n) => ({
     kind: "matmul",
     rows: rows as number,
     columns: (columns as number) * (quads === 1 ? 4 : 1),
