@@ -8,19 +8,13 @@
  */
 import { Effect } from "effect"
 import { Backend, type DeviceArray } from "../backends/Backend.ts"
-import { encode } from "../backends/wasm/assembler/encode.ts"
-import { type Expr, get, i32, type Local, splatF32, store } from "../backends/wasm/assembler/Instruction.ts"
-import * as Emitter from "../backends/wasm/emit/Emitter.ts"
-import { madd } from "../backends/wasm/emit/math.ts"
-import * as Unit from "../backends/wasm/emit/Unit.ts"
-import { detect } from "../backends/wasm/features.ts"
-import { type Engine, engine } from "../backends/wasm/runtime/engine.ts"
 import * as Attention from "../src/Attention.ts"
 import { compile } from "../src/compile.ts"
 import { spec } from "../src/spec.ts"
 import * as Tensor from "../src/Tensor.ts"
 import * as Wasm from "../src/Wasm.ts"
 import * as arrays from "../test/support/arrays.ts"
+import { multiplyAdds } from "./ceilings/wasm.ts"
 
 type Signature = { readonly [name: string]: ReturnType<typeof spec> }
 
@@ -114,35 +108,11 @@ const busy = (): number => {
 /** The time that counts. */
 const clock = threads === 1 ? busy : () => performance.now()
 
-/** Multiply-adds in eight registers: how many billions a second there are to be had. */
-const ceiling = async (): Promise<() => number> => {
-  const host = engine() as Engine
-  const unit = Unit.make(detect(host))
-  const params = (["args", "begin", "end"] as const).map((name): Local<"i32"> => ({ type: "i32", name }))
-  const end = get(params[2] as Local<"i32">) as Expr<"i32">
-  const e = Emitter.make(unit, params, () => i32(0))
-  const sums = Array.from({ length: 8 }, (_, n) => e.variable(splatF32(n)))
-  const [a, b] = [e.variable(splatF32(0.999)), e.variable(splatF32(0.001))]
-  e.loop(i32(0), end, 1, () => {
-    for (let n = 0; n < 4; n++) for (const s of sums) s.set(madd(e, s.value, a.value, b.value))
-  })
-  for (const [n, s] of sums.entries()) e.line(store("v128.store", i32(16 * n), s.value))
-  const module = unit.module([{ name: "f", exported: true, params, body: e.statements() }])
-  const memory = new host.Memory({ initial: 1, maximum: 1 })
-  const { exports } = await host.instantiate(await host.compile(encode(module)), { env: { memory } })
-  const rounds = 1_000_000
-  return () => {
-    const start = busy()
-    exports["f"]?.(0, 0, rounds)
-    return (rounds * 4 * 8 * 8) / (busy() - start) / 1e6
-  }
-}
-
 const chosen = Object.entries(cases).filter(([name]) => words.every((w) => name.includes(w)))
 
 const program = Effect.gen(function* () {
   const backend = yield* Backend
-  const top = yield* Effect.promise(ceiling)
+  const top = yield* Effect.promise(() => multiplyAdds(busy))
   console.log(backend.description)
   for (const [name, c] of chosen) {
     const started = performance.now()
