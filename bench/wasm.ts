@@ -77,6 +77,15 @@ const product = (M: number, N: number, K: number): Case => ({
   shapes: { a: [M, K], b: [K, N] }
 })
 
+/** An op on a matrix: multiplications and additions are counted as those of its elements. */
+const op = (rows: number, columns: number, apply: (x: Tensor.Tensor) => Tensor.Tensor): Case => ({
+  dtype: "f32",
+  signature: { x: spec("f32", ["R", columns]) },
+  build: ({ x }: { readonly x: Tensor.Tensor }) => apply(x) as never,
+  flops: rows * columns,
+  shapes: { x: [rows, columns] }
+})
+
 const cases: { readonly [name: string]: Case } = {
   "prefill 512 causal": attention(512, 512, { causal: true }),
   "prefill 512 full": attention(512, 512),
@@ -92,7 +101,12 @@ const cases: { readonly [name: string]: Case } = {
   "decode 1x16384 8:8": attention(1, 16384),
   "decode 1x16384 8:2 f16": attention(1, 16384, { heads: [8, 2], dtype: "f16" }),
   "matmul 1024": product(1024, 1024, 1024),
-  "matmul 1x1024": product(1, 1024, 1024)
+  "matmul 1x1024": product(1, 1024, 1024),
+  "sum of rows 1024": op(1024, 1024, (x) => Tensor.sum(x as never, -1) as never),
+  "sum of columns 1024": op(1024, 1024, (x) => Tensor.sum(x as never, 0) as never),
+  "softmax of rows 1024": op(1024, 1024, (x) => Tensor.softmax(x as never, -1) as never),
+  "softmax of columns 1024": op(1024, 1024, (x) => Tensor.softmax(x as never, 0) as never),
+  "layer norm 1024": op(1024, 1024, (x) => Tensor.layerNorm(x as never) as never)
 }
 
 const words = process.argv.slice(2)

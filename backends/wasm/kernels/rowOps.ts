@@ -2,13 +2,16 @@ import type { NodeOf } from "../../../ir/Node.ts"
 import type { OfFamily } from "../../../ir/ops.ts"
 import { call, type Expr, op, shuffle, splat, splatF32, words } from "../assembler/Instruction.ts"
 import type { Emitter, Variable } from "../emit/Emitter.ts"
+import { exp2Below } from "../emit/math.ts"
 import type { Compute } from "../emit/scalar.ts"
 
 type V = Expr<"v128">
 
-/** A row as an anchor's recipe sees it. Columns come in vectors. */
+/** A row, or four, as an anchor's recipe sees it. */
 export interface RowOp {
   readonly e: Emitter
+  /** Whether a vector is columns of one row; elsewhere it is a column of neighbouring rows, and lanes have nothing to do with each other. */
+  readonly alongRow: boolean
   /** Compute type of the elements. */
   readonly type: Compute
   /** Number of elements. */
@@ -19,7 +22,7 @@ export interface RowOp {
   readonly oneByOne: (inside: (element: V, column: Column) => void) => void
   /** As `columns`, where `keep` has left a value for every column. */
   readonly again: (inside: (kept: V, column: Column) => void) => void
-  /** Stores the row's result, the same in all lanes. */
+  /** Stores the row's result: the same in all lanes along a row. */
   readonly storeRow: (value: V) => void
 }
 
@@ -57,21 +60,16 @@ interface Monoid {
 }
 
 const fold = (
-  { e, columns }: Pick<RowOp, "e" | "columns">,
+  { e, alongRow, columns }: Pick<RowOp, "e" | "alongRow" | "columns">,
   { neutral, merge }: Monoid,
   term: (element: V) => V = (x) => x
 ): V => {
   const total: Variable<"v128"> = e.variable(neutral)
-  columns((x) => total.set(merge(total.value, active(e, term(x), neutral))))
-  return across(e, total.value, merge)
+  columns((x) => total.set(merge(total.value, alongRow ? active(e, term(x), neutral) : term(x))))
+  return alongRow ? across(e, total.value, merge) : e.now(total.value)
 }
 
 const sum: Monoid = { neutral: splatF32(0), merge: (a, b) => op("f32x4.add", a, b) }
-
-const reduction =
-  (monoids: { readonly [T in Compute]: Monoid }) =>
-  (row: RowOp): void =>
-    row.storeRow(fold(row, monoids[row.type]))
 
 const integers = (neutral: number, merge: Merge): { readonly i32: Monoid; readonly u32: Monoid } => ({
   i32: { neutral: splat(neutral), merge },
@@ -83,24 +81,31 @@ const some: Monoid = { neutral: splat(0), merge: (a, b) => op("v128.or", a, b) }
 
 const largest: Monoid = { neutral: splatF32(-Infinity), merge: (a, b) => op("f32x4.max", a, b) }
 
+/** The same where NaN shows elsewhere: engines need one instruction for it, and several for the other. */
+const largestNumber: Monoid = { ...largest, merge: (a, b) => op("f32x4.pmax", a, b) }
+
+/** exp(x - max), where nothing is greater than that. */
+const expBelow = (e: Emitter, x: V, max: V): V =>
+  exp2Below(e, e.bind(op("f32x4.mul", op("f32x4.sub", x, max), splatF32(Math.LOG2E))))
+
 /** The greatest element, or the least finite number over nothing but -inf, and the sum of exponentials of the distances to it, which are kept. */
-const statistics = (row: RowOp): { readonly max: V; readonly sum: V } => {
+const statistics = (row: RowOp, monoid: Monoid): { readonly max: V; readonly sum: V } => {
   const { e } = row
   const kept: RowOp["columns"] = (inside) =>
     row.columns((x, column) => {
       column.keep(x)
       inside(x, column)
     })
-  const greatest = fold({ e, columns: kept }, largest)
+  const greatest = fold({ ...row, columns: kept }, monoid)
   // Comparisons with NaN are false: it stays.
   const max = e.now(op("f32x4.pmax", greatest, splatF32(-3.4028234663852886e38)))
   const weights: RowOp["columns"] = (inside) =>
     row.again((x, column) => {
-      const weight = e.bind(call(e.unit.helper("exp"), op("f32x4.sub", x, max)))
+      const weight = expBelow(e, x, max)
       column.keep(weight)
       inside(weight, column)
     })
-  return { max, sum: fold({ e, columns: weights }, sum) }
+  return { max, sum: fold({ ...row, columns: weights }, sum) }
 }
 
 const lengthOf = ({ e, length }: RowOp): V => e.bind(op("f32x4.splat", op("f32.convert_i32_s", length)))
@@ -118,26 +123,45 @@ const inverseRoot = (row: RowOp, total: V, epsilon: number): V =>
 const greater = (type: Compute, a: V, b: V): V =>
   type === "f32" ? op("f32x4.gt", a, b) : op(type === "i32" ? "i32x4.gt_s" : "i32x4.gt_u", a, b)
 
-/** What each anchor does with a row. */
-export const rowOps: { readonly [K in RowOpName]: (row: RowOp, anchor: NodeOf<K>) => void } = {
-  reduce_sum: reduction({ f32: sum, ...integers(0, (a, b) => op("i32x4.add", a, b)), bool: some }),
-  reduce_prod: reduction({
+type Reduction = Extract<RowOpName, `reduce_${string}`>
+
+/** What each reduction adds up, and how. */
+const monoids: { readonly [K in Reduction]: { readonly [T in Compute]: Monoid } } = {
+  reduce_sum: { f32: sum, ...integers(0, (a, b) => op("i32x4.add", a, b)), bool: some },
+  reduce_prod: {
     f32: { neutral: splatF32(1), merge: (a, b) => op("f32x4.mul", a, b) },
     ...integers(1, (a, b) => op("i32x4.mul", a, b)),
     bool: every
-  }),
-  reduce_max: reduction({
+  },
+  reduce_max: {
     f32: largest,
     i32: { neutral: splat(-2147483648), merge: (a, b) => op("i32x4.max_s", a, b) },
     u32: { neutral: splat(0), merge: (a, b) => op("i32x4.max_u", a, b) },
     bool: some
-  }),
-  reduce_min: reduction({
+  },
+  reduce_min: {
     f32: { neutral: splatF32(Infinity), merge: (a, b) => op("f32x4.min", a, b) },
     i32: { neutral: splat(2147483647), merge: (a, b) => op("i32x4.min_s", a, b) },
     u32: { neutral: splat(-1), merge: (a, b) => op("i32x4.min_u", a, b) },
     bool: every
-  }),
+  }
+}
+
+/** How an anchor merges the elements of a row, where that is all it does. */
+export const monoidOf = (op: RowOpName, type: Compute): Monoid | undefined =>
+  Object.hasOwn(monoids, op) ? monoids[op as Reduction][type] : undefined
+
+const reduction =
+  (name: Reduction) =>
+  (row: RowOp): void =>
+    row.storeRow(fold(row, monoids[name][row.type]))
+
+/** What each anchor does with a row. */
+export const rowOps: { readonly [K in RowOpName]: (row: RowOp, anchor: NodeOf<K>) => void } = {
+  reduce_sum: reduction("reduce_sum"),
+  reduce_prod: reduction("reduce_prod"),
+  reduce_max: reduction("reduce_max"),
+  reduce_min: reduction("reduce_min"),
 
   argmax: (row) => {
     const { e, type } = row
@@ -146,11 +170,11 @@ export const rowOps: { readonly [K in RowOpName]: (row: RowOp, anchor: NodeOf<K>
     row.columns((x, column) => {
       const none = op("i32x4.lt_s", at.value, splat(0))
       const wins = op("v128.or", none, greater(type, x, best.value))
-      const here = e.now(active(e, e.now(wins), splat(0)))
+      const here = e.now(row.alongRow ? active(e, e.now(wins), splat(0)) : wins)
       best.set(op("v128.bitselect", x, best.value, here))
       at.set(op("v128.bitselect", column.number, at.value, here))
     })
-    for (const by of [2, 1] as const) {
+    for (const by of row.alongRow ? ([2, 1] as const) : []) {
       const [b, j] = [e.now(swapped(best.value, by)), e.now(swapped(at.value, by))]
       const tie = op(
         "v128.and",
@@ -177,7 +201,7 @@ export const rowOps: { readonly [K in RowOpName]: (row: RowOp, anchor: NodeOf<K>
 
   softmax: (row) => {
     const { e } = row
-    const { sum } = statistics(row)
+    const { sum } = statistics(row, largestNumber)
     const some = op("f32x4.ne", sum, splatF32(0))
     const scale = e.now(op("v128.and", op("f32x4.div", splatF32(1), sum), some))
     row.again((weight, column) => column.store(e.bind(op("f32x4.mul", weight, scale))))
@@ -185,7 +209,7 @@ export const rowOps: { readonly [K in RowOpName]: (row: RowOp, anchor: NodeOf<K>
 
   logsumexp: (row) => {
     const { e } = row
-    const { max, sum } = statistics(row)
+    const { max, sum } = statistics(row, largest)
     const value = op("f32x4.add", max, call(e.unit.helper("log"), sum))
     // Over nothing log gives -inf; an infinite maximum is the answer.
     row.storeRow(e.now(op("v128.bitselect", max, value, op("f32x4.eq", max, splatF32(Infinity)))))
@@ -198,8 +222,8 @@ export const rowOps: { readonly [K in RowOpName]: (row: RowOp, anchor: NodeOf<K>
         column.keep(x)
         inside(x, column)
       })
-    const mean = e.now(op("f32x4.div", fold({ e, columns: kept }, sum), lengthOf(row)))
-    const squares = fold({ e, columns: row.again }, sum, (x) => {
+    const mean = e.now(op("f32x4.div", fold({ ...row, columns: kept }, sum), lengthOf(row)))
+    const squares = fold({ ...row, columns: row.again }, sum, (x) => {
       const d = e.bind(op("f32x4.sub", x, mean))
       return op("f32x4.mul", d, d)
     })
@@ -214,7 +238,7 @@ export const rowOps: { readonly [K in RowOpName]: (row: RowOp, anchor: NodeOf<K>
         column.keep(x)
         inside(x, column)
       })
-    const squares = fold({ e, columns: kept }, sum, (x) => op("f32x4.mul", x, x))
+    const squares = fold({ ...row, columns: kept }, sum, (x) => op("f32x4.mul", x, x))
     const scale = inverseRoot(row, squares, attrs.epsilon)
     row.again((x, column) => column.store(e.bind(op("f32x4.mul", x, scale))))
   }
