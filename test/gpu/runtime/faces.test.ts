@@ -17,7 +17,7 @@ const both = ({ x }: { readonly x: Tensor.Tensor<"f32"> }) => ({ sum: Tensor.add
 describe.each([
   ["reference", await Promised.reference()],
   ["webgpu", await Promised.webgpu({ gpu })]
-] as const)("promises on %s", (_, engine) => {
+] as const)("promises on %s", (name, engine) => {
   afterAll(() => engine.close())
 
   test("compile, call, and read about it", async () => {
@@ -29,6 +29,9 @@ describe.each([
     expect(f.program).not.toBe("")
     expect(f.stats({ N: 5 }).dispatches).toBeGreaterThan(0)
     expect(engine.description).not.toBe("")
+    const profile = f.profile({ x: f32(1, 2) })
+    if (name === "webgpu") expect((await profile).kernels.length).toBe(f.stats({ N: 2 }).dispatches)
+    else await expect(profile).rejects.toMatchObject({ _tag: "UnsupportedByDevice" })
   })
 
   test("reject with the tagged errors", async () => {
@@ -110,7 +113,7 @@ test("an engine that is closed leaves nothing on its device", async () => {
 describe.each([
   ["reference", FpTs.reference],
   ["webgpu", FpTs.webgpu({ gpu })]
-] as const)("TaskEither on %s", (_, open) => {
+] as const)("TaskEither on %s", (name, open) => {
   const right = <A>(e: E.Either<unknown, A>): A => {
     if (E.isLeft(e)) throw e.left
     return e.right
@@ -135,6 +138,9 @@ describe.each([
     expect(await engine.free(held)()).toEqual(E.right(undefined))
     expect(await engine.download(held)()).toMatchObject({ _tag: "Left", left: { _tag: "InvalidArray" } })
     expect(f.stats({ N: 1 }).dispatches).toBeGreaterThan(0)
+    const profile = await f.profile({ x: f32(1) })()
+    expect(E.isRight(profile) || profile.left._tag === "UnsupportedByDevice").toBe(true)
+    expect(E.isRight(profile)).toBe(name === "webgpu")
     expect(await engine.close()).toEqual(E.right(undefined))
     expect(await f({ x: f32(4) })()).toMatchObject({ _tag: "Left", left: { _tag: "DeviceLost" } })
   })

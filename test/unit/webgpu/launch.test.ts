@@ -10,6 +10,22 @@ import { planOf } from "../../support/runProgram.ts"
 
 const none: ReadonlySet<number> = new Set()
 
+const attention = `
+  %q: f32[B, 4, T, 8] = input {name = "q"}
+  %k: f32[B, 2, S, 8] = input {name = "k"}
+  %v: f32[B, 2, S, 6] = input {name = "v"}
+  %0: f32[B, 4, T, 6] = flash_attention %q, %k, %v {
+    score = {
+      %0: f32[] = input {name = "logit"}
+      %1: i32[] = input {name = "b"}
+      %2: i32[] = input {name = "h"}
+      %3: i32[] = input {name = "i"}
+      %4: i32[] = input {name = "j"}
+      return %0
+    }, fill = -inf, output = "result"
+  }
+  return %0`
+
 /** A map, rows, and rows over the inner axis of a product of three lengths. */
 const program = lower(
   planOf(
@@ -50,22 +66,20 @@ describe("launch", () => {
       %0: f32[B, M, N] = dot %x, %y {lhsBatch = [0], rhsBatch = [0], lhsContract = [2], rhsContract = [2]}
       return %0`
     expect(work(dot, { B: 2, M: 3, K: 5, N: 7 })).toBe(2 * 3 * 5 * 7)
-    const attention = `
-      %q: f32[B, 4, T, 8] = input {name = "q"}
-      %k: f32[B, 2, S, 8] = input {name = "k"}
-      %v: f32[B, 2, S, 6] = input {name = "v"}
-      %0: f32[B, 4, T, 6] = flash_attention %q, %k, %v {
-        score = {
-          %0: f32[] = input {name = "logit"}
-          %1: i32[] = input {name = "b"}
-          %2: i32[] = input {name = "h"}
-          %3: i32[] = input {name = "i"}
-          %4: i32[] = input {name = "j"}
-          return %0
-        }, fill = -inf, output = "result"
-      }
-      return %0`
     expect(work(attention, { B: 2, T: 3, S: 5 })).toBe(2 * 4 * 3 * 5 * (8 + 6))
+  })
+
+  test("splits by itself what is long for a watchdog, and nothing that is not", () => {
+    const long = lower(planOf(graphOf(attention)), Limits.portable)
+    const submits = (kind: Limits.Limits["kind"], length: number) =>
+      Launch.make(long, { B: 8, T: length, S: length }, none, { ...Limits.portable, kind }).submits.length
+    expect([submits("cpu", 512), submits("gpu", 512)]).toEqual([1, 1])
+    // 4 heads, 14 multiply-adds for each of their pairs: 4.8e11 in all.
+    const work = 8 * 4 * 32_768 ** 2 * 14
+    expect(submits("cpu", 32_768)).toBeGreaterThanOrEqual(work / 2.5e9)
+    expect(submits("cpu", 32_768)).toBeLessThan((2 * work) / 2.5e9)
+    expect(submits("gpu", 32_768)).toBeGreaterThanOrEqual(work / 2e10)
+    expect(submits("gpu", 32_768)).toBeLessThan((2 * work) / 2e10)
   })
 
   test("is refused with the reason where the device cannot", () => {
