@@ -140,7 +140,10 @@ function* start(session: Session, loaded: Loaded, call: Call): Generator<void, R
   }
   const steps = Program.steps(program, sizes, new Set(donated.keys()))
   const jobs = steps.map((step) => jobOf(session, program, step, sizes))
-  const team = jobs.some(({ chunks }) => chunks > 1) ? session.pool.take(loaded) : solo(loaded)
+  // The kernels of a node share what they say of their work.
+  const work = [...new Set(steps.map((step) => step.work))]
+  const total = work.reduce((sum, w) => sum + Work.evaluate(w, sizes), 0)
+  const team = jobs.some(({ chunks }) => chunks > 1) ? session.pool.take(loaded, total) : solo(loaded)
   for (const tensor of tensors.values()) tensor.hold()
   try {
     const copied = [...program.inputs.keys()].filter((i) => !tensors.has(i))

@@ -30,6 +30,7 @@ export const onThreads = async (): Promise<readonly [backend: string, value: num
     q: spec("f32", [1, 1, "T", 64])
   })
   const q = { dtype: "f32", shape: [1, 1, 500, 64], data: new Float32Array(500 * 64).fill(3) } as const
+  await f({ q })
   const { data } = await f({ q })
   return [engine.description, Math.round(data[0] ?? 0)]
 }

@@ -45,16 +45,19 @@ const ofNode = (): Host | undefined => {
   const { process } = globalThis as unknown as {
     readonly process?: {
       readonly versions?: { readonly node?: string }
-      readonly getBuiltinModule?: <K extends keyof NodeModules>(name: K) => NodeModules[K] | undefined
+      readonly getBuiltinModule?: <K extends keyof NodeModules>(name: K) => NodeModules[K]
     }
   }
   if (process?.versions?.node === undefined) return undefined
-  const threads = process.getBuiltinModule?.("node:worker_threads")
-  const os = process.getBuiltinModule?.("node:os")
-  if (threads === undefined || os === undefined) return undefined
+  const { getBuiltinModule } = process
+  if (getBuiltinModule === undefined) return undefined
+  const cores =
+    (globalThis as unknown as Web).navigator?.hardwareConcurrency ??
+    getBuiltinModule("node:os").availableParallelism()
   return {
-    cores: os.availableParallelism(),
+    cores,
     start: (script, ended) => {
+      const threads = getBuiltinModule("node:worker_threads")
       // Neither the flags nor the environment of the process: what they preload is not for this thread.
       const worker = new threads.Worker(script, { eval: true, execArgv: [], env: {}, name: "effuse" })
       let why: string | undefined

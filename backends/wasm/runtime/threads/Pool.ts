@@ -44,11 +44,17 @@ export interface Pool {
   readonly threads: () => number
   /** Why it is one only; undefined where it was asked for. */
   readonly alone: () => string | undefined
-  /** Threads for a call that has kernels in pieces; this one alone while another call has the others. */
-  readonly take: (program: Runnable) => Team
+  /**
+   * Threads for a call of so much work; this one alone while another call has the others, and for the first call unless it is long: there
+   * it would be over before they are there.
+   */
+  readonly take: (program: Runnable, work: number) => Team
   /** Ends all threads. */
   readonly close: () => void
 }
+
+/** Work after which the event loop should have a turn, and threads have had time to start: some thirty milliseconds. */
+export const mostWork = 2 ** 29
 
 /** This thread works so long, in milliseconds, before it lets others of the event loop have a turn. */
 const turn = 40
@@ -82,11 +88,12 @@ export const solo = ({ kernels }: Runnable): Team => {
   }
 }
 
-/** Up to so many threads of a host over a shared memory, started when a call first asks for them. */
+/** Up to so many threads of a host over a shared memory, started when calls ask for them. */
 export const make = (host: Host, memory: Memory, threads: number): Pool => {
   let crew: Crew.Crew | undefined
   let busy = false
   let refused: string | undefined
+  let asked = false
 
   /** The threads, started where there are none or some have ended; undefined where the host refuses. */
   const ready = (): Crew.Crew | undefined => {
@@ -104,8 +111,10 @@ export const make = (host: Host, memory: Memory, threads: number): Pool => {
     return crew
   }
 
-  const take = (program: Runnable): Team => {
-    const found = busy ? undefined : ready()
+  const take = (program: Runnable, work: number): Team => {
+    const early = !asked && work < mostWork
+    asked = true
+    const found = busy || early ? undefined : ready()
     if (found === undefined) return solo(program)
     busy = true
     found.load(program)
@@ -172,9 +181,6 @@ export const alone = (reason: string | undefined): Pool => ({
 
 /** Work, in the unit of `work.ts`, below which a piece is not worth handing out: some ten microseconds. */
 export const leastWork = 2 ** 18
-
-/** Work after which the event loop should have a turn: some thirty milliseconds. */
-const mostWork = 2 ** 29
 
 /**
  * Pieces of a kernel: one if it is too small for two threads, else more than there are threads, so that who is done early, or has rows that
