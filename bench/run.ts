@@ -78,8 +78,8 @@ const run = async (): Promise<void> => {
   }
   const cpu = options.mode === "cpu"
   const limits = cpu
-    ? { seconds: 270, turn: 120, callLimit: 2500, skipLimit: 6000, coldLimit: 15_000, tryAll: true }
-    : { seconds: 440, turn: 250, callLimit: 3000, skipLimit: 20_000, coldLimit: 40_000, tryAll: false }
+    ? { seconds: 240, turn: 120, callLimit: 2500, skipLimit: 6000, coldLimit: 15_000, tryAll: true }
+    : { seconds: 400, turn: 250, callLimit: 3000, skipLimit: 20_000, coldLimit: 40_000, tryAll: false }
   const cases = (cpu ? cpuCases : gpuCases).filter((c) => options.only.includes(c.name))
   const all = cases.reduce((sum, c) => sum + weight(c), 0)
   const contenders = cpu ? onProcessor(options) : onGpu(options)
