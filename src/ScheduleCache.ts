@@ -1,3 +1,5 @@
+import { nodeFiles, nodeModule } from "./nodeModule.ts"
+
 /** Where measured schedules are kept between processes: one text, read and written whole. */
 export interface ScheduleCache {
   readonly read: () => Promise<string | undefined>
@@ -32,20 +34,20 @@ export const standard = (): ScheduleCache => {
     }
   }
   const file = async () => {
-    const [{ homedir }, { join }] = await Promise.all([import("node:os"), import("node:path")])
+    const [{ homedir }, { join }] = await Promise.all([
+      nodeModule<typeof import("node:os")>("os"),
+      nodeModule<typeof import("node:path")>("path")
+    ])
     const folder = join(process.env["XDG_CACHE_HOME"] || join(homedir(), ".cache"), "effuse")
     return { folder, path: join(folder, "schedules.json") }
   }
   return {
     read: async () => {
-      const [{ readFile }, { path }] = await Promise.all([import("node:fs/promises"), file()])
+      const [{ readFile }, { path }] = await Promise.all([nodeFiles(), file()])
       return readFile(path, "utf8")
     },
     write: async (text) => {
-      const [{ mkdir, rename, writeFile }, { folder, path }] = await Promise.all([
-        import("node:fs/promises"),
-        file()
-      ])
+      const [{ mkdir, rename, writeFile }, { folder, path }] = await Promise.all([nodeFiles(), file()])
       await mkdir(folder, { recursive: true })
       // Whole or not at all, also for processes that write at once.
       await writeFile(`${path}.${process.pid}`, text)

@@ -1,6 +1,6 @@
 import { Effect } from "effect"
 import { FileError } from "../files/FileError.ts"
-import { nodeFiles } from "./nodeFiles.ts"
+import { nodeFiles } from "../nodeModule.ts"
 import type { Source } from "./weights.ts"
 
 const failed =

@@ -3,8 +3,8 @@ import type { FloatDType } from "../../ir/DType.ts"
 import * as HostArray from "../../ir/HostArray.ts"
 import { FileError } from "../files/FileError.ts"
 import * as Safetensors from "../files/Safetensors.ts"
+import { nodeFiles } from "../nodeModule.ts"
 import { floats } from "./floats.ts"
-import { nodeFiles } from "./nodeFiles.ts"
 import * as Params from "./Params.ts"
 
 export interface SaveOptions {
