@@ -19,12 +19,16 @@ export interface Generated {
   readonly bytes?: number
 }
 
-/** The words that most runs gave. */
-export const agreed = (runs: ReadonlyArray<ReadonlyArray<number>>): string => {
-  const votes = new Map<string, number>()
-  for (const tokens of runs) votes.set(tokens.join(" "), (votes.get(tokens.join(" ")) ?? 0) + 1)
-  return [...votes].sort((a, b) => b[1] - a[1])[0]?.[0] ?? ""
+/** The words that most runs gave, of those that made all of them. */
+export const agreed = (runs: ReadonlyArray<ReadonlyArray<number>>): ReadonlyArray<number> => {
+  const most = Math.max(...runs.map((tokens) => tokens.length))
+  const whole = runs.filter((tokens) => tokens.length === most)
+  const votes = whole.map((tokens) => whole.filter((other) => begins(other, tokens)).length)
+  return whole[votes.indexOf(Math.max(...votes))] ?? []
 }
+
+const begins = (whole: ReadonlyArray<number>, start: ReadonlyArray<number>): boolean =>
+  start.every((token, n) => token === whole[n])
 
 interface Ran {
   readonly contender: Contender
@@ -40,12 +44,11 @@ const patience = 20_000
 const stepsOf = (runs: ReadonlyArray<Generation>): Summary => summary(runs.flatMap((r) => r.steps))
 
 /** The fastest way with the words of the others, or the fastest of all where none has them. */
-const judged = ({ contender, runs, refused }: Ran, expected: string): Generated => {
+const judged = ({ contender, runs, refused }: Ran, expected: ReadonlyArray<number>): Generated => {
   const own = { contender: contender.label, peer: contender.peer, webgpu: contender.threads === undefined }
   if (refused !== undefined) return { ...own, ...refused, variant: "" }
   const ways = [...new Set(runs.map((r) => r.variant))].map((name) => runs.filter((r) => r.variant === name))
-  const isRight = (way: ReadonlyArray<Generation>): boolean =>
-    way.every((r) => r.tokens.join(" ") === expected)
+  const isRight = (way: ReadonlyArray<Generation>): boolean => way.every((r) => begins(expected, r.tokens))
   const right = ways.filter(isRight)
   const best = (right.length > 0 ? right : ways).sort((a, b) => stepsOf(a).median - stepsOf(b).median)[0]
   const [first] = best as [Generation]

@@ -38,8 +38,10 @@ export const weights = (): { readonly [name: string]: HostArray } => {
 
 export const prompt: ReadonlyArray<number> = Array.from({ length: 32 }, (_, n) => (n * 37 + 11) % sizes.words)
 
-/** Words to make. */
+/** Words to make; fewer, and so many at least, where they take longer than `patience` milliseconds. */
 export const count = 64
+const least = 8
+const patience = 15_000
 
 /** Cosine or sine of the angles at positions, [positions, size / 2]. */
 export const angles = (from: number, positions: number, of: (angle: number) => number): Float32Array => {
@@ -75,7 +77,8 @@ export const generate = async (variant: string, start: () => Promise<Step>): Pro
     const tokens: Array<number> = []
     const times: Array<number> = []
     let bytes = 0
-    for (let n = 0; n < count; n++) {
+    const until = performance.now() + patience
+    for (let n = 0; n < count && (n < least || performance.now() < until); n++) {
       const [given, position] = n === 0 ? [prompt, 0] : [tokens.slice(-1), prompt.length + n - 1]
       const begun = performance.now()
       const made = await step(given, position)
@@ -84,7 +87,7 @@ export const generate = async (variant: string, start: () => Promise<Step>): Pro
       if (n > 0) bytes += made.bytes
     }
     const [first = 0, ...steps] = times
-    return { variant, tokens, first, steps, bytes: bytes / (count - 1) }
+    return { variant, tokens, first, steps, bytes: bytes / steps.length }
   }
   const begun = performance.now()
   const cold = await once()

@@ -13,15 +13,16 @@ const run = (
   step: { median, low: median, high: median, least: median, count: 9 }
 })
 
-test("the words that most gave are right", () => {
+test("the words that most gave are right, and of them those who made all", () => {
   expect(
     agreed([
-      [1, 2],
       [1, 3],
+      [1, 2],
       [1, 2]
     ])
-  ).toBe("1 2")
-  expect(agreed([])).toBe("")
+  ).toEqual([1, 2])
+  expect(agreed([[7], [7], [1, 2]])).toEqual([1, 2])
+  expect(agreed([])).toEqual([])
 })
 
 test("the last line takes the fastest correct peer of each kind", () => {
