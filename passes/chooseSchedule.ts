@@ -60,18 +60,26 @@ const forKernel = (node: NodeOf<"fused">, limits: Limits): Schedule.Schedule | u
     const products = node.attrs.body.nodes.filter((n) => n.op === "dot").length
     return forMatmul(anchor, products, limits)
   }
-  return { kind: "rows", threads: rowThreads(rowLength(anchor), limits) }
+  const row = rowOf(anchor)
+  // Threads of many rows that lie side by side read neighbours; those of one row would read far apart.
+  const apart = row.between !== undefined && row.between >= 1024
+  return { kind: "rows", threads: apart ? 1 : rowThreads(row.length, limits) }
 }
 
 /** The largest power of two that is at most `threads` and that the device can run. */
 const atMost = (threads: number, limits: Limits): number =>
   2 ** Math.floor(Math.log2(Math.min(threads, limits.maxComputeInvocationsPerWorkgroup)))
 
-/** Elements of a row, where they are known. */
-const rowLength = (anchor: Node): number | undefined => {
+/** Elements of a row and steps from one to the next, where they are known. */
+const rowOf = (
+  anchor: Node
+): { readonly length: number | undefined; readonly between: number | undefined } => {
   const shape = anchor.operands[0]?.type.shape ?? []
   const axes = "axes" in anchor.attrs ? anchor.attrs.axes : "axis" in anchor.attrs ? [anchor.attrs.axis] : []
-  return Dim.value(Shape.size(axes.map((axis) => shape[axis] as Dim.Dim)))
+  return {
+    length: Dim.value(Shape.size(axes.map((axis) => shape[axis] as Dim.Dim))),
+    between: Dim.value(Shape.size(shape.slice(Math.max(-1, ...axes) + 1)))
+  }
 }
 
 /** Threads for a row. Software devices lose more by barriers than they win by sharing a row; short rows do so everywhere. */

@@ -104,13 +104,15 @@ it("knows short rows from long ones, small results from large ones", () => {
     %2: f32[T] = reduce_sum %0 {axes = [1]}
     %3: f32[T] = reduce_sum %1 {axes = [1]}
     %4: f32[16, 16] = dot %0, %0 {lhsBatch = [], rhsBatch = [], lhsContract = [0], rhsContract = [0]}
-    return "a": %2, "b": %3, "c": %4`
+    %5: f32[4096] = reduce_sum %1 {axes = [0]}
+    return "a": %2, "b": %3, "c": %4, "d": %5`
   const { graph, schedules } = run(text, portable)
-  const [short, long, product] = graph.outputs.map((o) => schedules.get(o.node))
+  const [short, long, product, apart] = graph.outputs.map((o) => schedules.get(o.node))
   expect(short).toEqual({ kind: "rows", threads: 1 })
   expect(long).toEqual({ kind: "rows", threads: 256 })
+  expect(apart).toEqual({ kind: "rows", threads: 1 })
   expect(product).toMatchObject({ kind: "matmul", rows: 16, columns: 16 })
   const lines = scheduleTable(graph, schedules).split("\n")
-  expect(lines).toHaveLength(3)
+  expect(lines).toHaveLength(4)
   expect(lines[1]).toMatch(/^%\d+ {2}reduce_sum {2}f32\[T\] +256 threads a row$/)
 })
