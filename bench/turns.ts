@@ -36,7 +36,7 @@ export interface Settings {
   readonly callLimit: number
   readonly skipLimit: number
   readonly coldLimit: number
-  /** Until when rounds may begin; the first one always does. */
+  /** Until when rounds may begin; the first two always do. */
   readonly until: number
   /** Whether all ways to write a case are tried, or the first correct one is taken. */
   readonly tryAll: boolean
@@ -101,6 +101,10 @@ const learn = (contender: Contender, c: Case, milliseconds: number, rates: Rates
   rates.set(contender.label, Math.min(rate, rates.get(contender.label) ?? rate))
 }
 
+/** In a run that is late, slower calls are made in one turn only. */
+const patience = ({ callLimit, until }: Settings): number =>
+  performance.now() < until ? callLimit : callLimit / 3
+
 export const race = async (
   c: Case,
   contenders: ReadonlyArray<Contender>,
@@ -131,7 +135,9 @@ export const race = async (
     round++
   ) {
     for (const { contender, candidate, times } of racing) {
-      if (median(candidate.times) > settings.callLimit || (round > 0 && times.length === 0)) continue
+      const call = median(candidate.times)
+      if (call > settings.callLimit || (round > 0 && (times.length === 0 || call > patience(settings))))
+        continue
       const command = { do: "time", variant: candidate.variant, milliseconds: settings.turn } as const
       const timed = await contender.child.ask<Array<number>>(command, settings.coldLimit)
       if (timed.tag === "done") times.push(...timed.value)
