@@ -49,6 +49,22 @@ interface Contender {
   readonly milliseconds: Array<number>
 }
 
+const softcap = (cap: number): ReadonlyArray<string> => [
+  `%cap: f32[] = constant {values = [${cap}]}`,
+  "%part: f32[] = div %scaled, %cap",
+  "%bent: f32[] = tanh %part",
+  "%capped: f32[] = mul %bent, %cap"
+]
+
+/** After a softcap. */
+const alibi: ReadonlyArray<string> = [
+  "%slope: f32[] = load %slopes, %h",
+  "%back: i32[] = sub %j, %i",
+  "%far: f32[] = cast %back",
+  "%bias: f32[] = mul %slope, %far",
+  "%biased: f32[] = add %capped, %bias"
+]
+
 const attentionText = (c: Attention): Text => ({
   heads: c.heads,
   sizes: [1, "T", "S"],
@@ -56,8 +72,11 @@ const attentionText = (c: Attention): Text => ({
   dtype: c.dtype,
   score: [
     `%scale: f32[] = constant {values = [${1 / Math.sqrt(c.D)}]}`,
-    "%scaled: f32[] = mul %logit, %scale"
+    "%scaled: f32[] = mul %logit, %scale",
+    ...(c.softcap === undefined ? [] : softcap(c.softcap)),
+    ...(c.alibi === true ? alibi : [])
   ],
+  ...(c.alibi === true ? { captures: { slopes: `f32[${c.heads[0]}]` } } : {}),
   ...(c.window !== undefined ? window(c.window) : c.causal ? causal : {})
 })
 
@@ -113,7 +132,8 @@ const plain = async (
   result: GPUBuffer
 ): Promise<Contender | undefined> => {
   const [rows, threads] = c.T === 1 ? [1, 1] : [4, 16]
-  if (c.window !== undefined || c.dtype !== "f32" || c.T % (rows * threads) !== 0) return undefined
+  if (c.window !== undefined || c.dtype !== "f32" || c.alibi === true || c.T % (rows * threads) !== 0)
+    return undefined
   const code = plainFlash({ ...c, group: c.heads[0] / c.heads[1], rows, threads })
   const start = performance.now()
   const made = await device.createComputePipelineAsync({
@@ -181,13 +201,14 @@ const median = (numbers: ReadonlyArray<number>): number =>
 const [part = "", ...texts] = process.argv.slice(2)
 const isAttention = (c: Case): c is Attention => c.kind === "attention"
 for (const c of gpuCases.filter(isAttention)) {
-  if (!c.name.includes(part) || c.alibi === true) continue
+  if (!c.name.includes(part)) continue
   const elements = (heads: number, length: number): number =>
     (heads * length * c.D) / (c.dtype === "f16" ? 2 : 1)
   const inputs = [
     noise(elements(c.heads[0], c.T), c.dtype),
     noise(elements(c.heads[1], c.S), c.dtype),
-    noise(elements(c.heads[1], c.S), c.dtype)
+    noise(elements(c.heads[1], c.S), c.dtype),
+    ...(c.alibi === true ? [noise(c.heads[0], "f32")] : [])
   ]
   const size = 4 * elements(c.heads[0], c.T)
   const baseline = await plain(c, inputs, buffer(size))

@@ -7,8 +7,10 @@ import { statsOf } from "../backends/webgpu/stats.ts"
 import * as gallery from "../examples/gallery/show.ts"
 import { fn, signature } from "../examples/slidingWindow.ts"
 import * as DType from "../ir/DType.ts"
+import { choose, workgroupBytes } from "../ir/flashBudget.ts"
 import * as Limits from "../ir/Limits.ts"
 import * as Print from "../ir/Print.ts"
+import type { FlashPrefill } from "../ir/Schedule.ts"
 import * as Pipeline from "../passes/Pipeline.ts"
 import { passes } from "../passes/passes.ts"
 import { knobs } from "../src/knobs.ts"
@@ -91,6 +93,31 @@ const pipeline = (): string => {
   ])
 }
 
+const devices: ReadonlyArray<readonly [name: string, limits: Limits.Limits]> = [
+  ["GPU, 16 KiB of workgroup memory", Limits.portable],
+  ["GPU, 32 KiB", { ...Limits.portable, maxComputeWorkgroupStorageSize: 32768 }],
+  ["software, subgroups", { ...Limits.portable, kind: "cpu", subgroups: { min: 4, max: 4 } }],
+  ["software", { ...Limits.portable, kind: "cpu" }]
+]
+
+/** What is chosen for attention of four query heads to a key head. */
+const schedules = (): string => {
+  const tile = (p: FlashPrefill | undefined): string =>
+    p === undefined ? "" : `${p.rows} x ${p.keys}, ${p.threads} threads${p.quads ? ", quads" : ""}`
+  return Markdown.table([
+    ["device", "head size", "prefill: rows x keys", "decode", "short queries", "workgroup memory"],
+    ...devices.flatMap(([name, limits]) =>
+      [64, 128, 256].map((size) => {
+        const schedule = choose(limits, size, size, 4)
+        const { prefill, decode, decodeRows, short } = schedule
+        const few = `to ${decodeRows} rows, ${decode.threads} threads, ${decode.maxSplits} splits`
+        const bytes = workgroupBytes(schedule, size, size, 4)
+        return [name, String(size), tile(prefill), few, tile(short), `${bytes} bytes`]
+      })
+    )
+  ])
+}
+
 const pieces = await gallery.load()
 
 const drawn = (name: string): string => {
@@ -142,7 +169,7 @@ const sections: {
     options: LayerOptions.table,
     gallery: () => fenced("text", drawn("draftTree"))
   },
-  "ARCHITECTURE.md": { pipeline },
+  "ARCHITECTURE.md": { pipeline, schedules },
   "examples/gallery/README.md": { walk }
 }
 

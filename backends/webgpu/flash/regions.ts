@@ -75,14 +75,19 @@ const short: ReadonlySet<string> = new Set(
   "input constant dim neg abs add sub mul min max and or not lt le gt ge eq ne select cast".split(" ")
 )
 
-/** Instructions that may be written out for the pairs of a thread. */
-const mostWritten = 256
+/** Instructions that may be written out for the pairs of a thread, and how many a call of a function or a load counts as. */
+const mostWritten = 512
+const longCounts = 8
 
-/** Whether what is computed for each pair of a row and a key is a handful of instructions that read no data, so that it may be repeated for each. */
+/**
+ * Whether what is computed for each pair of a row and a key may be repeated for each of a thread's pairs: a handful of instructions that read
+ * no data, or where there are few pairs some more.
+ */
 export const areShort = ({ attrs }: NodeOf<"flash_attention">, pairs: number): boolean => {
   const nodes = [attrs.score, attrs.mask, attrs.probability].flatMap((region) => region?.nodes ?? [])
   const computed = nodes.filter((n) => !["input", "constant", "dim"].includes(n.op))
-  return (
-    nodes.every((n) => short.has(n.op)) && (computed.length <= 8 || computed.length * pairs <= mostWritten)
-  )
+  const isShort = (n: Node): boolean => short.has(n.op)
+  if (computed.length <= 8 && computed.every(isShort)) return true
+  const instructions = computed.reduce((sum, n) => sum + (isShort(n) ? 1 : longCounts), 0)
+  return instructions * pairs <= mostWritten
 }
