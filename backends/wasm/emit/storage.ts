@@ -20,12 +20,11 @@ type V = Expr<"v128">
 /** 16-bit floats in the low halves of the lanes, as f32. */
 export const widen = (e: Emitter, dtype: "f16" | "bf16", half: V): V => {
   if (dtype === "bf16") return e.bind(op("i32x4.shl", half, i32(16)))
-  const sign = op("i32x4.shl", op("v128.and", half, splat(0x8000)), i32(16))
-  // The exponent is moved by a multiplication, which also makes subnormals right.
-  const magnitude = e.bind(op("i32x4.shl", op("v128.and", half, splat(0x7fff)), i32(13)))
-  const value = op("f32x4.mul", magnitude, splatF32(2 ** 112))
-  const special = op("i32x4.gt_u", magnitude, splat(0x0f7fffff))
-  return e.bind(op("v128.or", op("v128.or", value, sign), op("v128.and", special, splat(0x7f800000))))
+  // The sign stays where it is, and the exponent is moved by a multiplication, which also makes subnormals right.
+  const signed = op("i32x4.shr_s", op("i32x4.shl", half, i32(16)), i32(3))
+  const value = e.bind(op("f32x4.mul", op("v128.and", signed, splat(0x8fffe000 | 0)), splatF32(2 ** 112)))
+  const special = op("f32x4.ge", op("f32x4.abs", value), splatF32(2 ** 16))
+  return e.bind(op("v128.or", value, op("v128.and", special, splat(0x7f800000))))
 }
 
 /** Words (or 16-bit halves of words) as vectors of the type that is computed in. */

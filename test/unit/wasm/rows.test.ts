@@ -1,5 +1,6 @@
-import { describe, test } from "vitest"
-import { agree } from "../../support/onWasm.ts"
+import { describe, expect, test } from "vitest"
+import * as Half from "../../../ir/Half.ts"
+import { agree, compiled } from "../../support/onWasm.ts"
 
 /** Around vectors and lines of them, and nothing at all. */
 const lengths = [
@@ -46,4 +47,11 @@ describe("rows whose elements do not lie next to each other, at any lengths", ()
       data: "holes"
     })
   )
+})
+
+test("every 16-bit float widens to the float that it is", async () => {
+  const data = Uint16Array.from({ length: 65536 }, (_, i) => i)
+  const { run } = await compiled(on("f16", "N", "cast", "", "f32[N]"))
+  const [wide] = await run([{ dtype: "f16", shape: [65536], data }], { N: 65536 })
+  expect(wide?.data).toEqual(Float32Array.from(data, Half.f16Value))
 })
