@@ -1,7 +1,7 @@
 /**
  * What a call costs the thread that makes it: a program of 12 kernels on arrays that are on the device.
  *
- *     node bench/call.ts
+ *     npm run bench:call
  *
  * First on a device whose methods do nothing, which leaves what Effuse and Effect compute; then on this machine's WebGPU, where the
  * methods cost what they cost. Times are of this thread's processor, so that a device that computes beside it does not count.

@@ -1,7 +1,7 @@
 /**
  * Where the time of a first call goes: causal attention of 512 queries, 8 heads of 64, from nothing to the result.
  *
- *     node bench/cold.ts
+ *     npm run bench:cold
  *
  * Run it in a process of its own, as this is: what one call leaves compiled, the next does not pay for.
  */
