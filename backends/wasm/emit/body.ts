@@ -1,11 +1,12 @@
 import * as Dim from "../../../ir/Dim.ts"
 import * as DType from "../../../ir/DType.ts"
 import type { Graph } from "../../../ir/Graph.ts"
-import type { Node } from "../../../ir/Node.ts"
+import type { Node, NodeOf } from "../../../ir/Node.ts"
 import type { OfFamily } from "../../../ir/ops.ts"
 import { call, type Expr, i32, op, select, splat, splatF32 } from "../assembler/Instruction.ts"
 import { operand, type Ref } from "../Job.ts"
 import type { Frame } from "./Frame.ts"
+import { broadcastFrom, moved } from "./moved.ts"
 import { compute, isScalarOp, scalar } from "./scalar.ts"
 import { load } from "./storage.ts"
 import * as Value from "./Value.ts"
@@ -22,6 +23,8 @@ export interface Body {
    * not given.
    */
   readonly at: (node: Node, indices: Indices) => Value.Value
+  /** Where a gather finds the elements of its result in its first operand. */
+  readonly found: (gather: NodeOf<"gather">, indices: Indices) => Indices
   /** Fixes the value of a node, whatever the index: the anchor's elements at hand, a parameter of a region. */
   readonly give: (node: Node, value: Value.Value) => void
 }
@@ -46,16 +49,6 @@ export const body = (frame: Frame, graph: Graph, sources: Sources): Body => {
     if (value !== undefined) return value
     return e.remember(`${scope}:${numbers.get(node)}@${indices.map(Value.keyOf).join(";")}`, () =>
       emit(node, indices)
-    )
-  }
-
-  /** The elements of an operand that is broadcast, NumPy style, to a result of this rank. */
-  const broadcastAt = (node: Node, indices: Indices): Value.Value => {
-    const { shape } = node.type
-    const skipped = indices.length - shape.length
-    return at(
-      node,
-      shape.map((d, axis) => (Dim.isOne(d) ? Value.integer(0) : (indices[axis + skipped] as Value.Value)))
     )
   }
 
@@ -86,12 +79,19 @@ export const body = (frame: Frame, graph: Graph, sources: Sources): Body => {
     return choose(e.bind(all), value, zero(node))
   }
 
+  const found: Body["found"] = ({ operands, attrs: { axis } }, indices) => {
+    const [x, positions] = operands as readonly [Node, Node]
+    const end = axis + positions.type.shape.length
+    const position = clamped(positions, indices.slice(axis, end), x.type.shape[axis] as Dim.Dim)
+    return [...indices.slice(0, axis), position, ...indices.slice(end)]
+  }
+
   const emit = (node: Node, indices: Indices): Value.Value => {
     const { shape, dtype } = node.type
     const operands = node.operands
     const x = operands[0] as Node
     if (isScalarOp(node.op)) {
-      const args = operands.map((o) => broadcastAt(o, indices))
+      const args = operands.map((o) => at(o, broadcastFrom(o, indices)))
       const from = (operands[node.op === "select" ? 1 : 0] as Node).type.dtype
       return scalar[node.op]({ e, from, to: dtype }, ...args)
     }
@@ -117,29 +117,10 @@ export const body = (frame: Frame, graph: Graph, sources: Sources): Body => {
         return Value.vector(e.bind(call(e.unit.helper("threefry"), seed, number)))
       }
       case "reshape":
-        return at(x, Value.reshape(e, indices, shape, x.type.shape))
-      case "transpose": {
-        const from = indices.map(() => Value.integer(0) as Value.Value)
-        node.attrs.perm.forEach((axis, i) => {
-          from[axis] = indices[i] as Value.Value
-        })
-        return at(x, from)
-      }
+      case "transpose":
       case "broadcast":
-        return broadcastAt(x, indices)
-      case "slice": {
-        const { starts, steps } = node.attrs
-        return at(
-          x,
-          indices.map((i, axis) =>
-            Value.add(
-              e,
-              Value.uniform(e.dim(starts[axis] as Dim.Dim)),
-              Value.scale(e, i, i32(steps[axis] as number))
-            )
-          )
-        )
-      }
+      case "slice":
+        return at(x, moved(e, node, indices) as Indices)
       case "concat": {
         const { axis } = node.attrs
         const index = indices[axis] as Value.Value
@@ -171,15 +152,8 @@ export const body = (frame: Frame, graph: Graph, sources: Sources): Body => {
         )
         return inside.reduce((all, condition) => choose(condition, all, literal(dtype, value)), at(x, inner))
       }
-      case "gather": {
-        const { axis } = node.attrs
-        const positions = operands[1] as Node
-        const rank = positions.type.shape.length
-        const size = x.type.shape[axis] as Dim.Dim
-        const position = clamped(positions, indices.slice(axis, axis + rank), size)
-        const value = at(x, [...indices.slice(0, axis), position, ...indices.slice(axis + rank)])
-        return unlessEmpty(node, [size], value)
-      }
+      case "gather":
+        return unlessEmpty(node, [x.type.shape[node.attrs.axis] as Dim.Dim], at(x, found(node, indices)))
       case "load":
         return unlessEmpty(
           node,
@@ -236,6 +210,7 @@ export const body = (frame: Frame, graph: Graph, sources: Sources): Body => {
 
   return {
     at,
+    found,
     give: (node, value) => {
       given.set(node, value)
     }

@@ -68,17 +68,17 @@ export const attend = (
             scores: start,
             scoreBytes: rowBytes
           }),
-        values: ({ start }) => {
+        values: ({ start }, then) => {
           const { ref, panelBytes: apart, step } = layout as Values.Layout
           const head = Value.linearize(e, [place.b, place.keyHead], problem.v.batch)
           const whole = panelBytes(e, problem.v.depth, tileColumns)
           const headBytes = e.mul(panels(e, problem.v.free, tileColumns), whole)
           const before = e.add(frame.pointer(ref), e.mul(Value.first(e, head), headBytes))
-          return {
+          then({
             values: e.add(before, e.mul(start, i32(step))),
             panelBytes: apart === undefined ? whole : i32(apart),
             step
-          }
+          })
         }
       }
     )

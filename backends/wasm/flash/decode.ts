@@ -1,4 +1,5 @@
 import * as Dim from "../../../ir/Dim.ts"
+import * as FlashAttention from "../../../ir/ops/flashAttention.ts"
 import { type Expr, i32, load, op, store } from "../assembler/Instruction.ts"
 import * as Body from "../emit/body.ts"
 import * as Frame from "../emit/Frame.ts"
@@ -6,13 +7,13 @@ import * as Value from "../emit/Value.ts"
 import type { Lowered, Ref } from "../Job.ts"
 import { tileColumns } from "../kernels/tile.ts"
 import { nameOf } from "./attend.ts"
+import * as Lines from "./lines.ts"
 import * as Logits from "./logits.ts"
 import * as Place from "./Place.ts"
 import { hasValues, type Problem } from "./Problem.ts"
 import * as Rows from "./rows.ts"
 import { stage } from "./stage.ts"
 import type { Tiles } from "./Tiles.ts"
-import * as Values from "./values.ts"
 
 type I = Expr<"i32">
 
@@ -47,10 +48,16 @@ export const decode = (problem: Problem, parts: Ref, tiles: Tiles): Lowered => {
   const rows = Rows.make(frame, problem, tiles, { rows: 4, exact: true })
   const memory = (rowsOf: number, step: number): I => frame.local(Dim.constant((rowsOf * step) / 16))
   const queries = terms.map(({ D }) => ({ step: stepOf(D, 4), at: memory(tiles.rows, stepOf(D, 4)) }))
-  const copies = terms.map(({ D }) => memory(tiles.keys, stepOf(D, 4)))
-  const valueRef = Values.inPlace(problem)?.ref
+  const operands = FlashAttention.parts(node.operands, node.attrs)
+  const keyRows = operands.terms.map(({ k }, n) => ({
+    node: k,
+    lines: Lines.of(job, k, 4),
+    copied: memory(tiles.keys, stepOf((terms[n] as Problem["terms"][number]).D, 4))
+  }))
+  const { v } = operands
+  const valueLines = Lines.of(job, v, tileColumns)
   const valueStep = stepOf(E, tileColumns)
-  const valueCopy = memory(hasValues(problem) && valueRef === undefined ? tiles.keys : 0, valueStep)
+  const valueCopy = memory(hasValues(problem) && !Lines.always(valueLines) ? tiles.keys : 0, valueStep)
 
   e.loop(frame.begin, frame.end, 1, (item) => {
     const pair = e.div(item, many)
@@ -71,28 +78,20 @@ export const decode = (problem: Problem, parts: Ref, tiles: Tiles): Lowered => {
         step
       })
     })
-    /** Where rows of an operand lie: in its own memory from `start` on, as far as it can be used there, or in a copy. */
-    const rowsFrom = (ref: Ref | undefined, whole: I, before: () => I, copied: I, copy: () => void): I => {
-      const address = e.variable(copied)
-      const inPlace = ref === undefined ? i32(0) : whole
-      e.branch(inPlace, () => address.set(e.add(frame.pointer(ref as Ref), before())), copy)
-      return address.value
-    }
     const logits: Rows.Source["logits"] = ({ start, count }, n, block) => {
       const { k, D } = terms[n] as Problem["terms"][number]
       const { at, step } = queries[n] as (typeof queries)[number]
-      const operand = node.operands[n === 0 ? 1 : 2 * n + 2] as (typeof node.operands)[number]
-      const [copied, shared] = [
-        copies[n] as I,
-        k.batch.map((d, axis) => (Dim.isOne(d) ? Value.integer(0) : (batch[axis] as Value.Value)))
-      ]
-      const address = rowsFrom(
-        Values.lying(job, operand, 4),
-        op("i32.eqz", op("i32.and", count, i32(3))),
-        () =>
-          e.mul(e.add(e.mul(Value.first(e, Value.linearize(e, shared, k.batch)), keys), start), i32(step)),
-        copied,
-        () =>
+      const { node, lines, copied } = keyRows[n] as (typeof keyRows)[number]
+      const shared = k.batch.map((d, axis) =>
+        Dim.isOne(d) ? Value.integer(0) : (batch[axis] as Value.Value)
+      )
+      Lines.reach(frame, lines, {
+        tile: { start, count },
+        // Four keys are looked at together.
+        usable: op("i32.eqz", op("i32.and", count, i32(3))),
+        address: () => Lines.address(frame, body, node, [...shared, Value.uniform(start), Value.integer(0)]),
+        copied: { at: copied, step },
+        copy: () =>
           stage(frame, {
             first: start,
             count: e.bind(op("i32.and", e.add(count, i32(3)), i32(-4))),
@@ -101,21 +100,18 @@ export const decode = (problem: Problem, parts: Ref, tiles: Tiles): Lowered => {
             at: (row, d) => k.at(body, e, shared, Value.delinearize(e, row, k.free), [d]),
             to: copied,
             step
-          })
-      )
-      Logits.dots(frame, { rows: rowCount, queries: at, keys: address, count, step, block })
+          }),
+        goOn: (from, keyStep) =>
+          Logits.dots(frame, { rows: rowCount, queries: at, keys: from, count, step, keyStep, block })
+      })
     }
-    const values: Rows.Source["values"] = ({ start, count }) => ({
-      values: rowsFrom(
-        valueRef,
-        i32(1),
-        () =>
-          e.mul(
-            e.add(e.mul(Value.first(e, Value.linearize(e, batch, problem.v.batch)), keys), start),
-            i32(valueStep)
-          ),
-        valueCopy,
-        () =>
+    const values: Rows.Source["values"] = ({ start, count }, then) =>
+      Lines.reach(frame, valueLines, {
+        tile: { start, count },
+        usable: i32(1),
+        address: () => Lines.address(frame, body, v, [...batch, Value.uniform(start), Value.integer(0)]),
+        copied: { at: valueCopy, step: valueStep },
+        copy: () =>
           stage(frame, {
             first: start,
             count,
@@ -125,11 +121,9 @@ export const decode = (problem: Problem, parts: Ref, tiles: Tiles): Lowered => {
               problem.v.at(body, e, batch, [column], Value.delinearize(e, row, problem.v.depth)),
             to: valueCopy,
             step: valueStep
-          })
-      ),
-      panelBytes: i32(4 * tileColumns),
-      step: valueStep
-    })
+          }),
+        goOn: (at, step) => then({ values: at, panelBytes: i32(4 * tileColumns), step })
+      })
     rows.pass(place, { from, to }, { logits, values })
 
     const bytes = partBytes(problem)

@@ -72,8 +72,9 @@ interface Lines {
   readonly queries: I
   readonly keys: I
   readonly count: I
-  /** From one row to the next, and from one key to the next. */
+  /** From one row to the next, all of it elements, and from one key to the next. */
   readonly step: number
+  readonly keyStep: number
   readonly block: { readonly start: I; readonly rowBytes: number }
 }
 
@@ -84,16 +85,16 @@ const together = [0, 1, 2, 3] as const
 const unrolled = 4
 
 /** The logits of a term without packing: vectors along the depth are multiplied, two rows and four keys at a time, and their lanes added. */
-export const dots = ({ e }: Frame, { rows, queries, keys, count, step, block }: Lines): void => {
+export const dots = ({ e }: Frame, { rows, queries, keys, count, step, keyStep, block }: Lines): void => {
   const [vectors, whole] = [step / 16, Math.floor(step / 16 / unrolled) * unrolled]
   const products = (row: I, key: I, from: ReadonlyArray<number>): void => {
     const sums = from.map(() => together.map(() => e.variable(splatF32(0))))
     const q = e.variable(e.add(queries, e.mul(row, i32(step))))
-    const k = e.variable(e.add(keys, e.mul(key, i32(step))))
+    const k = e.variable(e.add(keys, e.mul(key, i32(keyStep))))
     const vector = (n: number): void => {
       const own = from.map((r) => e.now(load("v128.load", q.value, r * step + 16 * n)))
       for (const c of together) {
-        const other = e.now(load("v128.load", k.value, c * step + 16 * n))
+        const other = e.now(load("v128.load", k.value, c * keyStep + 16 * n))
         own.forEach((x, r) => {
           const sum = sums[r]?.[c] as ReturnType<typeof e.variable<"v128">>
           sum.set(madd(e, x, other, sum.value))

@@ -1,4 +1,5 @@
 import * as Dim from "../../../ir/Dim.ts"
+import { parts } from "../../../ir/ops/flashAttention.ts"
 import type { Job, Lowered } from "../Job.ts"
 import { pack } from "../kernels/pack.ts"
 import { tileColumns } from "../kernels/tile.ts"
@@ -6,6 +7,7 @@ import type { Condition } from "../Program.ts"
 import { attend } from "./attend.ts"
 import { combine } from "./combine.ts"
 import { decode, partBytes } from "./decode.ts"
+import * as Lines from "./lines.ts"
 import * as Problem from "./Problem.ts"
 import type { Tiles } from "./Tiles.ts"
 import * as Values from "./values.ts"
@@ -28,7 +30,8 @@ export const flash = (job: Job, tiles: Tiles): ReadonlyArray<Lowered> => {
 }
 
 /** The keys of a head are divided among items; what these come to is put together. */
-const ofFew = (problem: Problem.Problem, tiles: Tiles): ReadonlyArray<Lowered> => {
+const ofFew = (problem: Problem.Problem, most: Tiles): ReadonlyArray<Lowered> => {
+  const tiles = { ...most, keys: keysOf(problem, most) }
   const { B, Hkv, S } = problem
   const perKey = Math.ceil((tiles.rows * partBytes(problem)) / tiles.split)
   const parts = problem.job.scratch(
@@ -54,4 +57,16 @@ const ofMany = (problem: Problem.Problem, tiles: Tiles): ReadonlyArray<Lowered> 
       tiles
     )
   ]
+}
+
+/** Keys of a tile, so few that one lies in a page: then it is read there. */
+const keysOf = ({ job, node }: Problem.Problem, { keys }: Tiles): number => {
+  const { terms, v } = parts(node.operands, node.attrs)
+  const runs = [...terms.map(({ k }) => Lines.of(job, k, 4)), Lines.of(job, v, tileColumns)].flatMap(
+    (lines) => {
+      const run = lines?.run === undefined ? undefined : Dim.value(lines.run)
+      return run !== undefined && run % tileColumns === 0 && keys % run === 0 ? [run] : []
+    }
+  )
+  return Math.min(keys, ...runs)
 }

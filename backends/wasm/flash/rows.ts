@@ -19,10 +19,10 @@ export interface Tile {
   readonly count: I
 }
 
-/** What a pass reads: it fills a block with the logits of a term, and says where the values of a tile lie. */
+/** What a pass reads: it fills a block with the logits of a term, and goes on with where the values of a tile lie. */
 export interface Source {
   readonly logits: (tile: Tile, term: number, block: { readonly start: I; readonly rowBytes: number }) => void
-  readonly values: (tile: Tile) => Values.Lying
+  readonly values: (tile: Tile, then: (lying: Values.Lying) => void) => void
 }
 
 /** What a block of rows carries from tile to tile, and the pass over keys that changes it. */
@@ -79,19 +79,21 @@ export const make = (frame: Frame, problem: Problem, { rows, keys }: Tiles, tili
           })
         e.branch(visible, weigh(true), weigh(false))
         if (!hasValues(problem)) return
-        Values.add(frame, {
-          ...source.values(tile),
-          weights: scores[0] as I,
-          weightStride: scoreBytes,
-          hidden,
-          rowCount: place.rowCount,
-          tiling,
-          factor: statistics.factor,
-          panels: valuePanels,
-          sums,
-          sumStride: stride,
-          count
-        })
+        source.values(tile, (lying) =>
+          Values.add(frame, {
+            ...lying,
+            weights: scores[0] as I,
+            weightStride: scoreBytes,
+            hidden,
+            rowCount: place.rowCount,
+            tiling,
+            factor: statistics.factor,
+            panels: valuePanels,
+            sums,
+            sumStride: stride,
+            count
+          })
+        )
       })
   }
 }

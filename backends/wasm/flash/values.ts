@@ -31,7 +31,7 @@ export const inPlace = ({ job, node, E }: Problem): Layout | undefined => {
 }
 
 /** The operand whose memory holds the elements of a node in their order, f32 in rows of whole vectors. */
-export const lying = (job: Job, node: Node, vector: number): Ref | undefined => {
+const lying = (job: Job, node: Node, vector: number): Ref | undefined => {
   // A reshape names the same elements in the same order.
   let from = node
   while (from.op === "reshape") from = from.operands[0] as Node
