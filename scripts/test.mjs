@@ -129,10 +129,15 @@ const chosenKinds = kinds.filter((kind) => words.includes(kind))
 const chosenChecks = checkNames.filter((name) => words.includes(name))
 const rest = words.filter((word) => !kinds.includes(word) && !checkNames.some((name) => name === word))
 
+// `npx effuse` prefers dist/ to the sources, so a test that makes it takes it away again.
+const dist = join(root, "dist")
+const built = existsSync(dist)
+
 console.log(`Node ${process.version}`)
 for (const name of words.length === 0 ? checkNames : chosenChecks) runCheck(name)
 if (words.length === 0 || chosenKinds.length > 0 || rest.length > 0) {
   if (chosenKinds.includes("package") && !chosenChecks.includes("build")) runCheck("build")
   runVitest(chosenKinds.length > 0 ? chosenKinds : kinds, rest, flags)
 }
+if (!built) rmSync(dist, { recursive: true, force: true })
 summarise()
