@@ -87,12 +87,16 @@ const run = async (): Promise<void> => {
   const results: Array<Result> = []
   let spent = 0
   for (const c of cases) {
+    const share = (part: number): number => started + (limits.seconds * 1000 * part) / all
+    const late = performance.now() > share(spent + weight(c) / 2)
     spent += weight(c)
     const expected = reference(c, inputsOf(c))
     const entries = await race(c, contenders, rates, {
       rounds: options.rounds,
       ...limits,
-      until: started + (limits.seconds * 1000 * spent) / all,
+      // A run that is late leaves the slow ones out.
+      skipLimit: late ? limits.callLimit : limits.skipLimit,
+      until: share(spent),
       judge: (own, actual) => judge(own, actual, expected)
     })
     results.push({ case: c, entries })
