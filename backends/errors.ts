@@ -15,7 +15,7 @@ export class UnsupportedByDevice extends Data.TaggedError("UnsupportedByDevice")
   }
 }
 
-/** The device went away. What was on it is lost; open a new one. */
+/** The device, or a thread of it, went away. What was on a device is lost; open a new one. */
 export class DeviceLost extends Data.TaggedError("DeviceLost")<Failure & What> {
   constructor(failure: Failure) {
     super(told(failure))
@@ -38,7 +38,7 @@ export class InvalidArray extends Data.TaggedError("InvalidArray")<Failure & Wha
   }
 }
 
-/** The backend's own compiler refused code that Effuse generated: a defect of Effuse, reported with the code. */
+/** The backend's own compiler refused code that Effuse generated, or it trapped: a defect of Effuse, reported with the code. */
 export class KernelError extends Data.TaggedError("KernelError")<
   Failure & { readonly source: string } & What
 > {
