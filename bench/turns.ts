@@ -129,11 +129,7 @@ export const race = async (
     if ("state" in ready) entries.push(ready)
     else racing.push({ contender, candidate: ready, times: [] })
   }
-  for (
-    let round = 0;
-    round < settings.rounds && (round === 0 || performance.now() < settings.until);
-    round++
-  ) {
+  for (let round = 0; round < settings.rounds && (round < 2 || performance.now() < settings.until); round++) {
     for (const { contender, candidate, times } of racing) {
       const call = median(candidate.times)
       if (call > settings.callLimit || (round > 0 && (times.length === 0 || call > patience(settings))))

@@ -112,6 +112,13 @@ test("contenders take turns, and slow ones none", async () => {
   expect(entries[1]).toMatchObject({ contender: "slow", state: "right", time: { median: 1500 } })
 })
 
+test("a late run has two turns, and one for slower calls", async () => {
+  const calls = (milliseconds: number): Contender => peer("a", { "": { milliseconds, result: 1 } }).contender
+  const late = { rounds: 5, until: -1 }
+  expect(await run([calls(100)], new Map(), late)).toMatchObject([{ time: { count: 4 } }])
+  expect(await run([calls(500)], new Map(), late)).toMatchObject([{ time: { count: 2 } }])
+})
+
 test("what a peer was too slow for is not asked of it, but of those who skip what is masked", async () => {
   const rates: Rates = new Map([
     ["a", 10],
