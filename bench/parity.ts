@@ -1,5 +1,5 @@
 /**
- * Models of five families against another engine: seeded weights are saved, loaded back and run here; the same weights run there in a graph that is
+ * Models of eight kinds against another engine: seeded weights are saved, loaded back and run here; the same weights run there in a graph that is
  * written operator by operator. `npm run parity`, `npm run parity -- --backend webgpu`.
  */
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs"

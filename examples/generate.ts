@@ -1,4 +1,4 @@
-/** A small model of the Llama family that continues two prompts, with caches in place on the device: `node examples/generate.ts`. */
+/** A small model of the Llama family that continues two prompts, with caches in place on the device: `npx node examples/generate.ts`. */
 import { fileURLToPath } from "node:url"
 import { Effect, Stream } from "effect"
 import { Auto, Backend } from "../src/index.ts"

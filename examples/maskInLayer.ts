@@ -1,4 +1,4 @@
-/** A mask of one's own inside a layer: `node examples/maskInLayer.ts`. */
+/** A mask of one's own inside a layer: `npx node examples/maskInLayer.ts`. */
 import { fileURLToPath } from "node:url"
 import { Effect } from "effect"
 import { Auto, compile, Mask, spec, Tensor } from "../src/index.ts"

@@ -1,4 +1,4 @@
-/** The face for people who do not use Effect: `node examples/promise.ts`. */
+/** The face for people who do not use Effect: `npx node examples/promise.ts`. */
 import { Mask, spec, Tensor } from "../src/index.ts"
 import { reference } from "../src/promise.ts"
 

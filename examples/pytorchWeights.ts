@@ -1,4 +1,4 @@
-/** Weights of a PyTorch attention layer, from a file of safetensors to the device, and to Flax' layout: `node examples/pytorchWeights.ts`. */
+/** Weights of a PyTorch attention layer, from a file of safetensors to the device, and to Flax' layout: `npx node examples/pytorchWeights.ts`. */
 import { mkdtemp, rm, writeFile } from "node:fs/promises"
 import { tmpdir } from "node:os"
 import { join } from "node:path"

@@ -1,4 +1,4 @@
-/** A Vision Transformer on an image drawn here: `node examples/visionTransformer.ts`. Its weights are drawn too, so the label means nothing. */
+/** A Vision Transformer on an image drawn here: `npx node examples/visionTransformer.ts`. Its weights are drawn too, so the label means nothing. */
 import { fileURLToPath } from "node:url"
 import { Effect } from "effect"
 import { Auto, compile, type HostArray, spec } from "../src/index.ts"

@@ -3,7 +3,7 @@ import * as nn from "../../src/nn/index.ts"
 import { attention, causalMask, type Layers, layers, type State } from "./layers.ts"
 import { builder, type Value } from "./onnx.ts"
 
-/** Models of five families, small, and the same models as graphs of another engine. */
+/** Models of eight kinds, small, and the same models as graphs of another engine. */
 
 /** Inputs are whole numbers, or floats drawn at random. */
 export interface Input {

@@ -93,6 +93,12 @@ describe("commands", () => {
   }
 })
 
+test("every npm script is named", () => {
+  const text = documents.map(textOf).join("\n")
+  const named = new Set([...text.matchAll(/npm (?:run )?([\w:]+)/g)].map((found) => found[1]))
+  expect(Object.keys(manifest.scripts).filter((script) => !named.has(script))).toEqual([])
+})
+
 test("relative links lead to files", () => {
   const links = documents.flatMap((file) =>
     [...textOf(file).matchAll(/\]\(([^)\s]+)\)/g)].map((found) => ({ file, to: found[1] as string }))
