@@ -1,4 +1,5 @@
 import type { Dim } from "./Dim.ts"
+import type { Graph } from "./Graph.ts"
 import type { Node } from "./Node.ts"
 
 /**
@@ -16,4 +17,11 @@ export interface MemoryPlan {
 export interface Slot {
   /** Bytes of each value that shares the slot; its size is the largest. */
   readonly bytes: ReadonlyArray<Dim>
+}
+
+/** The input whose memory a node's result takes where the call donates it; the node reads it for nothing else. */
+export const donorOf = (memory: MemoryPlan, graph: Graph, node: Node): number | undefined => {
+  const input = memory.inPlace.get(node)
+  if (input === undefined || node.op !== "fused") return undefined
+  return node.operands.filter((o) => o === graph.inputs[input]).length === 1 ? input : undefined
 }

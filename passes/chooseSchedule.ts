@@ -1,5 +1,6 @@
 import * as Dim from "../ir/Dim.ts"
 import { choose, legal, withBuffers } from "../ir/flashBudget.ts"
+import { anchorOf } from "../ir/KernelBody.ts"
 import type { Limits } from "../ir/Limits.ts"
 import { matmulSchedule } from "../ir/matmulSchedule.ts"
 import type { Node, NodeOf } from "../ir/Node.ts"
@@ -9,7 +10,6 @@ import * as Shape from "../ir/Shape.ts"
 import { about, type Diagnostic } from "./Diagnostic.ts"
 import type { Pass } from "./Pass.ts"
 import { describe } from "./scheduleTable.ts"
-import { anchorOf } from "./traits.ts"
 
 /**
  * Cuts each kernel into workgroups and tiles by what the device has and what is known of its shapes. Lengths that are symbols

@@ -1,8 +1,8 @@
 import type { Graph } from "../ir/Graph.ts"
+import { anchorOf } from "../ir/KernelBody.ts"
 import * as Print from "../ir/Print.ts"
 import type { FlashPrefill, Schedule, Schedules } from "../ir/Schedule.ts"
 import * as TensorType from "../ir/TensorType.ts"
-import { anchorOf } from "./traits.ts"
 
 const places = { workgroup: "workgroup memory", registers: "registers" } as const
 

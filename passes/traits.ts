@@ -9,9 +9,6 @@ import * as Shape from "../ir/Shape.ts"
 
 export const isAnchor = (node: Node): boolean => anchors.has(node.op)
 
-/** The node a kernel is built around, if there is one. */
-export const anchorOf = (body: Graph): Node | undefined => body.nodes.find(isAnchor)
-
 const views: ReadonlySet<OpName> = new Set(["reshape", "transpose", "broadcast", "slice"])
 
 /** One operand element for each result element, found by arithmetic on its position: folds into addressing. */

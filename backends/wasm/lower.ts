@@ -1,8 +1,9 @@
 import type * as Dim from "../../ir/Dim.ts"
 import { overOneList } from "../../ir/flashPartners.ts"
 import * as Graph from "../../ir/Graph.ts"
-import * as Node from "../../ir/Node.ts"
-import type * as TensorType from "../../ir/TensorType.ts"
+import * as KernelBody from "../../ir/KernelBody.ts"
+import { donorOf } from "../../ir/MemoryPlan.ts"
+import type * as Node from "../../ir/Node.ts"
 import type { Plan } from "../Backend.ts"
 import { UnsupportedByDevice } from "../errors.ts"
 import { constantOf } from "./constants.ts"
@@ -15,9 +16,8 @@ import { standard, type Tiles } from "./flash/Tiles.ts"
 import { type Job, type Lowered, type Ref, result } from "./Job.ts"
 import { map } from "./kernels/map.ts"
 import { matmul } from "./kernels/matmul.ts"
-import { rowOps } from "./kernels/rowOps.ts"
 import { rows } from "./kernels/rows.ts"
-import { update, updateOf } from "./kernels/update.ts"
+import { update } from "./kernels/update.ts"
 import * as Program from "./Program.ts"
 import * as Work from "./work.ts"
 
@@ -72,7 +72,7 @@ export const lower = (plan: Plan, features: Features, tiles: Tiles = standard): 
     const scratch: Array<Program.BufferRef> = []
     const jobOf = (body: Graph.Graph, index: number): Job => ({
       body,
-      anchor: body.nodes.find(isAnchor),
+      anchor: KernelBody.anchorOf(body),
       result: result(index),
       siblings: index === 0 ? bodies.slice(1).map((b, n) => jobOf(b, n + 1)) : [],
       symbols,
@@ -93,10 +93,11 @@ export const lower = (plan: Plan, features: Features, tiles: Tiles = standard): 
       }
     }
     if (!Epilogue.isDirect(job)) {
-      const { anchor, rest, type } = splitAtAnchor(job)
-      const between = temporary(Program.storageBytes(type))
-      run([anchor], node, operands, [between])
-      run([rest], node, [...operands, between], to)
+      const anchor = job.anchor as Node.Node
+      const split = KernelBody.splitAt(job.body, anchor)
+      const between = temporary(Program.storageBytes(anchor.type))
+      run([split.anchor], node, operands, [between])
+      run([split.rest], node, [...operands, between], to)
       return
     }
     const ofBody = Work.of(job.body)
@@ -111,10 +112,10 @@ export const lower = (plan: Plan, features: Features, tiles: Tiles = standard): 
         })
       }
     }
-    const donor = donorOf(plan, node)
+    const donor = donorOf(memory, graph, node)
     const donated = (is: boolean): ReadonlyArray<Program.Condition> =>
       donor === undefined ? [] : [{ _tag: "donated", input: donor, is }]
-    const written = updateOf(job)
+    const written = KernelBody.updateOf(job.body)
     if (written?.op === "scatter") {
       append([map(copied(job, written))], donated(false))
       append([update(job)], [])
@@ -146,9 +147,7 @@ export const lower = (plan: Plan, features: Features, tiles: Tiles = standard): 
     }
     const group = together.get(node) ?? [node]
     const { operands, bodies } =
-      group.length > 1
-        ? overOneList(group)
-        : { operands: node.operands, bodies: [node.op === "fused" ? node.attrs.body : bodyOf(node)] }
+      group.length > 1 ? overOneList(group) : { operands: node.operands, bodies: [KernelBody.of(node)] }
     for (const member of group) places.set(member, placeOf(member))
     taken = 0
     const placesOf = (nodes: ReadonlyArray<Node.Node>) => nodes.map((n) => places.get(n) as Program.BufferRef)
@@ -157,7 +156,7 @@ export const lower = (plan: Plan, features: Features, tiles: Tiles = standard): 
   graph.outputs.forEach(({ node }, index) => {
     const from = places.get(node) as Program.BufferRef
     if (from._tag === "output" && from.index === index) return
-    run([copyOf(node)], node, [from], [{ _tag: "output", index }])
+    run([KernelBody.copyOf(node)], node, [from], [{ _tag: "output", index }])
   })
 
   return {
@@ -169,7 +168,7 @@ export const lower = (plan: Plan, features: Features, tiles: Tiles = standard): 
     constants,
     slots,
     outputs: graph.outputs.map((o, i) => {
-      const donor = outputOf.get(o.node) === i ? donorOf(plan, o.node) : undefined
+      const donor = outputOf.get(o.node) === i ? donorOf(memory, graph, o.node) : undefined
       return { name: o.name, type: o.node.type, ...(donor === undefined ? {} : { donor }) }
     })
   }
@@ -187,22 +186,11 @@ const same = (a: unknown, b: unknown): boolean => {
   return left.length === right.length && left.every(([key, x], n) => key in b && same(x, right[n]))
 }
 
-/** The input whose memory a node's result takes where the call donates it; the node reads it for nothing else. */
-const donorOf = ({ graph, memory }: Plan, node: Node.Node): number | undefined => {
-  const input = memory.inPlace.get(node)
-  if (input === undefined || node.op !== "fused") return undefined
-  return node.operands.filter((o) => o === graph.inputs[input]).length === 1 ? input : undefined
-}
-
 /** The job that copies what another writes into. */
 const copied = (job: Job, { operands }: Node.NodeOf<"scatter">): Job => ({
   ...job,
   body: Graph.make([{ name: "out", node: operands[0] as Node.Node }], job.body.inputs)
 })
-
-/** Whether a kernel has a loop of its own for the node. */
-const isAnchor = (node: Node.Node): boolean =>
-  node.op === "dot" || node.op === "flash_attention" || Object.hasOwn(rowOps, node.op)
 
 const lowerJob = (job: Job, tiles: Tiles): ReadonlyArray<Lowered> => {
   switch (job.anchor?.op) {
@@ -215,34 +203,6 @@ const lowerJob = (job: Job, tiles: Tiles): ReadonlyArray<Lowered> => {
     default:
       return [rows(job)]
   }
-}
-
-/** A body of one node over inputs of its operands' types. An operand that occurs twice is two inputs. */
-const bodyOf = (node: Node.Node): Graph.Graph => {
-  const inputs = node.operands.map((o, i) => Node.make("input", [], { name: `x${i}`, type: o.type }))
-  const copy = Node.make(node.op, inputs as ReadonlyArray<Node.Node>, node.attrs as never)
-  return Graph.make([{ name: "out", node: copy as Node.Node }], inputs as ReadonlyArray<Node.Node>)
-}
-
-const copyOf = (node: Node.Node): Graph.Graph => {
-  const input = Node.make("input", [], { name: "x0", type: node.type }) as Node.Node
-  return Graph.make([{ name: "out", node: input }], [input])
-}
-
-/** The body up to its anchor, and the rest as a body with one more input, for results that do not follow the anchor element by element. */
-const splitAtAnchor = (
-  job: Job
-): { readonly anchor: Graph.Graph; readonly rest: Graph.Graph; readonly type: TensorType.TensorType } => {
-  const anchor = job.anchor as Node.Node
-  const taken = new Set(job.body.inputs.map((i) => i.attrs.name))
-  let name = "anchor"
-  while (taken.has(name)) name += "_"
-  const input = Node.make("input", [], { name, type: anchor.type }) as Node.Node
-  const rest = Graph.transform(
-    { inputs: [...job.body.inputs, input], outputs: job.body.outputs },
-    (node, _, original) => (original === anchor ? input : node)
-  )
-  return { anchor: Graph.make([{ name: "out", node: anchor }], job.body.inputs), rest, type: anchor.type }
 }
 
 const refuse = (graph: Graph.Graph, features: Features): void => {

@@ -3,8 +3,10 @@ import * as Dim from "../../ir/Dim.ts"
 import { dispatchGroups } from "../../ir/dispatchGroups.ts"
 import { overOneList } from "../../ir/flashPartners.ts"
 import * as Graph from "../../ir/Graph.ts"
+import * as KernelBody from "../../ir/KernelBody.ts"
 import type { Limits } from "../../ir/Limits.ts"
-import * as Node from "../../ir/Node.ts"
+import { donorOf } from "../../ir/MemoryPlan.ts"
+import type * as Node from "../../ir/Node.ts"
 import type { Matmul } from "../../ir/Schedule.ts"
 import * as TensorType from "../../ir/TensorType.ts"
 import type { Plan } from "../Backend.ts"
@@ -17,9 +19,8 @@ import { contractionSum, isOneKernel } from "./kernels/contractionSum.ts"
 import { map } from "./kernels/map.ts"
 import { matmul } from "./kernels/matmul.ts"
 import { assemble, type Part } from "./kernels/Part.ts"
-import { rowOps } from "./kernels/rowOps.ts"
 import { rows } from "./kernels/rows.ts"
-import { update, updateOf } from "./kernels/update.ts"
+import { update } from "./kernels/update.ts"
 import * as Program from "./Program.ts"
 import * as Size from "./Size.ts"
 import * as Epilogue from "./wgsl/epilogue.ts"
@@ -97,7 +98,7 @@ export const lower = (plan: Plan, limits: Limits, options: Options = {}): Progra
     const scratch: Array<Program.BufferRef> = []
     const jobOf = (body: Graph.Graph, index: number): Job => ({
       body,
-      anchor: body.nodes.find(isAnchor),
+      anchor: KernelBody.anchorOf(body),
       schedule: plan.schedules.get(nodes[index] as Node.Node),
       limits,
       symbols,
@@ -146,16 +147,17 @@ export const lower = (plan: Plan, limits: Limits, options: Options = {}): Progra
     const { jobs, append } = jobsOf(bodies, nodes, operands, to)
     const [job, node] = [jobs[0] as Job, nodes[0] as Node.Node]
     if (!fitsOneKernel(job)) {
-      const { anchor, rest, type } = splitAtAnchor(job)
-      const between = temporary(Program.storageBytes(type))
-      run([anchor], nodes, operands, [between], conditions)
-      run([rest], nodes, [...operands, between], to, conditions)
+      const anchor = job.anchor as Node.Node
+      const split = KernelBody.splitAt(job.body, anchor)
+      const between = temporary(Program.storageBytes(anchor.type))
+      run([split.anchor], nodes, operands, [between], conditions)
+      run([split.rest], nodes, [...operands, between], to, conditions)
       return
     }
-    const donor = donorOf(plan, node)
+    const donor = donorOf(memory, graph, node)
     const donated = (is: boolean): ReadonlyArray<Program.Condition> =>
       donor === undefined ? conditions : [...conditions, { _tag: "donated", inputs: [donor], is }]
-    const written = updateOf(job)
+    const written = KernelBody.updateOf(job.body)
     if (written?.op === "scatter") {
       append([alone(copied(job, written), mapPart)], donated(false))
       append([alone(job, updatePart)], conditions)
@@ -174,11 +176,12 @@ export const lower = (plan: Plan, limits: Limits, options: Options = {}): Progra
     const { jobs: own, append } = jobsOf(bodies, group, placesOf(operands), placesOf(group))
     const schedule = widest(own)
     const jobs = schedule === undefined ? own : own.map((job) => ({ ...job, schedule }))
-    const donors = group.map((node) => donorOf(plan, node))
+    const donors = group.map((node) => donorOf(memory, graph, node))
     const all = donors.filter((d) => d !== undefined)
     const lists = jobs.map((job, i) => (donors[i] === undefined ? partsOf(job) : [updatePart]))
     const able = jobs.every(
-      (job, i) => fitsOneKernel(job) && (updateOf(job)?.op !== "scatter" || donors[i] !== undefined)
+      (job, i) =>
+        fitsOneKernel(job) && (KernelBody.updateOf(job.body)?.op !== "scatter" || donors[i] !== undefined)
     )
     const lowered = able
       ? (lists[0] as ReadonlyArray<Part>).map((_, n) =>
@@ -224,19 +227,19 @@ export const lower = (plan: Plan, limits: Limits, options: Options = {}): Progra
       runAtOnce(group, (conditions) => {
         for (const member of group) {
           taken = 0
-          run([bodyIn(member)], [member], placesOf(member.operands), placesOf([member]), conditions)
+          run([KernelBody.of(member)], [member], placesOf(member.operands), placesOf([member]), conditions)
         }
       })
       continue
     }
     const { operands, bodies } =
-      group.length > 1 ? overOneList(group) : { operands: node.operands, bodies: [bodyIn(node)] }
+      group.length > 1 ? overOneList(group) : { operands: node.operands, bodies: [KernelBody.of(node)] }
     run(bodies, group, placesOf(operands), placesOf(group))
   }
   graph.outputs.forEach(({ node }, index) => {
     const from = places.get(node) as Program.BufferRef
     if (from._tag === "output" && from.index === index) return
-    run([copyOf(node)], [node], [from], [{ _tag: "output", index }])
+    run([KernelBody.copyOf(node)], [node], [from], [{ _tag: "output", index }])
   })
 
   const port = (name: string, type: TensorType.TensorType): Program.Port => ({
@@ -254,7 +257,7 @@ export const lower = (plan: Plan, limits: Limits, options: Options = {}): Progra
     slots,
     outputs: [
       ...graph.outputs.map((o, i) => {
-        const donor = outputOf.get(o.node) === i ? donorOf(plan, o.node) : undefined
+        const donor = outputOf.get(o.node) === i ? donorOf(memory, graph, o.node) : undefined
         return { ...port(o.name, o.node.type), ...(donor === undefined ? {} : { donor }) }
       }),
       ...visits.map((v) => ({ ...v, donor: graph.inputs.length }))
@@ -265,13 +268,6 @@ export const lower = (plan: Plan, limits: Limits, options: Options = {}): Progra
     if (refused !== undefined) throw refused
   }
   return program
-}
-
-/** The input whose buffer a node's result takes where the call donates it; the node reads it for nothing else. */
-const donorOf = ({ graph, memory }: Plan, node: Node.Node): number | undefined => {
-  const input = memory.inPlace.get(node)
-  if (input === undefined || node.op !== "fused") return undefined
-  return node.operands.filter((o) => o === graph.inputs[input]).length === 1 ? input : undefined
 }
 
 /** Whether the result follows the anchor element by element, and the device binds all buffers at once. */
@@ -288,10 +284,6 @@ const copied = (job: Job, { operands }: Node.NodeOf<"scatter">): Job => ({
   ...job,
   body: Graph.make([{ name: "out", node: operands[0] as Node.Node }], job.body.inputs)
 })
-
-/** Whether a kernel has a loop of its own for the node. */
-const isAnchor = (node: Node.Node): boolean =>
-  node.op === "dot" || node.op === "flash_attention" || Object.hasOwn(rowOps, node.op)
 
 /** The schedule of the largest tiles: parts of a dispatch have equally many threads, and any schedule serves. */
 const widest = (jobs: ReadonlyArray<Job>): Matmul | undefined =>
@@ -317,36 +309,6 @@ const lowerJob = (job: Job): ReadonlyArray<Lowered> => {
   const sum = ContractionSum.find(job.body)
   if (sum !== undefined) return [contractionSum(job, sum)]
   return job.anchor?.op === "flash_attention" ? lowerFlash(job) : partsOf(job).map((part) => alone(job, part))
-}
-
-const bodyIn = (node: Node.Node): Graph.Graph => (node.op === "fused" ? node.attrs.body : bodyOf(node))
-
-/** A body of one node over inputs of its operands' types. An operand that occurs twice is two inputs. */
-const bodyOf = (node: Node.Node): Graph.Graph => {
-  const inputs = node.operands.map((o, i) => Node.make("input", [], { name: `x${i}`, type: o.type }))
-  const copy = Node.make(node.op, inputs as ReadonlyArray<Node.Node>, node.attrs as never)
-  return Graph.make([{ name: "out", node: copy as Node.Node }], inputs as ReadonlyArray<Node.Node>)
-}
-
-const copyOf = (node: Node.Node): Graph.Graph => {
-  const input = Node.make("input", [], { name: "x0", type: node.type }) as Node.Node
-  return Graph.make([{ name: "out", node: input }], [input])
-}
-
-/** The body up to its anchor, and the rest as a body with one more input, for results that do not follow the anchor element by element. */
-const splitAtAnchor = (
-  job: Job
-): { readonly anchor: Graph.Graph; readonly rest: Graph.Graph; readonly type: TensorType.TensorType } => {
-  const anchor = job.anchor as Node.Node
-  const taken = new Set(job.body.inputs.map((i) => i.attrs.name))
-  let name = "anchor"
-  while (taken.has(name)) name += "_"
-  const input = Node.make("input", [], { name, type: anchor.type }) as Node.Node
-  const rest = Graph.transform(
-    { inputs: [...job.body.inputs, input], outputs: job.body.outputs },
-    (node, _, original) => (original === anchor ? input : node)
-  )
-  return { anchor: Graph.make([{ name: "out", node: anchor }], job.body.inputs), rest, type: anchor.type }
 }
 
 const refuseF64 = (graph: Graph.Graph): void => {

@@ -1,8 +1,8 @@
 import * as Dim from "../../../ir/Dim.ts"
+import { matchAxes } from "../../../ir/matchAxes.ts"
 import type * as Shape from "../../../ir/Shape.ts"
 import { type Expr, i32, lane, op, select, splat, words } from "../assembler/Instruction.ts"
 import { constantOf, type Emitter, keyOf as exprKey } from "./Emitter.ts"
-import { groups } from "./groups.ts"
 
 /**
  * The elements at hand: those of one vector. What is known of integers is kept, since they become addresses: where the numbers of the
@@ -242,7 +242,7 @@ export const reshape = (
   from: Shape.Shape,
   to: Shape.Shape
 ): ReadonlyArray<Value> =>
-  groups(from, to).flatMap((group) => {
+  matchAxes(from, to).flatMap((group) => {
     const linear = linearize(e, indices.slice(...group.from), from.slice(...group.from))
     return delinearize(e, linear, to.slice(...group.to))
   })

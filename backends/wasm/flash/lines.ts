@@ -1,9 +1,9 @@
 import * as Dim from "../../../ir/Dim.ts"
+import { matchAxes } from "../../../ir/matchAxes.ts"
 import type { Node, NodeOf } from "../../../ir/Node.ts"
 import { type Expr, i32, op } from "../assembler/Instruction.ts"
 import type { Body } from "../emit/body.ts"
 import type { Frame } from "../emit/Frame.ts"
-import { groups } from "../emit/groups.ts"
 import { moved } from "../emit/moved.ts"
 import * as Value from "../emit/Value.ts"
 import { type Job, operand } from "../Job.ts"
@@ -88,7 +88,7 @@ const follow = (job: Job, node: Node, way: Way): Lines | undefined => {
 const reshaped = (job: Job, node: Node, x: Node, way: Way): Lines | undefined => {
   const [to, from] = [node.type.shape, x.type.shape]
   const endOf = (axis: number): number | undefined => {
-    const group = groups(to, from).find((g) => g.from[0] <= axis && axis < g.from[1])
+    const group = matchAxes(to, from).find((g) => g.from[0] <= axis && axis < g.from[1])
     const behind = group === undefined ? [] : to.slice(axis + 1, group.from[1])
     return group !== undefined && group.to[1] > group.to[0] && behind.every(Dim.isOne)
       ? group.to[1] - 1

@@ -1,4 +1,5 @@
 import * as Dim from "../../../ir/Dim.ts"
+import { updateOf } from "../../../ir/KernelBody.ts"
 import type { Node, NodeOf } from "../../../ir/Node.ts"
 import * as Shape from "../../../ir/Shape.ts"
 import { type Expr, i32, op } from "../assembler/Instruction.ts"
@@ -13,18 +14,12 @@ import type { Job, Lowered } from "../Job.ts"
 type Update = NodeOf<"update_slice"> | NodeOf<"scatter">
 type Indices = ReadonlyArray<Value.Value>
 
-/** Whether the body writes entries of a tensor, and which. */
-export const updateOf = ({ body }: Job): Update | undefined => {
-  const root = body.outputs[0]?.node
-  return root?.op === "update_slice" || root?.op === "scatter" ? root : undefined
-}
-
 /**
  * `update_slice` or `scatter` where the result's memory holds the old content already: the elements of the update are written to their
  * places, nothing else is read or written.
  */
 export const update = (job: Job): Lowered => {
-  const root = updateOf(job) as Update
+  const root = updateOf(job.body) as Update
   const source = root.operands[1] as Node
   const { shape } = source.type
   const frame = Frame.open(job)

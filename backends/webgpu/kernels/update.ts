@@ -1,4 +1,5 @@
 import type * as Dim from "../../../ir/Dim.ts"
+import { updateOf } from "../../../ir/KernelBody.ts"
 import type { Node, NodeOf } from "../../../ir/Node.ts"
 import * as Shape from "../../../ir/Shape.ts"
 import type { Job } from "../Job.ts"
@@ -13,18 +14,12 @@ const threads = 64
 
 type Update = NodeOf<"update_slice"> | NodeOf<"scatter">
 
-/** Whether the body writes entries of a tensor, and which. */
-export const updateOf = ({ body }: Job): Update | undefined => {
-  const root = body.outputs[0]?.node
-  return root?.op === "update_slice" || root?.op === "scatter" ? root : undefined
-}
-
 /**
  * `update_slice` or `scatter` where the result's buffer holds the old content already: one thread for each element of the update, nothing
  * else is read or written.
  */
 export const update = (emitter: Emitter, job: Job, workgroup: string): Extent => {
-  const root = updateOf(job) as Update
+  const root = updateOf(job.body) as Update
   const source = root.operands[1] as Node
   const body = Body.make(emitter, job.body)
   const count = Shape.size(source.type.shape)

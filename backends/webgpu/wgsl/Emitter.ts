@@ -1,5 +1,6 @@
 import * as Dim from "../../../ir/Dim.ts"
-import * as Shape from "../../../ir/Shape.ts"
+import { matchAxes } from "../../../ir/matchAxes.ts"
+import type * as Shape from "../../../ir/Shape.ts"
 import * as Size from "../Size.ts"
 import type { Module } from "./Module.ts"
 
@@ -282,7 +283,7 @@ export const make = (module: Module): Emitter => {
     to: Shape.Shape
   ): ReadonlyArray<string> => {
     const result: Array<string> = []
-    for (const group of groups(from, to)) {
+    for (const group of matchAxes(from, to)) {
       const linear = linearize(indices.slice(...group.from), from.slice(...group.from))
       result.push(...delinearize(linear, to.slice(...group.to)))
     }
@@ -322,33 +323,5 @@ export const make = (module: Module): Emitter => {
       halves.set(odd, { word, odd: true })
     },
     halfOf: (index) => halves.get(index)
-  }
-}
-
-interface Group {
-  readonly from: readonly [start: number, end: number]
-  readonly to: readonly [start: number, end: number]
-}
-
-/** Cuts two shapes of one size into the smallest runs of axes that hold equally many elements. */
-export const groups = (from: Shape.Shape, to: Shape.Shape): ReadonlyArray<Group> => {
-  const result: Array<Group> = []
-  let [i, j] = [0, 0]
-  while (i < from.length || j < to.length) {
-    const end = [...pairs(i, from.length, j, to.length)].find(([a, b]) =>
-      Dim.equals(Shape.size(from.slice(i, a)), Shape.size(to.slice(j, b)))
-    )
-    const [a, b] = end ?? [from.length, to.length]
-    result.push({ from: [i, a], to: [j, b] })
-    ;[i, j] = [a, b]
-  }
-  return result
-}
-
-/** Ends of runs that start at i and j, shortest first; at least one of the runs is not empty. */
-function* pairs(i: number, m: number, j: number, n: number): Generator<readonly [number, number]> {
-  for (let length = 1; length <= m - i + n - j; length++) {
-    for (let a = Math.max(i, i + length - (n - j)); a <= Math.min(m, i + length); a++)
-      yield [a, j + length - (a - i)]
   }
 }

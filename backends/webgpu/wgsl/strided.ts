@@ -1,9 +1,9 @@
 import * as Dim from "../../../ir/Dim.ts"
 import type { Graph } from "../../../ir/Graph.ts"
+import { matchAxes } from "../../../ir/matchAxes.ts"
 import type { Node } from "../../../ir/Node.ts"
 import * as Shape from "../../../ir/Shape.ts"
 import { operand, type Ref } from "../Job.ts"
-import { groups } from "./Emitter.ts"
 
 /** A node whose elements lie in a buffer at regular distances. */
 export interface Strided {
@@ -76,7 +76,7 @@ const reshapeStrides = (
   to: Shape.Shape
 ): Shape.Shape | undefined => {
   const result: Array<Dim.Dim> = []
-  for (const group of groups(from, to)) {
+  for (const group of matchAxes(from, to)) {
     const axes = range(group.from).filter((axis) => !Dim.isOne(from[axis] as Dim.Dim))
     const last = axes.at(-1)
     const step = last === undefined ? Dim.zero : (strides[last] as Dim.Dim)

@@ -1,14 +1,14 @@
-import * as Dim from "../../../ir/Dim.ts"
-import * as Shape from "../../../ir/Shape.ts"
+import * as Dim from "./Dim.ts"
+import * as Shape from "./Shape.ts"
 
-interface Group {
+interface Run {
   readonly from: readonly [start: number, end: number]
   readonly to: readonly [start: number, end: number]
 }
 
 /** Cuts two shapes of one size into the smallest runs of axes that hold equally many elements. */
-export const groups = (from: Shape.Shape, to: Shape.Shape): ReadonlyArray<Group> => {
-  const result: Array<Group> = []
+export const matchAxes = (from: Shape.Shape, to: Shape.Shape): ReadonlyArray<Run> => {
+  const result: Array<Run> = []
   let [i, j] = [0, 0]
   while (i < from.length || j < to.length) {
     const end = [...pairs(i, from.length, j, to.length)].find(([a, b]) =>
