@@ -132,8 +132,10 @@ const measure = (
 
 /** Whether something that was read has the parts of a schedule; their numbers are then asked for as of any other. */
 const isFlash = (x: unknown): x is Flash => {
-  const { kind, prefill, decode } = (x ?? {}) as Partial<Flash>
-  return kind === "flash" && typeof prefill === "object" && typeof decode === "object"
+  const { kind, prefill, decode, short = {} } = (x ?? {}) as { readonly [part in keyof Flash]?: unknown }
+  return (
+    kind === "flash" && [prefill, decode, short].every((part) => typeof part === "object" && part !== null)
+  )
 }
 
 const remembered = (cache: ScheduleCache): Effect.Effect<{ [key: string]: unknown }> =>
@@ -159,10 +161,10 @@ const families = (backend: BackendShape, plan: Plan, sizes: Dim.Bindings): Reado
       .join(" and ")
     const lengths = [shape.rows, shape.keys].map((n) => Math.ceil(Math.log2(Math.max(1, n))))
     const hasRange = anchor.attrs.range !== undefined
-    const key = JSON.stringify([description, shape.D, shape.E, shape.group, shape.dtype, lengths, hasRange])
-    const same = found.get(`${key} ${buffers}`)
     const { D, E, group, dtype, rows } = shape
-    found.set(`${key} ${buffers}`, {
+    const key = JSON.stringify([description, D, E, group, dtype, lengths, hasRange, buffers])
+    const same = found.get(key)
+    found.set(key, {
       key,
       text,
       nodes: [...(same?.nodes ?? []), node],

@@ -71,7 +71,10 @@ test("what the cache holds is a suggestion: schedules that do not fit, or are no
   await tuned({ cache, milliseconds: -1 })
   const [[key, schedule] = []] = Object.entries(JSON.parse((await cache.read()) as string))
   const spoilt = { ...(schedule as object), prefill: { rows: 7, keys: 3, threads: 4, tiles: "workgroup" } }
-  for (const text of [JSON.stringify({ [key as string]: spoilt }), '{"x": 3}', "null", "[", ""]) {
+  const holed = { ...(schedule as object), prefill: null }
+  const short = { ...(schedule as object), short: null }
+  const kept = [spoilt, holed, short, null, 3].map((x) => JSON.stringify({ [key as string]: x }))
+  for (const text of [...kept, '{"x": 3}', "null", "[", ""]) {
     await cache.write(text)
     expect((await tuned({ cache, milliseconds: -1 })).trials).toHaveLength(1)
   }
@@ -80,6 +83,21 @@ test("what the cache holds is a suggestion: schedules that do not fit, or are no
     write: () => Promise.reject(new Error("full"))
   }
   expect((await tuned({ cache: broken, milliseconds: -1 })).trials).toHaveLength(1)
+})
+
+test("kernels that read more buffers have an answer of their own: a device may not have as many for every schedule", async () => {
+  const cache = ScheduleCache.inMemory()
+  const score = ["%term: f32[] = load %bias, %i, %j", "%biased: f32[] = add %logit, %term"]
+  const biased = graphOf(
+    flashText({ ...causal, heads: [2, 1], head: [8, 8], captures: { bias: "f32[T, S]" }, score })
+  )
+  const measured = async (from: typeof graph): Promise<number> => {
+    let trials = 0
+    const progress = (): void => void trials++
+    await run(compileGraph(from, { pipeline, tune: { sizes, cache, progress, milliseconds: -1 } }))
+    return trials
+  }
+  expect([await measured(graph), await measured(biased), await measured(graph)]).toEqual([1, 1, 0])
 })
 
 test("alternatives are legal, the chosen schedule first, and differ in the variant that the rows take", () => {
