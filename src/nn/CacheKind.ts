@@ -74,6 +74,13 @@ export const check = (
           hint: `use a pool of ${needed} pages or more, or fewer maxTokens`
         })
       })
+      return
     }
+    default:
+      throw new AttrError({
+        op: "generate",
+        message: `there is no cache of kind ${JSON.stringify((kind as { readonly kind: unknown }).kind)}`,
+        hint: "static, ring or pages"
+      })
   }
 }

@@ -53,20 +53,27 @@ type Prompts = ReadonlyArray<ReadonlyArray<number>>
 
 const refuse = (message: string, hint: string) => new AttrError({ op: "generate", message, hint })
 
-const whole = (name: string, n: number | undefined): void => {
-  if (n === undefined || (Number.isSafeInteger(n) && n >= 1)) return
-  throw refuse(`${name} is ${n}`, "use a whole number of 1 or more")
+const whole = (name: string, n: number, least = 1): void => {
+  if (Number.isSafeInteger(n) && n >= least) return
+  throw refuse(`${name} is ${n}`, `use a whole number of ${least} or more`)
 }
 
+const isWord = ({ words }: LanguageModel, t: number): boolean =>
+  Number.isSafeInteger(t) && t >= 0 && t < words
+
 const checked = (model: LanguageModel, prompts: Prompts, options: GenerateOptions): void => {
-  const { maxTokens, batch, chunk, cache = statically, context = {} } = options
+  const { maxTokens, batch, chunk, stop = [], seed = 0, cache = statically, context = {} } = options
   whole("maxTokens", maxTokens)
-  whole("batch", batch)
-  whole("chunk", chunk)
+  if (batch !== undefined) whole("batch", batch)
+  if (chunk !== undefined) whole("chunk", chunk)
+  whole("seed", seed, 0)
+  const strange = stop.find((t) => !isWord(model, t))
+  if (strange !== undefined)
+    throw refuse(`stop holds ${strange}, which is no word of ${model.words}`, "use the model's own tokenizer")
   if (prompts.length === 0) throw refuse("there is no prompt", "pass a list of lists of words")
   prompts.forEach((prompt, n) => {
     if (prompt.length === 0) throw refuse(`prompt ${n} is empty`, "start it with the word that begins a text")
-    const wrong = prompt.find((t) => !Number.isSafeInteger(t) || t < 0 || t >= model.words)
+    const wrong = prompt.find((t) => !isWord(model, t))
     if (wrong !== undefined)
       throw refuse(
         `prompt ${n} holds ${wrong}, which is no word of ${model.words}`,

@@ -37,11 +37,14 @@ export const check = ({ temperature, topK, topP, minP, repetitionPenalty }: Samp
 
 const keep = (x: Tensor.Tensor): Tensor.Tensor => Tensor.expandDims(x, -1) as Tensor.Tensor
 
+/** Logits so far below the greatest have a weight that f32 does not hold. */
+const reach = 128
+
 /** Halvings of an interval of f32 numbers until it holds hardly more than one. */
 const halvings = 30
 
 /**
- * The largest threshold, to 2^-30 of the range, that `enough` holds for: it holds at the least value, and ever less above. There is no sort on
+ * The largest threshold, to 2^-30 of the range, that `enough` holds for, ever less above; the least one where it holds for none. There is no sort on
  * a device; a bisection is as many reductions.
  */
 const threshold = (
@@ -64,7 +67,11 @@ const threshold = (
 /** Logits of which those that may not be chosen are -inf. [B, V] to [B, V]. */
 export const narrowed = (logits: Tensor.Tensor, { topK, topP, minP }: Sampling): Tensor.Tensor => {
   const top = keep(Tensor.max(logits, -1) as Tensor.Tensor)
-  const least = keep(Tensor.min(logits, -1) as Tensor.Tensor)
+  // So far below the likeliest nothing is ever drawn; words that are ruled out, by -inf or -1e9, would make the range too wide to halve.
+  const least = Tensor.maximum(
+    keep(Tensor.min(logits, -1) as Tensor.Tensor),
+    Tensor.sub(top, reach)
+  ) as Tensor.Tensor
   let out = logits
   const atLeast = (limit: Tensor.Tensor): void => {
     out = Tensor.where(Tensor.ge(out, limit), out, -Infinity) as Tensor.Tensor

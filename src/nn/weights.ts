@@ -172,17 +172,19 @@ export const load = (
   const problems = problemsOf(weights, new Map(params.map(([name, p]) => [rename(name), p])), options)
   if (problems.length > 0) return Stream.fail(new ParamsError({ message: problems.join("\n"), problems }))
   const total = params.reduce((sum, [name]) => sum + weights.bytesOf(rename(name)), 0)
-  let done = 0
-  return Stream.mapEffect(Stream.fromIterable(params), ([name, param]) =>
-    Effect.gen(function* () {
-      const read = yield* weights.read(rename(name))
-      const own = floats(read, param.spec.dtype as FloatDType)
-      const array = yield* upload(own)
-      done += weights.bytesOf(rename(name))
-      const hostBytes = HostArray.byteLength(own) + (own === read ? 0 : HostArray.byteLength(read))
-      return { name, array, done, total, hostBytes }
-    })
-  )
+  return Stream.suspend(() => {
+    let done = 0
+    return Stream.mapEffect(Stream.fromIterable(params), ([name, param]) =>
+      Effect.gen(function* () {
+        const read = yield* weights.read(rename(name))
+        const own = floats(read, param.spec.dtype as FloatDType)
+        const array = yield* upload(own)
+        done += weights.bytesOf(rename(name))
+        const hostBytes = HostArray.byteLength(own) + (own === read ? 0 : HostArray.byteLength(read))
+        return { name, array, done, total, hostBytes }
+      })
+    )
+  })
 }
 
 /** Runs a load to its end: arrays by name. */

@@ -100,7 +100,11 @@ describe("generate", () => {
     [[[]], { maxTokens: 1 }, /prompt 0 is empty/],
     [[[1], [2, 23]], { maxTokens: 1 }, /prompt 1 holds 23, which is no word of 23/],
     [[[1]], { maxTokens: 0 }, /maxTokens is 0/],
-    [[[1]], { maxTokens: 1, topP: 2 }, /topP is 2/]
+    [[[1]], { maxTokens: 1, topP: 2 }, /topP is 2/],
+    [[[1]], {} as never, /maxTokens is undefined/],
+    [[[1]], { maxTokens: 1, seed: 0.5 }, /seed is 0.5/],
+    [[[1]], { maxTokens: 1, stop: [2, 23] }, /stop holds 23, which is no word of 23/],
+    [[[1]], { maxTokens: 1, cache: { kind: "paged" } as never }, /there is no cache of kind "paged"/]
   ])("refuses %o with %o", async (texts, options, message) => {
     const { model, params } = tiny()
     const failed = await onReference(

@@ -51,6 +51,15 @@ describe("words that may be chosen", () => {
   })
 })
 
+it.each([-Infinity, -3e38, -1e9])("words that are ruled out by %d do not count", (out) => {
+  const x = bound("f32", { shape: [1, 6], data: [out, 2, 3, 4, 5, out] })
+  for (const sampling of [{ topK: 2 }, { topP: 0.7 }, { minP: 0.2 }])
+    expect(run(nn.narrowed(x.tensor, sampling), [x]).data.map((y) => y > -Infinity)).toEqual([
+      ...[false, false, false],
+      ...[true, true, false]
+    ])
+})
+
 describe("a sample", () => {
   it("is the likeliest at temperature 0", () => {
     const x = bound("f32", logits)
