@@ -41,7 +41,7 @@ const modes = { "--cpu": "cpu", "--browser": "browser", "--generate": "generate"
 
 const unknown = (what: string, name: string, all: ReadonlyArray<string>): string => {
   const near = suggest(name, all)
-  const hint = near === undefined ? "" : `, did you mean ${near}?`
+  const hint = near === undefined ? "." : `, did you mean ${near}?`
   return `there is no ${what} ${name}${hint} There are: ${all.join(", ")}`
 }
 
