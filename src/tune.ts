@@ -98,6 +98,8 @@ export const tune = (
         }
       }
       use(family, best)
+      // Where nothing ran, as on a device that is lost, nothing was learned.
+      if (least === Infinity) continue
       known[family.key] = best
       learned = true
     }

@@ -10,6 +10,7 @@ import * as ScheduleCache from "../../src/ScheduleCache.ts"
 import type { Trial, TuneOptions } from "../../src/tune.ts"
 import { graphOf } from "../support/evaluate.ts"
 import { causal, flashText } from "../support/flashText.ts"
+import { on, watchedGpu } from "../support/watchedGpu.ts"
 import { sharedLayer } from "../support/webgpu.ts"
 
 const graph = graphOf(flashText({ ...causal, heads: [2, 1], head: [8, 8] }))
@@ -98,6 +99,18 @@ test("kernels that read more buffers have an answer of their own: a device may n
     return trials
   }
   expect([await measured(graph), await measured(biased), await measured(graph)]).toEqual([1, 1, 0])
+})
+
+test("a device that is lost teaches nothing", async () => {
+  const cache = ScheduleCache.inMemory()
+  const watched = await watchedGpu()
+  const lost = Effect.gen(function* () {
+    watched.device().destroy()
+    yield* Effect.promise(() => watched.device().lost)
+    return yield* Effect.flip(compileGraph(graph, { pipeline, tune: { sizes, cache, milliseconds: -1 } }))
+  })
+  expect((await on(watched, lost))._tag).toBe("DeviceLost")
+  expect(await cache.read()).toBeUndefined()
 })
 
 test("alternatives are legal, the chosen schedule first, and differ in the variant that the rows take", () => {

@@ -108,7 +108,8 @@ describe("options", () => {
   test.each([
     [["--cqu"], "there is no option --cqu, did you mean --cpu?"],
     [["--only", "512-casual"], "there is no case 512-casual, did you mean 512-causal?"],
-    [["--only", "8192-window"], "there is no case 8192-window. There are: 512-causal"],
+    [["--only", "8192-window"], "There are: 512-causal"],
+    [["--only", "everything"], "there is no case everything. There are: 512-causal"],
     [["--peers", "jax"], "There are: effuse, plain, onnxruntime-web, onnxruntime-node, jax-js, tfjs"],
     [["--rounds", "0"], "--rounds is a whole number of 1 or more, not 0"],
     [["--threads", "two"], "--threads are whole numbers of 1 or more, not two"],
