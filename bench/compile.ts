@@ -12,7 +12,7 @@ import type * as Graph from "../ir/Graph.ts"
 import * as Limits from "../ir/Limits.ts"
 import * as Pipeline from "../passes/Pipeline.ts"
 import { table } from "../src/cli/table.ts"
-import { transformer } from "./transformer.ts"
+import { transformer } from "./cases/transformer.ts"
 
 const layers = 32
 const factors = process.argv.includes("--quick") ? [1, 4] : [1, 4, 16]

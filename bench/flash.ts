@@ -17,8 +17,8 @@ import { describe } from "../passes/scheduleTable.ts"
 import { graphOf } from "../test/support/evaluate.ts"
 import { causal, flashText, type Attention as Text, window } from "../test/support/flashText.ts"
 import { planOf, sharedSession } from "../test/support/runProgram.ts"
-import { type Attention, type Case, flopsOf, gpuCases } from "./cases.ts"
-import { plainFlash } from "./plainFlash.ts"
+import { type Attention, type Case, flopsOf, gpuCases } from "./cases/cases.ts"
+import { plainFlash } from "./peers/plainFlash.ts"
 
 const turns = 5
 const { device, limits, pipeline, layout } = await sharedSession()

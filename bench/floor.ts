@@ -8,12 +8,12 @@
 import { writeFileSync } from "node:fs"
 import { fileURLToPath } from "node:url"
 import * as Markdown from "../scripts/markdown.ts"
-import { bytesOf, type Case, cpuCases, flopsOf, gpuCases } from "./cases.ts"
+import { bytesOf, type Case, cpuCases, flopsOf, gpuCases } from "./cases/cases.ts"
 import { wasmCeilings } from "./ceilings/wasm.ts"
 import { gpuCeilings } from "./ceilings/webgpu.ts"
-import { nodeHost } from "./nodeHost.ts"
 import { open } from "./peers/effuse.ts"
-import { digits } from "./report.ts"
+import { nodeHost } from "./race/nodeHost.ts"
+import { digits } from "./race/report.ts"
 
 /** What one call asked of the device. */
 interface Counted {

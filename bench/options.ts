@@ -1,5 +1,5 @@
 import { suggest } from "../ir/suggest.ts"
-import { cpuCases, gpuCases } from "./cases.ts"
+import { cpuCases, gpuCases } from "./cases/cases.ts"
 import { type PeerName, peerNames } from "./peers/index.ts"
 
 export interface Options {

@@ -5,17 +5,17 @@
  *     npm run bench -- --cpu      WebAssembly, and native code
  *     npm run bench -- --help     all options
  */
-import { type Case, cpuCases, gpuCases } from "./cases.ts"
-import { child } from "./child.ts"
+import { type Case, cpuCases, gpuCases } from "./cases/cases.ts"
+import { inputsOf } from "./cases/inputs.ts"
+import { judge } from "./cases/program.ts"
+import { reference } from "./cases/reference.ts"
 import { install } from "./engines.ts"
-import { generateAll, generatedText, generateLine } from "./generate.ts"
-import { inputsOf } from "./inputs.ts"
+import { generateAll, generatedText, generateLine } from "./generation/race.ts"
 import { type Options, parse } from "./options.ts"
 import { type Peer, peers } from "./peers/index.ts"
-import { judge } from "./program.ts"
-import { reference } from "./reference.ts"
-import { caseText, cpuLeads, cpuLine, gpuLeads, gpuLine, type Result, threadsOf } from "./report.ts"
-import { type Contender, type Rates, race } from "./turns.ts"
+import { child } from "./race/child.ts"
+import { caseText, cpuLeads, cpuLine, gpuLeads, gpuLine, type Result, threadsOf } from "./race/report.ts"
+import { type Contender, type Rates, race } from "./race/turns.ts"
 
 const parsed = parse(process.argv.slice(2))
 if ("error" in parsed) {

@@ -1,4 +1,4 @@
-import { floats } from "../inputs.ts"
+import { floats } from "../cases/inputs.ts"
 import type { Array, Jax } from "../peers/jaxApi.ts"
 import { angles, count, epsilon, type Generation, generate, prompt, sizes, weights } from "./model.ts"
 

@@ -1,6 +1,6 @@
 /** The model as an ONNX file with caches in and out, as exported models have them. */
-import { floats } from "../inputs.ts"
-import { builder, type Output, type Value } from "../parity/onnx.ts"
+import { floats } from "../cases/inputs.ts"
+import { builder, type Output, type Value } from "../peers/onnxBuilder.ts"
 import { angles, count, epsilon, prompt, sizes, weights } from "./model.ts"
 
 const { words, features: F, layers, heads, keyHeads, size: D } = sizes

@@ -1,5 +1,5 @@
 import * as HostArray from "../../ir/HostArray.ts"
-import type { Builder, Value } from "./onnx.ts"
+import type { Builder, Value } from "../peers/onnxBuilder.ts"
 
 /** Parts of transformers as ONNX operators over [B, T, F], from weights by name. */
 

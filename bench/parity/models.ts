@@ -1,7 +1,7 @@
 import type { DecoderConfig } from "../../src/nn/index.ts"
 import * as nn from "../../src/nn/index.ts"
+import { builder, type Value } from "../peers/onnxBuilder.ts"
 import { attention, causalMask, type Layers, layers, type State } from "./layers.ts"
-import { builder, type Value } from "./onnx.ts"
 
 /** Models of eight kinds, small, and the same models as graphs of another engine. */
 

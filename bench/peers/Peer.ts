@@ -1,4 +1,4 @@
-import type { Case } from "../cases.ts"
+import type { Case } from "../cases/cases.ts"
 import type { Generation } from "../generation/model.ts"
 
 /** What a peer is given by the process or the page it runs in. */

@@ -5,9 +5,9 @@ import type { HostArray } from "../../ir/HostArray.ts"
 import { compile } from "../../src/compile.ts"
 import * as Wasm from "../../src/Wasm.ts"
 import * as WebGpu from "../../src/WebGpu.ts"
+import { floats, inputsOf } from "../cases/inputs.ts"
+import { programOf } from "../cases/program.ts"
 import { generation } from "../generation/effuse.ts"
-import { floats, inputsOf } from "../inputs.ts"
-import { programOf } from "../program.ts"
 import { Cannot, type Open } from "./Peer.ts"
 
 /** Effuse: arguments are uploaded once, results stay where they are computed. */

@@ -1,8 +1,8 @@
 import type { HostArray } from "../../ir/HostArray.ts"
 import { alibiSlopes } from "../../src/Score.ts"
-import { type Attention, type Block, blockSizes } from "../cases.ts"
+import { type Attention, type Block, blockSizes } from "../cases/cases.ts"
+import { floats, inputsOf, swapped } from "../cases/inputs.ts"
 import { generation } from "../generation/jax.ts"
-import { floats, inputsOf, swapped } from "../inputs.ts"
 import type { Array, Jax, Numpy } from "./jaxApi.ts"
 import { Cannot, type Open } from "./Peer.ts"
 

@@ -1,9 +1,9 @@
 /** The cases as graphs of onnxruntime, in every way that it runs fast somewhere. */
 import * as HostArray from "../../ir/HostArray.ts"
 import { alibiSlopes } from "../../src/Score.ts"
-import { type Attention, type Block, blockSizes, type Case, keysOf } from "../cases.ts"
-import { floats, type Inputs, inputsOf, shapeOf, swapped } from "../inputs.ts"
-import { type Builder, builder, type Type, type Value } from "../parity/onnx.ts"
+import { type Attention, type Block, blockSizes, type Case, keysOf } from "../cases/cases.ts"
+import { floats, type Inputs, inputsOf, shapeOf, swapped } from "../cases/inputs.ts"
+import { type Builder, builder, type Type, type Value } from "./onnxBuilder.ts"
 
 export interface OnnxModel {
   readonly bytes: Uint8Array

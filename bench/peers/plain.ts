@@ -1,7 +1,7 @@
 import type { HostArray } from "../../ir/HostArray.ts"
-import { inputsOf } from "../inputs.ts"
-import { plainFlash } from "../plainFlash.ts"
+import { inputsOf } from "../cases/inputs.ts"
 import { Cannot, type Open } from "./Peer.ts"
+import { plainFlash } from "./plainFlash.ts"
 
 /** The straightforward kernel, dispatched by hand: what a person writes in an afternoon. */
 export const open: Open = async (host) => {

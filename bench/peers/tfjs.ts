@@ -1,7 +1,7 @@
 import type { HostArray } from "../../ir/HostArray.ts"
 import { alibiSlopes } from "../../src/Score.ts"
-import { type Attention, type Block, blockSizes, keysOf } from "../cases.ts"
-import { floats, inputsOf } from "../inputs.ts"
+import { type Attention, type Block, blockSizes, keysOf } from "../cases/cases.ts"
+import { floats, inputsOf } from "../cases/inputs.ts"
 import type { Open } from "./Peer.ts"
 
 /** What of TensorFlow.js is used here. */

@@ -8,10 +8,10 @@ import {
   flopsOf,
   gpuCases,
   squareFlopsOf
-} from "../../../bench/cases.ts"
-import { floats, inputsOf, shapeOf, swapped } from "../../../bench/inputs.ts"
-import { judge, programOf } from "../../../bench/program.ts"
-import { reference } from "../../../bench/reference.ts"
+} from "../../../bench/cases/cases.ts"
+import { floats, inputsOf, shapeOf, swapped } from "../../../bench/cases/inputs.ts"
+import { judge, programOf } from "../../../bench/cases/program.ts"
+import { reference } from "../../../bench/cases/reference.ts"
 import * as HostArray from "../../../ir/HostArray.ts"
 import { compile, Reference } from "../../../src/index.ts"
 

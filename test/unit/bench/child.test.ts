@@ -3,7 +3,7 @@ import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { pathToFileURL } from "node:url"
 import { afterAll, beforeAll, expect, test } from "vitest"
-import { type Child, child } from "../../../bench/child.ts"
+import { type Child, child } from "../../../bench/race/child.ts"
 
 const folder = mkdtempSync(join(tmpdir(), "effuse-bench-"))
 const script = join(folder, "peer.mjs")

@@ -1,7 +1,7 @@
 import { expect, test } from "vitest"
-import { agreed, type Generated, generatedText, generateLine } from "../../../bench/generate.ts"
 import { generate, prompt } from "../../../bench/generation/model.ts"
 import { maskOf } from "../../../bench/generation/onnx.ts"
+import { agreed, type Generated, generatedText, generateLine } from "../../../bench/generation/race.ts"
 
 const run = (
   peer: string,

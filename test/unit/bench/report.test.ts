@@ -1,9 +1,9 @@
 import { describe, expect, test } from "vitest"
-import type { Case } from "../../../bench/cases.ts"
+import type { Case } from "../../../bench/cases/cases.ts"
 import { parse } from "../../../bench/options.ts"
-import { bar, caseText, cpuLine, digits, gpuLine, lead, type Result } from "../../../bench/report.ts"
-import { geometricMean, summary } from "../../../bench/statistics.ts"
-import type { Entry } from "../../../bench/turns.ts"
+import { bar, caseText, cpuLine, digits, gpuLine, lead, type Result } from "../../../bench/race/report.ts"
+import { geometricMean, summary } from "../../../bench/race/statistics.ts"
+import type { Entry } from "../../../bench/race/turns.ts"
 
 const attention = (name: string, counts?: "prefill" | "decode"): Case => ({
   ...{ kind: "attention", name, T: 64, S: 64, heads: [1, 1], D: 16, causal: true, dtype: "f32" },

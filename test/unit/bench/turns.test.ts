@@ -1,8 +1,8 @@
 import { expect, test } from "vitest"
-import type { Case } from "../../../bench/cases.ts"
-import type { Child, Outcome } from "../../../bench/child.ts"
-import type { Command } from "../../../bench/contender.ts"
-import { type Contender, type Rates, race, type Settings } from "../../../bench/turns.ts"
+import type { Case } from "../../../bench/cases/cases.ts"
+import type { Child, Outcome } from "../../../bench/race/child.ts"
+import type { Command } from "../../../bench/race/contender.ts"
+import { type Contender, type Rates, race, type Settings } from "../../../bench/race/turns.ts"
 
 const c: Case = { kind: "product", name: "small", M: 10, N: 10, K: 10 }
 

@@ -1,7 +1,7 @@
 /** The work of the pipeline grows with the graph and not faster: counted, not timed. */
 import { Result } from "effect"
 import { expect, it } from "vitest"
-import { transformer } from "../../../bench/transformer.ts"
+import { transformer } from "../../../bench/cases/transformer.ts"
 import type * as Graph from "../../../ir/Graph.ts"
 import * as Limits from "../../../ir/Limits.ts"
 import * as Pipeline from "../../../passes/Pipeline.ts"

@@ -1,6 +1,6 @@
 import { Result } from "effect"
 import { describe, expect, it } from "vitest"
-import { transformer } from "../../../bench/transformer.ts"
+import { transformer } from "../../../bench/cases/transformer.ts"
 import * as Dim from "../../../ir/Dim.ts"
 import { dispatchGroups } from "../../../ir/dispatchGroups.ts"
 import type * as Graph from "../../../ir/Graph.ts"

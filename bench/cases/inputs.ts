@@ -1,4 +1,4 @@
-import * as HostArray from "../ir/HostArray.ts"
+import * as HostArray from "../../ir/HostArray.ts"
 import { blockSizes, type Case } from "./cases.ts"
 
 /** Arguments of a case by name. The same in every process: they are drawn from a seed. */

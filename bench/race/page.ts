@@ -1,7 +1,8 @@
 /** One contender in a browser page: `handle` takes the commands that `worker.ts` takes from its parent. */
+
+import { type PeerName, peers } from "../peers/index.ts"
+import type { Host } from "../peers/Peer.ts"
 import { type Answer, type Command, contender } from "./contender.ts"
-import { type PeerName, peers } from "./peers/index.ts"
-import type { Host } from "./peers/Peer.ts"
 
 const host: Host = {
   where: "browser",

@@ -1,6 +1,6 @@
 /** One peer in a process or page of its own: takes commands, one at a time, as plain data. */
-import type { Case } from "./cases.ts"
-import { Cannot, type Engine, type Host, type Open, type Prepared } from "./peers/Peer.ts"
+import type { Case } from "../cases/cases.ts"
+import { Cannot, type Engine, type Host, type Open, type Prepared } from "../peers/Peer.ts"
 
 export type Command =
   | { readonly do: "open" }

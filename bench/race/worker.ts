@@ -1,7 +1,8 @@
-/** The process of one contender in Node: `node bench/worker.ts peer threads webgpu|cpu`. Commands come over the channel to its parent. */
+/** The process of one contender in Node: `node bench/race/worker.ts peer threads webgpu|cpu`. Commands come over the channel to its parent. */
+
+import { type PeerName, peers } from "../peers/index.ts"
 import { type Command, contender } from "./contender.ts"
 import { nodeHost } from "./nodeHost.ts"
-import { type PeerName, peers } from "./peers/index.ts"
 
 const [name, threads, device] = process.argv.slice(2) as [PeerName, string, "webgpu" | "cpu"]
 const handle = contender(nodeHost(Number(threads), device === "webgpu"), peers[name].open)

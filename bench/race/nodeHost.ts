@@ -2,11 +2,11 @@ import { resolveObjectURL } from "node:buffer"
 import { createRequire } from "node:module"
 import { fileURLToPath, pathToFileURL } from "node:url"
 import { Worker as Thread } from "node:worker_threads"
-import { openDawn } from "../src/webgpu/dawn.ts"
-import type { Host } from "./peers/Peer.ts"
-import { withThreads } from "./tfjsThreads.ts"
+import { openDawn } from "../../src/webgpu/dawn.ts"
+import type { Host } from "../peers/Peer.ts"
+import { withThreads } from "../peers/tfjsThreads.ts"
 
-const find = createRequire(new URL("./package.json", import.meta.url))
+const find = createRequire(new URL("../package.json", import.meta.url))
 
 /** A `Worker` as browsers have it, for modules that know no other: its script is a blob. */
 class WebWorker {
@@ -72,7 +72,7 @@ export const nodeHost = (threads: number, webgpu: boolean): Host => {
         Object.assign(globalThis, { Worker: WebWorker })
       return (await load(name, threads)) as never
     },
-    files: (name) => fileURLToPath(new URL(`node_modules/${name}`, import.meta.url)),
+    files: (name) => fileURLToPath(new URL(`../node_modules/${name}`, import.meta.url)),
     gpu: () => {
       opened ??= openDawn().then((gpu) => {
         if (navigator !== undefined)

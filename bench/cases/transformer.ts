@@ -1,9 +1,9 @@
 import { Result } from "effect"
-import type * as Graph from "../ir/Graph.ts"
-import * as Mask from "../src/Mask.ts"
-import { spec } from "../src/spec.ts"
-import * as Tensor from "../src/Tensor.ts"
-import { type Signature, trace } from "../src/trace.ts"
+import type * as Graph from "../../ir/Graph.ts"
+import * as Mask from "../../src/Mask.ts"
+import { spec } from "../../src/spec.ts"
+import * as Tensor from "../../src/Tensor.ts"
+import { type Signature, trace } from "../../src/trace.ts"
 
 /** A decoder as Llama has it: 8 query heads of 64 share 2 key/value heads, SwiGLU of 1,376. */
 const [width, heads, keyHeads, size, hidden] = [512, 8, 2, 64, 1376]

@@ -1,9 +1,9 @@
 /** The generation run: every engine continues the same prompt with the same weights, in turns. */
-import { table } from "../src/cli/table.ts"
-import type { Generation } from "./generation/model.ts"
-import { bar, digits } from "./report.ts"
-import { type Summary, summary } from "./statistics.ts"
-import type { Contender } from "./turns.ts"
+import { table } from "../../src/cli/table.ts"
+import { bar, digits } from "../race/report.ts"
+import { type Summary, summary } from "../race/statistics.ts"
+import type { Contender } from "../race/turns.ts"
+import type { Generation } from "./model.ts"
 
 export interface Generated {
   readonly contender: string

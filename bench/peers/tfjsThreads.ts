@@ -2,7 +2,7 @@ import { mkdirSync, writeFileSync } from "node:fs"
 import os from "node:os"
 import { fileURLToPath } from "node:url"
 
-const folder = fileURLToPath(new URL("node_modules/.cache/effuse-bench/", import.meta.url))
+const folder = fileURLToPath(new URL("../node_modules/.cache/effuse-bench/", import.meta.url))
 
 /** What the script of a thread takes from the module around it. */
 const names = `const [require$$0, require$$1, require$$3, require$$4] = ["fs", "path", "perf_hooks", "os"].map(require)

@@ -1,15 +1,15 @@
-/** The process of one contender in Chromium: `node bench/pageWorker.ts peer`. Commands of the parent go on to the page. */
+/** The process of one contender in Chromium: `node bench/race/pageWorker.ts peer`. Commands of the parent go on to the page. */
 import { existsSync, readFileSync } from "node:fs"
 import { createServer } from "node:http"
 import type { AddressInfo } from "node:net"
 import { extname } from "node:path"
 import { fileURLToPath } from "node:url"
 import { rolldown } from "rolldown"
-import { launch } from "../test/support/browser.ts"
+import { launch } from "../../test/support/browser.ts"
 import type { Answer, Command } from "./contender.ts"
 
 const [peer] = process.argv.slice(2) as [string]
-const at = (path: string): string => fileURLToPath(new URL(path, import.meta.url))
+const at = (path: string): string => fileURLToPath(new URL(`../${path}`, import.meta.url))
 
 /** Each module of `package.json` that a page loads, as what `nodeHost` makes of it. */
 const engines: { readonly [name: string]: string } = {
@@ -51,7 +51,7 @@ const types: { readonly [extension: string]: string } = {
   ".wasm": "application/wasm"
 }
 
-const page = await bundled(at("page.ts"))
+const page = await bundled(at("race/page.ts"))
 const blank = `<!doctype html><meta charset="utf-8"><title>bench</title><link rel="icon" href="data:,">`
 
 const server = createServer(async (request, response) => {

@@ -1,6 +1,6 @@
 /** Results of the cases in float64, by plain loops over the definition: what every contender is compared with. */
-import * as HostArray from "../ir/HostArray.ts"
-import { alibiSlopes } from "../src/Score.ts"
+import * as HostArray from "../../ir/HostArray.ts"
+import { alibiSlopes } from "../../src/Score.ts"
 import { type Attention, type Block, blockSizes, type Case, keysOf } from "./cases.ts"
 import type { Inputs } from "./inputs.ts"
 

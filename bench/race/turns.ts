@@ -1,5 +1,5 @@
 /** One case, all contenders: made ready one after the other, then timed in turns, so that a busy machine slows all alike. */
-import { type Case, squareFlopsOf } from "./cases.ts"
+import { type Case, squareFlopsOf } from "../cases/cases.ts"
 import type { Child, Outcome } from "./child.ts"
 import type { Cold } from "./contender.ts"
 import { type Summary, summary } from "./statistics.ts"

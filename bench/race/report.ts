@@ -1,6 +1,6 @@
 /** What a run says: a table with bars for each case, how far ahead Effuse is, and one last line. */
-import { table } from "../src/cli/table.ts"
-import { type Case, flopsOf } from "./cases.ts"
+import { table } from "../../src/cli/table.ts"
+import { type Case, flopsOf } from "../cases/cases.ts"
 import { geometricMean } from "./statistics.ts"
 import type { Entry } from "./turns.ts"
 
