@@ -133,6 +133,7 @@ export const attention = (config: AttentionConfig): AttentionLayer => {
     let v = valueHeads ?? heads(layers.value.apply(p.value, value), sizes.kvHeads, valueHeadSize)
     const next = cache === undefined ? undefined : append(cache, k, v)
     if (next !== undefined) [k, v] = held(next)
+    const known = k.shape[2] as number
     if (p.extraKey !== undefined && p.extraValue !== undefined)
       [k, v] = [behind(k, p.extraKey as Tensor.Tensor), behind(v, p.extraValue as Tensor.Tensor)]
     if (config.zeroKey === true) {
@@ -152,7 +153,7 @@ export const attention = (config: AttentionConfig): AttentionLayer => {
       fill: config.fill,
       sinks: p.sinks as Tensor.Tensor | undefined,
       dropout: dropoutOf(config, inputs),
-      ...Masks.combine(config, inputs, more, cache)
+      ...Masks.combine(config, inputs, { known, extra: more }, cache)
     })
     const flat = joined(stages.result)
     const open =

@@ -19,9 +19,20 @@ const flat = (x: Tensor.Tensor, lead: ReadonlyArray<number | string>): Tensor.Te
   return Tensor.reshape(full, [-1, ...inner]) as Tensor.Tensor
 }
 
-/** Keys behind those that masks know are seen by all: the last axis grows by `extra` times true, or 0. */
-const extended = (x: Tensor.Tensor, extra: number): Tensor.Tensor => {
-  if (extra === 0 || x.shape.at(-1) === 1) return x
+/** Keys that attention has: those that masks know, and some behind them. */
+interface Keys {
+  readonly known: number
+  readonly extra: number
+}
+
+/** Keys behind those that masks know are seen by all: the last axis grows by so many times true, or 0. */
+const extended = (own: Tensor.Tensor, { known, extra }: Keys): Tensor.Tensor => {
+  if (extra === 0) return own
+  // One entry for all keys is for those that masks know.
+  const x = Tensor.broadcastTo(own, [
+    ...(own.shape.slice(0, -1) as ReadonlyArray<number>),
+    known
+  ]) as Tensor.Tensor
   const none = x.shape.map(() => [0, 0] as const)
   const widths = [...none.slice(0, -1), [0, extra] as const]
   if (x.dtype !== "bool") return Tensor.pad(x, widths) as Tensor.Tensor
@@ -45,16 +56,17 @@ const along = (axis: "queries" | "keys", x: Tensor.Tensor): Tensor.Tensor => {
   ) as Tensor.Tensor
 }
 
-/** Rows and columns that take part, as a mask over scores whose last `extra` keys all see. */
+/** Rows and columns that take part, as a mask over scores. */
 export const combine = (
   config: AttentionConfig,
   inputs: AttentionInputs,
-  extra: number,
+  keys: Keys,
   cache: Cache | undefined
 ): Pick<Attention.Options, "mask" | "bias" | "window"> => {
   const keeps: Array<Mask.Mask> = []
   const lead = inputs.query.shape.slice(0, -2)
-  const over = (x: Tensor.Tensor): Tensor.Tensor => extended(flat(x, lead), extra)
+  const { extra } = keys
+  const over = (x: Tensor.Tensor): Tensor.Tensor => extended(flat(x, lead), keys)
   let bias = inputs.bias === undefined ? undefined : over(inputs.bias)
   /** A mask over positions, which knows nothing of the keys behind. */
   const positional = (mask: Mask.Keep): void => {
@@ -72,7 +84,7 @@ export const combine = (
   const { queryMask, keyMask, valueMask, queryLengths, keyLengths } = inputs
   if (queryMask !== undefined) keeps.push(Mask.fromTensor(asBool(along("queries", queryMask))))
   for (const side of [keyMask, valueMask]) {
-    if (side !== undefined) keeps.push(Mask.fromTensor(asBool(extended(along("keys", asBool(side)), extra))))
+    if (side !== undefined) keeps.push(Mask.fromTensor(asBool(extended(along("keys", asBool(side)), keys))))
   }
   if (keyLengths !== undefined) positional(Mask.padding(keyLengths as Tensor.Tensor<"i32">))
   if (queryLengths !== undefined) {

@@ -1,4 +1,4 @@
-import type { HostArray } from "../../ir/HostArray.ts"
+import { type HostArray, zeros } from "../../ir/HostArray.ts"
 import { AttrError, ParamsError } from "../errors.ts"
 import * as Host from "./hostMovement.ts"
 
@@ -175,7 +175,10 @@ const torch: Format = {
     const alike = new Set(whole(weights).map((w) => w.shape.join())).size === 1
     if (alike) put(made, "in_proj_weight", Host.concat(whole(weights)))
     else for (const [n, weight] of weights.entries()) put(made, `${"qkv"[n]}_proj_weight`, weight)
-    if (whole(biases).length > 0) put(made, "in_proj_bias", Host.concat(whole(biases)))
+    const like = whole(biases)[0]
+    // All three or none: a projection without a bias, such as Whisper's of keys, adds zeros.
+    if (like !== undefined)
+      put(made, "in_proj_bias", Host.concat(biases.map((b) => b ?? zeros(like.dtype, like.shape))))
     put(made, "out_proj.weight", take("out.weight"))
     put(made, "out_proj.bias", take("out.bias"))
     for (const [from, to] of [
@@ -219,7 +222,13 @@ const formats: { readonly [L in Layout]: Format } = {
 
 /**
  * The weights of one attention layer, from one layout to another. Throws `ParamsError` for names that a layout does not have, which would be
- * lost, and `AttrError` for heads that it cannot have.
+ * lost, and for weights that are missing, `AttrError` for heads that it cannot have.
  */
-export const convert = (state: State, from: Layout, to: Layout, heads: Heads): State =>
-  formats[to].write(formats[from].read(state, from, heads), heads, to)
+export const convert = (state: State, from: Layout, to: Layout, heads: Heads): State => {
+  const own = formats[from].read(state, from, heads)
+  const problems = (["query", "key", "value", "out"] as const).flatMap((name) =>
+    own[`${name}.weight`] === undefined ? [`the weight of ${name} is missing`] : []
+  )
+  if (problems.length > 0) throw new ParamsError({ message: problems.join("\n"), problems })
+  return formats[to].write(own, heads, to)
+}

@@ -13,6 +13,7 @@ import type { WhisperConfig } from "./whisper.ts"
 export const gpt2Config = (json: Json): Gpt2Config => {
   const { number, optional, activation, only, never } = reader("gpt2", json)
   only("scale_attn_weights", true, "scale attention in a model of your own")
+  only("tie_word_embeddings", true, "words are embedded and predicted by one table here")
   never("scale_attn_by_inverse_layer_idx", "layers share one scale here")
   never("add_cross_attention", "use transformerLayer with { cross: true }")
   return {
@@ -69,6 +70,7 @@ export const vitConfig = (json: Json): VitConfig => {
 export const whisperConfig = (json: Json): WhisperConfig => {
   const { number, only } = reader("whisper", json)
   only("activation_function", "gelu", "layers have gelu here")
+  only("tie_word_embeddings", true, "words are embedded and predicted by one table here")
   const heads = number("encoder_attention_heads")
   only("decoder_attention_heads", heads, "encoder and decoder have the same heads here")
   const hidden = number("encoder_ffn_dim")

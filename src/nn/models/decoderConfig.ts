@@ -129,7 +129,7 @@ export const decoderConfig = (json: Json): DecoderConfig => {
       dims: part === 1 ? undefined : Math.floor((headSize ?? features / heads) * part)
     },
     epsilon: optional("rms_norm_eps") ?? 1e-6,
-    activation: activation(["hidden_activation", "hidden_act"], "silu"),
+    activation: activation(["hidden_activation", "hidden_act"], gemma ? "geluTanh" : "silu"),
     tied: json.tie_word_embeddings === true || (gemma && json.tie_word_embeddings !== false),
     qkvBias: family === "qwen2" || json.attention_bias === true,
     // Qwen 2 has biases of queries, keys and values only.

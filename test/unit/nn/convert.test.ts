@@ -171,3 +171,16 @@ it("refuses what would be lost, all at once", () => {
   const grouped = random(nn.attention({ features: F, heads: N, kvHeads: 2, dtype: "f64" }))
   expect(() => nn.convert(grouped, "effuse", "torch", { heads: N, kvHeads: 2 })).toThrow(/not 2 for 4/)
 })
+
+it("has zeros for a bias that a packed one has and a layer has not", () => {
+  const layer = nn.attention({ features: F, heads: N, bias: { key: false }, dtype: "f64" })
+  const packed = nn.convert(random(layer), "effuse", "torch", heads).in_proj_bias as HostArray.HostArray
+  expect(packed.shape).toEqual([3 * F])
+  expect([...HostArray.toNumbers(packed)].slice(F, 2 * F)).toEqual(Array.from({ length: F }, () => 0))
+})
+
+it.each(names)("says which weights of %s are missing, all at once", (from) => {
+  expect(() => nn.convert({}, from, "torch", heads)).toThrow(
+    ["query", "key", "value", "out"].map((n) => `the weight of ${n} is missing`).join("\n")
+  )
+})

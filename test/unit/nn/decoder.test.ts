@@ -49,6 +49,11 @@ describe("a decoder", () => {
     expectDense(run(apply({ tokens: ids }).logits, bounds), decode(config, values, tokens))
   })
 
+  it("takes Gemma's activation where its file names none", () => {
+    const { hidden_activation: _, hidden_act: __, ...file } = files["gemma 2"] as Record<string, unknown>
+    expect(nn.decoderConfig(file).activation).toBe("geluTanh")
+  })
+
   it("has the names of Hugging Face", () => {
     const names = (file: string) =>
       Object.keys(nn.Params.signature(nn.decoder(nn.decoderConfig(files[file] as never)).params)).filter(

@@ -164,6 +164,8 @@ describe("a configuration", () => {
     ["gpt2", { scale_attn_by_inverse_layer_idx: true }, /scale_attn_by_inverse_layer_idx is on/],
     ["gpt2", { n_embd: "8" }, /n_embd is "8"/],
     ["gpt2", { activation_function: "mish" }, /activation "mish"/],
+    ["gpt2", { tie_word_embeddings: false }, /tie_word_embeddings is false/],
+    ["whisper", { tie_word_embeddings: false }, /tie_word_embeddings is false/],
     ["bert", { position_embedding_type: "relative_key" }, /position_embedding_type is "relative_key"/],
     ["bert", { is_decoder: true }, /is_decoder is on/],
     ["vit", { qkv_bias: false }, /qkv_bias is false/],

@@ -73,6 +73,20 @@ const cases: { readonly [name: string]: Case } = {
 }
 
 describe("torch.MultiheadAttention", () => {
+  it("a single key that is ignored leaves the learned one", () => {
+    const { values, bounds, give, apply } = prepare(
+      nn.torch.MultiheadAttention(E, H, { dtype: "f64", batchFirst: true, addBiasKv: true })
+    )
+    const [q, k] = [randomDense(1, [N, L, E]), randomDense(2, [N, 1, E])] as const
+    const [query, key] = [q, k].map((x) => give(bound("f64", x))) as [Tensor.Tensor, Tensor.Tensor]
+    const keyPaddingMask = give(bools([N, 1], [1, 0]))
+    const expected = attend(linears(values), [q, k, k], [H, H], {
+      extra: [(side, h, d) => row((side === "key" ? values.bias_k : values.bias_v) as Dense, h, d)],
+      visible: (b, _h, _i, j) => j > 0 || b === 1
+    })
+    expectDense(run(apply({ query, key, value: key, keyPaddingMask }).out, bounds), expected.out)
+  })
+
   it.each(Object.entries(cases))("%s", (_, { options = {}, inputs, steps, dims: [kdim, vdim] = [E, E] }) => {
     const { values, bounds, give, apply } = prepare(
       nn.torch.MultiheadAttention(E, H, { dtype: "f64", ...options })
