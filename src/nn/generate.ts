@@ -2,19 +2,17 @@ import { Effect, Scope, Stream } from "effect"
 import type { Backend, DeviceArray, Value } from "../../backends/Backend.ts"
 import * as DType from "../../ir/DType.ts"
 import * as HostArray from "../../ir/HostArray.ts"
-import type { Compiled } from "../Compiled.ts"
 import { compile } from "../compile.ts"
 import { AttrError, type CompileError, type RunError } from "../errors.ts"
-import { type Spec, spec } from "../spec.ts"
-import type * as Tensor from "../Tensor.ts"
 import { download, free, upload } from "../transfer.ts"
 import * as Batch from "./Batch.ts"
 import * as CacheKind from "./CacheKind.ts"
 import type { LanguageModel } from "./LanguageModel.ts"
 import * as PagePool from "./PagePool.ts"
 import * as Params from "./Params.ts"
+import { type Program, type Programs, programsOf } from "./programs.ts"
 import { check, type Sampling } from "./sample.ts"
-import { grown, made, type Step, step } from "./step.ts"
+import { made, type Step } from "./step.ts"
 
 export interface GenerateOptions extends Sampling {
   /** Words to make for each prompt, at most. */
@@ -44,8 +42,6 @@ export interface Generated {
   /** Pages of the pool that sequences hold. */
   readonly pagesUsed?: number
 }
-
-type Program = Compiled<{ readonly [name: string]: Spec }, { readonly [name: string]: Tensor.Tensor }>
 
 type Words = Stream.Stream<Generated, CompileError | RunError | AttrError, Backend>
 
@@ -111,10 +107,7 @@ interface State {
   readonly steps: number
 }
 
-interface Running {
-  readonly run: Program
-  readonly grow: Compiled<{ readonly x: Spec }, Tensor.Tensor>
-  readonly own: Step
+interface Running extends Programs {
   /** Parameters and context. */
   readonly given: { readonly [name: string]: DeviceArray }
   readonly rules: Batch.Rules
@@ -142,15 +135,9 @@ export const generate: <P>(
       const { maxTokens, cache = statically, stop = [], seed = 0 } = options
       const longest = Math.max(...prompts.map((p) => p.length))
       const call = Math.min(options.chunk ?? longest, longest)
-      const own = step(model, cache, options, call)
-      const run = (yield* compile(own.fn as never, own.signature, {
-        donate: [...Object.keys(own.caches), ...(own.penalises ? ["seen"] : [])]
-      })) as unknown as Program
       const scope = yield* Effect.scope
       const { dtype, words } = model
-      const grow = yield* compile(({ x }) => grown(x as Tensor.Tensor), {
-        x: spec(dtype, ["B", "H", "C", "D"])
-      })
+      const { own, run, grow } = yield* programsOf(model, cache, options, call)
       const weights = yield* onDevice("params.", params)
       const given = { ...weights, ...(yield* contextOf(model, weights, options.context ?? {})) }
       const rules = { maxTokens, stop: new Set(stop), call }

@@ -34,6 +34,51 @@ describe("generate", () => {
     expect(new Set(expected.flat()).size).toBeGreaterThan(4)
   })
 
+  it("compiles once for prompts of any lengths, and again for other options, another model, another backend", async () => {
+    const [made, other] = [tiny(), tiny()]
+    const counted = (backend: Backend["Service"]) => {
+      let compiled = 0
+      const compile: typeof backend.compile = (plan) => {
+        compiled++
+        return backend.compile(plan)
+      }
+      return { backend: { ...backend, compile }, count: () => compiled }
+    }
+    const counts = await onReference(
+      Effect.gen(function* () {
+        const own = yield* Backend
+        const [first, second] = [counted(own), counted(own)]
+        const on = (
+          { backend }: typeof first,
+          { model, params }: typeof made,
+          options: Partial<nn.GenerateOptions> = {}
+        ) =>
+          Stream.runCollect(nn.generate(model, params, [[3, 1]], { maxTokens: 2, ...options })).pipe(
+            Effect.provideService(Backend, backend)
+          )
+        const after: Array<number> = []
+        const note = () => after.push(first.count())
+        const before = yield* on(first, made)
+        note()
+        expect(yield* on(first, made)).toEqual(before)
+        yield* on(first, made, { maxTokens: 4, seed: 3, stop: [1], cache: { kind: "static", capacity: 2 } })
+        note()
+        yield* on(first, made, { temperature: 1 })
+        note()
+        yield* on(first, made, { cache: { kind: "pages" } })
+        note()
+        yield* on(first, other)
+        note()
+        for (let topK = 1; topK <= 8; topK++) yield* on(first, made, { temperature: 1, topK })
+        yield* on(first, made)
+        note()
+        yield* on(second, made)
+        return [...after, second.count()]
+      })
+    )
+    expect(counts).toEqual([2, 2, 4, 6, 8, 26, 2])
+  })
+
   it("ends a sequence at a stop word and goes on with the others", async () => {
     const made = tiny()
     const all = columns(await onReference(collect(made, { maxTokens: 7 })))

@@ -9,6 +9,9 @@ export interface Crew {
   readonly words: Int32Array
   /** Makes a program known to the threads. */
   readonly load: (program: Runnable) => void
+  /** A call begins: threads wake, and do not sleep between its kernels. */
+  readonly enter: () => void
+  readonly leave: () => void
   readonly publish: (program: Runnable, job: Job) => void
   /** Takes a chunk for this thread: its number, -1 where none is left. */
   readonly claim: () => number
@@ -59,7 +62,8 @@ export const start = (host: Host, memory: Memory, others: number): Crew => {
   const open = (chunks: number): void => {
     job = (job + 1) % jobs
     Atomics.store(words, w.claim, claimOf(job, chunks))
-    if (Atomics.load(words, w.asleep) > 0) Atomics.notify(words, w.claim)
+    // Once for all that sleep: one that is waking is not woken again. One that is about to sleep sees the new claim.
+    if (Atomics.exchange(words, w.asleep, 0) > 0) Atomics.notify(words, w.claim)
   }
 
   const send = (messageOf: (thread: number) => Start | Mail): void => {
@@ -89,6 +93,11 @@ export const start = (host: Host, memory: Memory, others: number): Crew => {
   return {
     words,
     load,
+    enter: () => {
+      Atomics.store(words, w.called, 1)
+      open(0)
+    },
+    leave: () => Atomics.store(words, w.called, 0),
     publish: (program, { kernel, args, stride, items, chunks }) => {
       words[w.program] = known.get(program) as number
       words[w.kernel] = kernel

@@ -118,15 +118,26 @@ export const make = (host: Host, memory: Memory, threads: number): Pool => {
     if (found === undefined) return solo(program)
     busy = true
     found.load(program)
+    found.enter()
     const late = clock()
     return {
       threads,
       leave: () => {
         busy = false
+        found.leave()
       },
       run: function* (job, signal) {
         const { chunks } = job
         const kernel = program.kernels[job.kernel] as Run
+        // Not worth telling anybody.
+        if (chunks === 1) {
+          if (late()) {
+            yield
+            if (signal.cancelled) throw new Cancelled()
+          }
+          kernel(job.args, 0, job.items)
+          return
+        }
         let failure: unknown
         found.publish(program, job)
         for (let at = found.claim(); at >= 0; at = found.claim()) {

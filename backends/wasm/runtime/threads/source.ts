@@ -1,7 +1,10 @@
 import { chunkBits, mostChunks, mostText, words as w } from "./words.ts"
 
-/** Looks at the claim word before a thread sleeps: some tens of microseconds, longer than the caller needs from kernel to kernel. */
-const spins = 2000
+/**
+ * Looks at the claim word before a thread sleeps. During a call it is far longer than the caller needs from kernel to kernel: to wake a thread takes
+ * as long as a small kernel. Between calls it is some microseconds.
+ */
+const spins = { called: 20_000, idle: 2000 } as const
 
 /** What the first message to a thread says. */
 export interface Start {
@@ -38,11 +41,10 @@ const serve = () => {
     if (Atomics.load(words, ${w.mail}) !== seen) return
     const left = claim & ${mostChunks}
     if (left === 0) {
-      if (idle++ < ${spins}) pause()
+      if (idle++ < (Atomics.load(words, ${w.called}) ? ${spins.called} : ${spins.idle})) pause()
       else {
         Atomics.add(words, ${w.asleep}, 1)
         Atomics.wait(words, ${w.claim}, claim)
-        Atomics.sub(words, ${w.asleep}, 1)
         idle = 0
       }
       continue

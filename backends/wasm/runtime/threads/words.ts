@@ -9,12 +9,14 @@ export const words = {
   claim: 0,
   // What many write at once lies in lines of its own.
   done: 16,
-  /** Threads that sleep until `claim` changes. */
+  /** Whether threads sleep until `claim` changes: each adds one, who wakes them makes it 0. */
   asleep: 32,
   /** Messages sent to each thread: it goes to fetch them when there are more than it has seen. */
   mail: 48,
   /** Threads that have started. */
   ready: 49,
+  /** Whether a call has the threads: then the next kernel is near. */
+  called: 50,
   program: 64,
   kernel: 65,
   /** Address of the first thread's arguments, and the bytes from thread to thread. */
