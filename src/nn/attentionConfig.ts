@@ -181,6 +181,12 @@ export const sizesOf = (config: AttentionConfig): Sizes => {
   for (const size of out) whole({ outFeatures: size })
   const { dropout = 0 } = config
   if (!(dropout >= 0 && dropout <= 1)) throw refuse(`dropout is ${dropout}`, "use a probability, 0 to 1")
+  const { scale = 1, causal = false, qkNorm = "rms" } = config
+  if (!Number.isFinite(scale)) throw refuse(`scale is ${scale}`, "use a finite number")
+  if (typeof causal !== "boolean" && causal !== "bottom-right" && causal !== "top-left")
+    throw refuse(`causal is ${JSON.stringify(causal)}`, "true, false, bottom-right or top-left")
+  if (qkNorm !== "rms" && qkNorm !== "layer")
+    throw refuse(`qkNorm is ${JSON.stringify(qkNorm)}`, "layer or rms")
   return { ...sizes, out }
 }
 

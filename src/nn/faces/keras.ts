@@ -124,6 +124,8 @@ interface Sizes {
   readonly valueHeadSize: number
   readonly out: ReadonlyArray<number>
   readonly axes: ReadonlyArray<number> | undefined
+  /** Axes of operands, where a layer takes no others. */
+  readonly rank?: number
 }
 
 export const MultiHeadAttention = (options: Options): KerasLayer => {
@@ -154,6 +156,7 @@ export const GroupQueryAttention = (options: GroupedOptions): KerasLayer => {
   }
   return make(options, {
     op,
+    rank: 3,
     heads: numQueryHeads,
     kvHeads: numKeyValueHeads,
     headSize: headDim,
@@ -278,7 +281,13 @@ interface Places {
   readonly batch: ReadonlyArray<number>
 }
 
-const placesOf = ({ op, axes }: Sizes, query: Tensor.Tensor): Places => {
+const placesOf = ({ op, axes, rank }: Sizes, query: Tensor.Tensor): Places => {
+  if (rank !== undefined && query.rank !== rank)
+    throw new ShapeError({
+      op,
+      message: `operands have ${rank} axes, given ${query}`,
+      hint: "use MultiHeadAttention"
+    })
   const between = Array.from({ length: query.rank - 2 }, (_, n) => n + 1)
   const own = (axes ?? between).map((a) => (a < 0 ? a + query.rank : a))
   if (own.length === 0 || own.some((a) => !between.includes(a)) || new Set(own).size < own.length) {

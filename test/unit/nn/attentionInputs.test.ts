@@ -145,7 +145,10 @@ it.each([
   [{ heads: 2, valueHeadSize: 1.5 }, /valueHeadSize is 1.5/],
   [{ heads: 2, keyFeatures: -1 }, /keyFeatures is -1/],
   [{ heads: 2, outFeatures: [2, 0] }, /outFeatures is 0/],
-  [{ heads: 2, dropout: 1.5 }, /dropout is 1.5/]
+  [{ heads: 2, dropout: 1.5 }, /dropout is 1.5/],
+  [{ heads: 2, scale: Number.NaN }, /scale is NaN/],
+  [{ heads: 2, causal: "lower" as never }, /causal is "lower"/],
+  [{ heads: 2, qkNorm: "l2" as never }, /qkNorm is "l2"/]
 ])("a layer of %j is refused", (config, message) => {
   expect(() => nn.attention({ features: F, ...config })).toThrow(message)
 })

@@ -206,6 +206,12 @@ describe("keras.GroupQueryAttention", () => {
     expectDense(run(out, bounds), attend(parametersOf(values, "attention_output"), [q, v, v], [4, 2]).out)
   })
 
+  it("refuses operands that have not three axes", () => {
+    const layer = prepare(nn.keras.GroupQueryAttention(options))
+    const x = layer.give(bound("f64", randomDense(1, [2, 3, 2, options.features])))
+    expect(() => layer.apply({ query: x, value: x })).toThrow(/operands have 3 axes, given f64\[2, 3, 2,/)
+  })
+
   it("refuses heads that do not divide", () => {
     expect(() => nn.keras.GroupedQueryAttention({ ...options, numQueryHeads: 3 })).toThrow(
       /must be divisible/
