@@ -8,7 +8,7 @@ import { inMemory } from "../../ScheduleCache.ts"
 import type { Trial } from "../../tune.ts"
 import { withBackend } from "../backend.ts"
 import { bytes } from "../bytes.ts"
-import { usage } from "../CliFailure.ts"
+import { CliFailure, usage } from "../CliFailure.ts"
 import * as flags from "../flags.ts"
 import { orFail } from "../fromError.ts"
 import { Io } from "../Io.ts"
@@ -48,6 +48,7 @@ export const bench = Command.make(
       const { inputs, sizes } = yield* gather(graph, config)
       // A donated argument is gone after one call, and the same arguments serve all calls.
       const { donate: _, ...settings } = options
+      const timed = config.profile || Option.isSome(config.trace)
       const trials: Array<Trial> = []
       const tuned = {
         sizes,
@@ -66,6 +67,14 @@ export const bench = Command.make(
         Effect.scoped(
           Effect.gen(function* () {
             const backend = yield* Backend
+            const asked = config.tune ? "--tune" : timed ? "--profile" : undefined
+            if (asked !== undefined && backend.name !== "webgpu") {
+              return yield* new CliFailure({
+                exit: "device",
+                message: `${asked} is for WebGPU, and this is ${backend.name}`,
+                hint: "add --backend webgpu"
+              })
+            }
             const compiled = yield* Effect.forEach(variants, ([name, o]) =>
               Effect.map(orFail(compileGraph(graph, o)), (f) => ({ name, f, times: [] as Array<number> }))
             )
@@ -91,7 +100,7 @@ export const bench = Command.make(
             const [fused, unfused] = compiled.map(({ times }) => median(times))
             yield* io.print(`\nunfused takes ${((unfused ?? 0) / (fused ?? 1)).toFixed(2)} times as long`)
             const [first] = compiled
-            if (first === undefined || !(config.profile || Option.isSome(config.trace))) return
+            if (first === undefined || !timed) return
             const calls = Array.from({ length: config.runs }, () => orFail(first.f.profile(arguments_)))
             yield* showProfile(yield* Effect.all(calls), config.trace)
           })

@@ -266,8 +266,10 @@ describe("verify and bench", () => {
     expect(out).toMatch(/^fused +[\d.]+ ms +[\d.]+ ms +[\d.]+ ms/m)
     expect(out).toMatch(/^unfused +[\d.]+ ms/m)
     expect((await effuse(["bench", attention, ...sizes, "--runs", "0"])).code).toBe(2)
-    const profiled = await effuse(["bench", attention, ...sizes, "--runs", "1", "--profile"])
-    expect(profiled.code).toBe(4)
-    expect(profiled.err).toContain("reference backend does not say what each kernel takes")
+    for (const flags of [["--profile"], ["--tune"], ["--trace", "trace.json"]]) {
+      const refused = await effuse(["bench", attention, ...sizes, "--runs", "1", ...flags])
+      expect([refused.code, refused.out]).toEqual([4, ""])
+      expect(refused.err).toMatch(/for WebGPU, and this is reference\n.*add --backend webgpu/)
+    }
   })
 })
