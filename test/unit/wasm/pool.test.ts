@@ -5,7 +5,7 @@ import { get, i32, type Local, load, op, store } from "../../../backends/wasm/as
 import { type CompiledModule, type Engine, engine } from "../../../backends/wasm/runtime/engine.ts"
 import * as Host from "../../../backends/wasm/runtime/threads/Host.ts"
 import * as Pool from "../../../backends/wasm/runtime/threads/Pool.ts"
-import { range } from "../../../backends/wasm/runtime/threads/words.ts"
+import { range, words as w } from "../../../backends/wasm/runtime/threads/words.ts"
 import { recorded, restoreWorkers } from "../../support/workers.ts"
 
 afterEach(restoreWorkers)
@@ -17,6 +17,23 @@ test("a first call that is long has threads", () => {
   const program = { module: {} as CompiledModule, names: [], kernels: [] }
   expect(pool.take(program, Pool.mostWork).threads).toBe(3)
   expect(starts).toHaveBeenCalledTimes(2)
+})
+
+test("a thread serves as soon as it has its messages, however fast they come", () => {
+  const left: Array<number> = []
+  let words = new Int32Array()
+  const start = () => {
+    let seen = 0
+    const post = (message: unknown): void => {
+      const { words: shared } = message as { readonly words?: SharedArrayBuffer }
+      if (shared !== undefined) words = new Int32Array(shared)
+      left.push(Atomics.load(words, w.mail) - ++seen)
+    }
+    return { post, end: () => {} }
+  }
+  const pool = Pool.make({ cores: 3, start }, { buffer: new ArrayBuffer(0), grow: () => 0 }, 3)
+  pool.take({ module: {} as CompiledModule, names: [], kernels: [] }, Pool.mostWork)
+  expect(left).toEqual([0, 0, 0, 0])
 })
 
 describe("chunks", () => {

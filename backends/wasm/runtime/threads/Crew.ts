@@ -67,8 +67,9 @@ export const start = (host: Host, memory: Memory, others: number): Crew => {
   }
 
   const send = (messageOf: (thread: number) => Start | Mail): void => {
-    for (const [n, thread] of threads.entries()) thread.post(messageOf(n + 1))
+    // Counted before it is there: a thread that has it at once would look for more, and never serve.
     Atomics.add(words, w.mail, 1)
+    for (const [n, thread] of threads.entries()) thread.post(messageOf(n + 1))
     // Those that sleep are woken by a job of nothing.
     open(0)
   }
