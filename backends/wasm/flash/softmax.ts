@@ -54,7 +54,7 @@ const distance = (e: Emitter, x: V, max: V): V =>
 /** exp(x - max) for x of at most max. */
 export const weight = (e: Emitter, x: V, max: V): V => exp2Below(e, distance(e, x, max))
 
-/** The same, but never less than the smallest normal number, which is nothing beside a weight of 1. */
+/** The same where no score is 87 below the maximum. */
 const smallWeight = (e: Emitter, x: V, max: V): V => exp2From126(e, distance(e, x, max))
 
 export interface Tile {
@@ -150,7 +150,8 @@ export const weigh = (frame: Frame, problem: Problem, tile: Tile): void => {
     const [from, to] = [finite(e, before), finite(e, max)]
     const factor = e.now(weight(e, from, to))
     const total = e.variable(splatF32(0))
-    const someHidden = op("v128.any_true", op("f32x4.eq", least.value, hidden))
+    // -inf among them. Less than e^-87 may be no weight at all: beside a large value the smallest number is one.
+    const someFar = op("v128.any_true", op("f32x4.lt", least.value, op("f32x4.sub", to, splatF32(87))))
     const weights = (emit: (s: V, c: I) => { readonly sum: V; readonly weight: V }) => (): void =>
       vectors((c, [at], offset) => {
         const { sum, weight: own } = emit(e.now(load("v128.load", at as I, offset)), c)
@@ -158,7 +159,7 @@ export const weigh = (frame: Frame, problem: Problem, tile: Tile): void => {
         e.line(store("v128.store", at as I, own, offset))
       })
     e.branch(
-      someHidden,
+      someFar,
       weights((s, c) => {
         const absent = e.now(op("f32x4.eq", s, hidden))
         note(absent)

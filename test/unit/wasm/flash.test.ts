@@ -223,6 +223,21 @@ const marked = (key: number, value: number): ReadonlyArray<HostArray.HostArray> 
   return [q, k, v]
 }
 
+test.each([1, 12, 40])(
+  "%i queries: a score far below the others has no weight, however large its value",
+  async (T) => {
+    const filled = (shape: ReadonlyArray<number>, by: number) => ({
+      dtype: "f32" as const,
+      shape,
+      data: new Float32Array(shape.reduce((a, b) => a * b)).fill(by)
+    })
+    const [q, k, v] = [filled([1, 1, T, 8], 1), filled([1, 1, 64, 8], 0), filled([1, 1, 64, 8], 2)]
+    k.data.fill(-1e9, 8 * 3, 8 * 4)
+    v.data[8 * 3] = 3e38
+    await agree(flashText({ heads: [1, 1], sizes: [1, T, 64] }), [{}], { inputs: [q, k, v] })
+  }
+)
+
 describe("what is not a number stays with the pairs that see it", () => {
   const run = (attention: Attention, inputs: ReadonlyArray<HostArray.HostArray>) =>
     agree(flashText({ heads: [1, 1], sizes: [1, 6, 6], ...attention }), [{}], { inputs })

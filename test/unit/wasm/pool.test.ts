@@ -21,7 +21,7 @@ test("a first call that is long has threads", () => {
 
 test("a thread serves as soon as it has its messages, however fast they come", () => {
   const left: Array<number> = []
-  let words = new Int32Array()
+  let words: Int32Array = new Int32Array()
   const start = () => {
     let seen = 0
     const post = (message: unknown): void => {
