@@ -10,7 +10,7 @@ import { mostBytes } from "../limits.ts"
 import * as Program from "../Program.ts"
 import * as Work from "../work.ts"
 import * as DeviceTensor from "./DeviceTensor.ts"
-import { layout } from "./layout.ts"
+import { type Layout, layout } from "./layout.ts"
 import type { Session } from "./Session.ts"
 import { Cancelled, chunksOf, type Runnable, type Signal, solo } from "./threads/Pool.ts"
 import { read, write } from "./transfer.ts"
@@ -121,6 +121,45 @@ const jobOf = (
   return { kernel, items, chunks }
 }
 
+/** What of a call follows from its lengths, and from which arguments are copied or donated. */
+interface Prepared {
+  readonly key: string
+  readonly steps: ReadonlyArray<Program.Step>
+  readonly jobs: ReadonlyArray<ReturnType<typeof jobOf>>
+  readonly total: number
+  /** By the number of threads. */
+  readonly layouts: Map<number, Layout>
+}
+
+/** Of each program's last call: generation repeats the same lengths word after word. */
+const lastOf = new WeakMap<Loaded, Prepared>()
+
+const prepared = (
+  session: Session,
+  loaded: Loaded,
+  sizes: Bindings,
+  copied: ReadonlyArray<number>,
+  donated: ReadonlySet<number>
+): Prepared => {
+  const { program } = loaded
+  const key = [program.symbols.map((s) => sizes[s]), copied, [...donated], session.pool.threads()].join(";")
+  const last = lastOf.get(loaded)
+  if (last?.key === key) return last
+  check(program, sizes)
+  const steps = Program.steps(program, sizes, donated)
+  // The kernels of a node share what they say of their work.
+  const work = [...new Set(steps.map((step) => step.work))]
+  const made = {
+    key,
+    steps,
+    jobs: steps.map((step) => jobOf(session, program, step, sizes)),
+    total: work.reduce((sum, w) => sum + Work.evaluate(w, sizes), 0),
+    layouts: new Map()
+  }
+  lastOf.set(loaded, made)
+  return made
+}
+
 /**
  * Runs the steps and gives the addresses of the outputs, which the caller owns. All memory is had before anything is written: a call
  * that lacks some leaves nothing behind. One that fails later has consumed what it was given.
@@ -130,23 +169,18 @@ function* start(session: Session, loaded: Loaded, call: Call): Generator<void, R
   const { program } = loaded
   const { values, sizes, signal } = call
   if (signal.cancelled) throw new Cancelled()
-  check(program, sizes)
   const { tensors, donated } = held(session, program, call)
+  const copied = [...program.inputs.keys()].filter((i) => !tensors.has(i))
   const acquired: Array<number> = []
   const acquire = (bytes: number, what: string): number => {
     const address = heap.allocate(bytes, what)
     acquired.push(address)
     return address
   }
-  const steps = Program.steps(program, sizes, new Set(donated.keys()))
-  const jobs = steps.map((step) => jobOf(session, program, step, sizes))
-  // The kernels of a node share what they say of their work.
-  const work = [...new Set(steps.map((step) => step.work))]
-  const total = work.reduce((sum, w) => sum + Work.evaluate(w, sizes), 0)
+  const { steps, jobs, total, layouts } = prepared(session, loaded, sizes, copied, new Set(donated.keys()))
   const team = jobs.some(({ chunks }) => chunks > 1) ? session.pool.take(loaded, total) : solo(loaded)
   for (const tensor of tensors.values()) tensor.hold()
   try {
-    const copied = [...program.inputs.keys()].filter((i) => !tensors.has(i))
     const outputs = program.outputs.map((port) =>
       port.donor !== undefined && donated.has(port.donor)
         ? DeviceTensor.addressOf(session, donated.get(port.donor) as DeviceTensor.DeviceTensor, "")
@@ -155,7 +189,8 @@ function* start(session: Session, loaded: Loaded, call: Call): Generator<void, R
             `output ${JSON.stringify(port.name)} ${TensorType.print(port.type)}`
           )
     )
-    const own = layout(program, steps, copied, sizes, team.threads)
+    const own = layouts.get(team.threads) ?? layout(program, steps, copied, sizes, team.threads)
+    layouts.set(team.threads, own)
     const arena = acquire(own.bytes, "what a call needs besides its results")
     const inputs = program.inputs.map((_, i) => {
       const tensor = tensors.get(i)
