@@ -18,8 +18,13 @@ export const fileSource = (path: string): Effect.Effect<Source, FileError> =>
         const file = await open(path, "r")
         try {
           const bytes = new Uint8Array(stop - start)
-          const { bytesRead } = await file.read(bytes, 0, bytes.length, start)
-          return bytes.subarray(0, bytesRead)
+          let done = 0
+          // One read of Node ends before 2 GiB.
+          for (let last = 1; last > 0 && done < bytes.length; done += last) {
+            const length = Math.min(bytes.length - done, 2 ** 30)
+            last = (await file.read(bytes, done, length, start + done)).bytesRead
+          }
+          return bytes.subarray(0, done)
         } finally {
           await file.close()
         }

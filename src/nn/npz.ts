@@ -47,6 +47,7 @@ export const openNpz = (source: Source): Effect.Effect<Weights, FileError> =>
 const weightsOf = (arrays: ReadonlyMap<string, HostArray>, file: string): Weights => ({
   names: [...arrays.keys()],
   shapeOf: (name) => arrays.get(name)?.shape,
+  dtypeOf: (name) => arrays.get(name)?.dtype,
   bytesOf: (name) => arrays.get(name)?.data.byteLength ?? 0,
   read: (name) => {
     const array = arrays.get(name)

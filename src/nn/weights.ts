@@ -1,9 +1,10 @@
 import { Effect, type Result, type Scope, Stream } from "effect"
 import type { Backend, DeviceArray } from "../../backends/Backend.ts"
-import type { FloatDType } from "../../ir/DType.ts"
+import { type FloatDType, isFloat } from "../../ir/DType.ts"
 import * as HostArray from "../../ir/HostArray.ts"
 import { suggest } from "../../ir/suggest.ts"
 import { ParamsError, type RunError } from "../errors.ts"
+import type { Stored } from "../files/elements.ts"
 import { FileError } from "../files/FileError.ts"
 import * as Safetensors from "../files/Safetensors.ts"
 import { upload } from "../transfer.ts"
@@ -30,6 +31,8 @@ export const blobSource = (name: string, blob: Blob): Source => ({
 export interface Weights {
   readonly names: ReadonlyArray<string>
   readonly shapeOf: (name: string) => ReadonlyArray<number> | undefined
+  /** As the file has it. */
+  readonly dtypeOf: (name: string) => Stored | undefined
   /** Reads one tensor. */
   readonly read: (name: string) => Effect.Effect<HostArray.HostArray, FileError>
   readonly bytesOf: (name: string) => number
@@ -103,6 +106,7 @@ export const open = (sources: ReadonlyArray<Source>): Effect.Effect<Weights, Fil
     return {
       names: [...places.keys()],
       shapeOf: (name) => places.get(name)?.entry.shape,
+      dtypeOf: (name) => places.get(name)?.entry.stored,
       bytesOf: (name) => {
         const entry = places.get(name)?.entry
         return entry === undefined ? 0 : entry.end - entry.start
@@ -144,8 +148,14 @@ const problemsOf = (
   const missing = [...wanted].flatMap(([name, param]) => {
     const shape = weights.shapeOf(name)
     const own = param.spec.shape.join(", ")
-    if (shape !== undefined)
-      return shape.join(", ") === own ? [] : [`${name} is [${shape.join(", ")}] instead of [${own}]`]
+    if (shape !== undefined) {
+      const dtype = weights.dtypeOf(name) as Stored
+      return [
+        ...(shape.join(", ") === own ? [] : [`${name} is [${shape.join(", ")}] instead of [${own}]`]),
+        // Numbers of a quantised weight mean nothing without their scales.
+        ...(isFloat(dtype as FloatDType) ? [] : [`${name} holds ${dtype}, which are no weights`])
+      ]
+    }
     const near = suggest(
       name,
       weights.names.filter((n) => !wanted.has(n))

@@ -137,7 +137,8 @@ describe("weights", () => {
     const wrong = {
       ...rest,
       "gate.wieght": gate as HostArray.HostArray,
-      "down.bias": HostArray.zeros("f32", [4])
+      "down.bias": HostArray.zeros("f32", [4]),
+      "gate.bias": HostArray.zeros("i32", [4])
     }
     const weights = await Effect.runPromise(nn.openWeights([source("model.safetensors", wrong)]))
     const failed = await run(Effect.flip(nn.loaded(nn.load(weights, layer.params))).pipe(Effect.scoped))
@@ -145,6 +146,7 @@ describe("weights", () => {
     expect(failed.message).toBe(
       [
         "gate.weight is missing; did you mean gate.wieght?",
+        "gate.bias holds i32, which are no weights",
         "up.bias is missing",
         "down.bias is [4] instead of [3]",
         "gate.wieght is not known"
