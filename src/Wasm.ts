@@ -5,7 +5,10 @@ import * as WasmBackend from "../backends/wasm/Backend.ts"
 
 export type Options = WasmBackend.Options
 
-/** Runs on WebAssembly: `{ threads: 1 }` on this thread only, `{ relaxed: false }` without instructions whose last bit depends on the engine. */
+/**
+ * Runs on WebAssembly: `{ threads: 1 }` on this thread only, `{ relaxed: false }` without instructions whose last bit depends on the engine,
+ * `{ simd: false }` without vectors, as engines do that have none.
+ */
 export const layerWith = (options: Options): Layer.Layer<Backend, UnsupportedByDevice> =>
   Layer.effect(Backend, WasmBackend.make(options))
 

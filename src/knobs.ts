@@ -83,5 +83,6 @@ export const knobs: ReadonlyArray<Knob> = [
   knob("device", "software", "EFFUSE_SOFTWARE is 1", "as EFFUSE_SOFTWARE, for WebGpu.layerWith"),
   knob("device", "flags", "[]", "settings of Dawn itself, such as backend=null"),
   knob("wasm", "threads", "as many as cores, 8 at most", "threads that compute, the caller's among them"),
-  knob("wasm", "relaxed", "true", "false leaves out instructions whose last bit depends on the engine")
+  knob("wasm", "relaxed", "true", "false leaves out instructions whose last bit depends on the engine"),
+  knob("wasm", "simd", "true", "false computes without vector instructions, as engines that have none do")
 ]

@@ -126,7 +126,7 @@ export const of = (session: Session.Session): BackendShape => {
     name: "wasm",
     limits,
     get description() {
-      const vectors = features.relaxed ? "relaxed SIMD" : features.simd ? "SIMD" : "no SIMD"
+      const vectors = features.relaxed ? "relaxed SIMD" : features.simd ? "SIMD" : "scalar"
       const [threads, alone] = [session.pool.threads(), session.pool.alone()]
       const several = threads > 1 ? `${threads} threads` : "one thread"
       return `WebAssembly, ${vectors}, ${several}${alone === undefined ? "" : ` (${alone})`}`

@@ -1,6 +1,7 @@
 import { hoist } from "../assembler/hoist.ts"
 import type { Callee } from "../assembler/Instruction.ts"
 import { calleeOf, type Func, type Module } from "../assembler/Module.ts"
+import { scalarise } from "../assembler/scalarise.ts"
 import type { Features } from "../features.ts"
 import { type HelperName, helpers, type ImportName, imports } from "./library.ts"
 
@@ -31,7 +32,7 @@ export const make = (features: Features): Unit => {
     },
     module: (kernels) => ({
       imports: [...used.values()],
-      functions: [...made.values(), ...kernels].map(hoist)
+      functions: [...made.values(), ...kernels].map(features.simd ? hoist : scalarise)
     })
   }
   return unit

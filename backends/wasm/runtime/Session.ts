@@ -22,6 +22,8 @@ export interface Session {
 export interface Options {
   /** `false` leaves relaxed instructions out, whose results may differ in the last place from engine to engine. */
   readonly relaxed?: boolean
+  /** `false` leaves all vector instructions out, as where the engine has none. */
+  readonly simd?: boolean
   /** Threads that compute, the caller's among them: as many as run at the same time, but no more than 8, unless said otherwise. */
   readonly threads?: number
 }
@@ -42,6 +44,7 @@ export const make = (options: Options = {}, leastWork: number = Pool.leastWork):
     })
   }
   const found = detect(host)
+  const simd = found.simd && (options.simd ?? true)
   const [memory, shared, pool] = memoryOf(host, options.threads)
   const size = (): number => memory.buffer.byteLength
   const grow = (bytes: number): boolean => {
@@ -59,7 +62,7 @@ export const make = (options: Options = {}, leastWork: number = Pool.leastWork):
   }
   return {
     engine: host,
-    features: { ...found, relaxed: found.relaxed && (options.relaxed ?? true) },
+    features: { simd, relaxed: simd && found.relaxed && (options.relaxed ?? true) },
     memory,
     shared,
     heap: Heap.make({ size, grow, limit: mostBytes }),
