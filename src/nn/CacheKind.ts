@@ -1,6 +1,7 @@
 import { AttrError } from "../errors.ts"
 import type { Kept, LanguageModel } from "./LanguageModel.ts"
 import * as PagePool from "./PagePool.ts"
+import { whole } from "./whole.ts"
 
 /**
  * Where `generate` keeps keys and values. `static`: as many positions for each sequence, twice as many when they are full. `ring`: of layers with a
@@ -38,11 +39,6 @@ export const lying = (kind: CacheKind, { heads, size, window }: Kept, call: numb
   return { shape: ["B", heads, ring ? window + call : "C", size], ring }
 }
 
-const whole = (name: string, n: number | undefined): void => {
-  if (n === undefined || (Number.isSafeInteger(n) && n >= 1)) return
-  throw new AttrError({ op: "generate", message: `${name} is ${n}`, hint: "use a whole number of 1 or more" })
-}
-
 /** Throws `AttrError` where a cache of this kind cannot hold what is asked for. */
 export const check = (
   kind: CacheKind,
@@ -52,7 +48,7 @@ export const check = (
 ): void => {
   switch (kind.kind) {
     case "static":
-      whole("capacity", kind.capacity)
+      whole("generate", { capacity: kind.capacity })
       return
     case "ring":
       if (kept.some(({ window }) => window !== undefined)) return
@@ -63,8 +59,7 @@ export const check = (
       })
     case "pages": {
       const rows = rowsOf(kind)
-      whole("rows", rows)
-      whole("pages", kind.pages)
+      whole("generate", { rows, pages: kind.pages })
       prompts.forEach((prompt, n) => {
         const needed = PagePool.pagesOf(rows, prompt.length + maxTokens - 1)
         if (kind.pages === undefined || needed <= kind.pages) return

@@ -5,6 +5,7 @@ import type * as Tensor from "../Tensor.ts"
 import type { Seed } from "../tensor/random.ts"
 import type { Initialiser } from "./Initialiser.ts"
 import type { Positions, RopeConfig } from "./rope.ts"
+import { whole } from "./whole.ts"
 
 /**
  * What an attention layer can be told. Shapes: B batch, T queries, S keys, N query heads, M key/value heads, D head size, E value
@@ -153,12 +154,7 @@ export const sizesOf = (config: AttentionConfig): Sizes => {
   const refuse = (message: string, hint: string) => new AttrError({ op: "attention", message, hint })
   const { features, heads } = config
   const kvHeads = config.kvHeads ?? heads
-  const whole = (own: { readonly [name: string]: number }): void => {
-    for (const [name, size] of Object.entries(own))
-      if (!Number.isSafeInteger(size) || size < 1)
-        throw refuse(`${name} is ${size}`, "use a whole number of 1 or more")
-  }
-  whole({ features, heads, kvHeads })
+  whole("attention", { features, heads, kvHeads })
   if (config.headSize === undefined && features % heads !== 0) {
     throw refuse(
       `${features} features do not divide by ${heads} heads`,
@@ -177,8 +173,8 @@ export const sizesOf = (config: AttentionConfig): Sizes => {
   const outFeatures = config.outFeatures ?? features
   const out = typeof outFeatures === "number" ? [outFeatures] : outFeatures
   const sizes = { features, heads, kvHeads, headSize, valueHeadSize, keyFeatures, valueFeatures }
-  whole(sizes)
-  for (const size of out) whole({ outFeatures: size })
+  whole("attention", sizes)
+  for (const size of out) whole("attention", { outFeatures: size })
   const { dropout = 0 } = config
   if (!(dropout >= 0 && dropout <= 1)) throw refuse(`dropout is ${dropout}`, "use a probability, 0 to 1")
   const { scale = 1, causal = false, qkNorm = "rms" } = config

@@ -13,6 +13,7 @@ import * as Params from "./Params.ts"
 import { type Program, type Programs, programsOf } from "./programs.ts"
 import { check, type Sampling } from "./sample.ts"
 import { made, type Step } from "./step.ts"
+import { whole } from "./whole.ts"
 
 export interface GenerateOptions extends Sampling {
   /** Words to make for each prompt, at most. */
@@ -49,20 +50,15 @@ type Prompts = ReadonlyArray<ReadonlyArray<number>>
 
 const refuse = (message: string, hint: string) => new AttrError({ op: "generate", message, hint })
 
-const whole = (name: string, n: number, least = 1): void => {
-  if (Number.isSafeInteger(n) && n >= least) return
-  throw refuse(`${name} is ${n}`, `use a whole number of ${least} or more`)
-}
-
 const isWord = ({ words }: LanguageModel, t: number): boolean =>
   Number.isSafeInteger(t) && t >= 0 && t < words
 
 const checked = (model: LanguageModel, prompts: Prompts, options: GenerateOptions): void => {
   const { maxTokens, batch, chunk, stop = [], seed = 0, cache = statically, context = {} } = options
-  whole("maxTokens", maxTokens)
-  if (batch !== undefined) whole("batch", batch)
-  if (chunk !== undefined) whole("chunk", chunk)
-  whole("seed", seed, 0)
+  // Without types it can be left out, and nothing else says where to end.
+  if (maxTokens === undefined) throw refuse("maxTokens is undefined", "use a whole number of 1 or more")
+  whole("generate", { maxTokens, batch, chunk })
+  whole("generate", { seed }, 0)
   const strange = stop.find((t) => !isWord(model, t))
   if (strange !== undefined)
     throw refuse(`stop holds ${strange}, which is no word of ${model.words}`, "use the model's own tokenizer")

@@ -1,3 +1,4 @@
+import { AttrError } from "../../errors.ts"
 import * as Tensor from "../../Tensor.ts"
 import { type AttentionLayer, attention } from "../attention.ts"
 import type { AttentionInputs, Cache } from "../attentionConfig.ts"
@@ -9,6 +10,7 @@ import { type LinearParams, linear } from "../linear.ts"
 import { gatedMlp } from "../mlp.ts"
 import { type NormParams, rmsNorm } from "../norm.ts"
 import type * as Params from "../Params.ts"
+import { whole } from "../whole.ts"
 import type { DecoderConfig } from "./decoderConfig.ts"
 
 /** Parameters by the names that Hugging Face gives them. */
@@ -160,6 +162,13 @@ const capped = (x: Tensor.Tensor, cap: number | undefined): Tensor.Tensor =>
 /** A decoder of the Llama family. Throws `AttrError` for sizes that do not fit together. */
 export const decoder = (config: DecoderConfig): Decoder => {
   const { words, features, dtype = "f32", gemma = false } = config
+  whole("decoder", { words, features, hidden: config.hidden, layers: config.layers })
+  if (config.windows !== undefined && config.windows.length !== config.layers)
+    throw new AttrError({
+      op: "decoder",
+      message: `there are ${config.windows.length} windows for ${config.layers} layers`,
+      hint: "give one for each layer, undefined where it sees everything"
+    })
   const embed = embedding({ words, features, dtype, init: Initialiser.normal(0.02) })
   const blocks = Array.from({ length: config.layers }, (_, n) => block(config, n))
   const norm = rmsNorm({ features, epsilon: config.epsilon, offset: gemma ? 1 : 0, dtype })

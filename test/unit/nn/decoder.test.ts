@@ -82,6 +82,14 @@ describe("a decoder", () => {
     expect(names("gemma 2")).not.toContain("lm_head.weight")
   })
 
+  it("refuses sizes that mean nothing", () => {
+    const good = nn.decoderConfig({ ...base, model_type: "llama" })
+    expect(() => nn.decoder({ ...good, layers: -1 })).toThrow(/layers is -1/)
+    expect(() => nn.decoder({ ...good, layers: 1.5 })).toThrow(/layers is 1.5/)
+    expect(() => nn.decoder({ ...good, words: 0 })).toThrow(/words is 0/)
+    expect(() => nn.decoder({ ...good, windows: [1, 2, 3] })).toThrow(/3 windows for 2 layers/)
+  })
+
   it("says what of a configuration it does not know", () => {
     expect(() => nn.decoderConfig({ ...base, model_type: "gpt2" })).toThrow(/model_type is "gpt2"/)
     const { hidden_size: _, ...without } = { ...base, model_type: "llama" }
