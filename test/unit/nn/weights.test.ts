@@ -67,6 +67,16 @@ describe("weights", () => {
     expect(lines[0]).toBe("[##      ] 26 %  gate.weight")
   })
 
+  it("are counted anew when a load is run again", async () => {
+    const weights = await Effect.runPromise(nn.openWeights([source("model.safetensors", values)]))
+    const stream = nn.load(weights, layer.params)
+    for (let turn = 0; turn < 2; turn++) {
+      const steps: Array<nn.Loaded> = []
+      await run(nn.loaded(stream, (s) => steps.push(s)).pipe(Effect.scoped))
+      expect(steps.at(-1)?.done).toBe(steps[0]?.total)
+    }
+  })
+
   it("pass through host memory one at a time, without a second copy", async () => {
     const held = async (tensors: nn.State) => {
       const weights = await Effect.runPromise(nn.openWeights([source("model.safetensors", tensors)]))
