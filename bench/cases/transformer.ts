@@ -4,25 +4,15 @@ import * as Mask from "../../src/Mask.ts"
 import { spec } from "../../src/spec.ts"
 import * as Tensor from "../../src/Tensor.ts"
 import { type Signature, trace } from "../../src/trace.ts"
+import { blockSizes } from "./cases.ts"
+import { blockWeights } from "./inputs.ts"
 
 /** A decoder as Llama has it: 8 query heads of 64 share 2 key/value heads, SwiGLU of 1,376. */
-const [width, heads, keyHeads, size, hidden] = [512, 8, 2, 64, 1376]
+const { width, heads, keyHeads, size } = blockSizes
 
-const weights = {
-  attend: [width],
-  q: [width, heads * size],
-  k: [width, keyHeads * size],
-  v: [width, keyHeads * size],
-  o: [heads * size, width],
-  feed: [width],
-  gate: [width, hidden],
-  up: [width, hidden],
-  down: [hidden, width]
-} as const
+type Weights = { readonly [Name in keyof typeof blockWeights]: Tensor.Tensor }
 
-type Weights = { readonly [Name in keyof typeof weights]: Tensor.Tensor }
-
-const names = Object.keys(weights) as ReadonlyArray<keyof Weights>
+const names = Object.keys(blockWeights) as ReadonlyArray<keyof Weights>
 
 /** [B, T, heads · size] to [B, heads, T, size]. */
 const split = (x: Tensor.Tensor, count: number): Tensor.Tensor =>
@@ -64,7 +54,7 @@ export const transformer = (layers: number): Graph.Graph => {
   const signature: Signature = Object.fromEntries([
     ["x", spec("f32", ["B", "T", width])],
     ...Array.from({ length: layers }, (_, i) =>
-      names.map((name) => [`${name}${i}`, spec("f32", weights[name])] as const)
+      names.map((name) => [`${name}${i}`, spec("f32", blockWeights[name])] as const)
     ).flat()
   ])
   const model = (inputs: { readonly [name: string]: Tensor.Tensor }): Tensor.Tensor => {
