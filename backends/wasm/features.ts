@@ -1,6 +1,6 @@
 /** What the engine can compile, found by asking it to. */
 export interface Features {
-  /** 128-bit vectors: in Node since 16.4, in Safari since 16.4. Without them kernels compute word by word. */
+  /** 128-bit vectors: not in every engine. Without them kernels compute word by word. */
   readonly simd: boolean
   /** Relaxed vectors, of which kernels use the multiply-add. */
   readonly relaxed: boolean

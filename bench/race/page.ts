@@ -8,6 +8,7 @@ const host: Host = {
   where: "browser",
   threads: 1,
   webgpu: true,
+  // The server of the race makes engines as they are asked for: no bundler has a file for them.
   load: async (name) => (await import(/* @vite-ignore */ `/engine.js?${name}`)) as never,
   files: (name) => `/node_modules/${name}`,
   gpu: async () => navigator.gpu
