@@ -5,6 +5,8 @@
  * A process that keeps nothing in flight uses no processor time and ends by itself.
  */
 
+import { pollGently } from "./pollGently.ts"
+
 export interface DawnOptions {
   /**
    * Folder with a Vulkan loader and a software driver (`libvulkan.so.1`, `vk_swiftshader_icd.json`) for machines
@@ -63,54 +65,4 @@ const loadLibrary = (file: string): boolean => {
     return error instanceof Error && error.message.includes("did not self-register")
   }
   return true
-}
-
-/** The methods after which Dawn polls until their promise settles. */
-const pollingMethods: ReadonlyArray<readonly [string, ReadonlyArray<string>]> = [
-  ["GPUAdapter", ["requestDevice"]],
-  ["GPUBuffer", ["mapAsync"]],
-  ["GPUDevice", ["createComputePipelineAsync", "createRenderPipelineAsync", "popErrorScope"]],
-  ["GPUQueue", ["onSubmittedWorkDone"]],
-  ["GPUShaderModule", ["getCompilationInfo"]]
-]
-
-/** Work that ends within this time is noticed at once; longer work is looked at once a millisecond. */
-const spinMilliseconds = 1
-
-const patched = Symbol.for("effuse/dawn/polls-gently")
-
-/**
- * While a promise is in flight Dawn looks for its end in a loop of `setImmediate`, which occupies a core, and a
- * software GPU needs that core to get the work done. It looks `setImmediate` up anew each time it goes around, and only
- * inside the methods above or inside the previous turn of the loop, so during those calls, and no others, the name
- * stands for a scheduler that soon sleeps between turns.
- */
-const pollGently = (globals: Readonly<Record<string, unknown>>): void => {
-  const { setImmediate, setTimeout } = globalThis
-  let since = 0
-  const withScheduler = <A>(run: () => A): A => {
-    const original = globalThis.setImmediate
-    globalThis.setImmediate = schedule as typeof setImmediate
-    try {
-      return run()
-    } finally {
-      globalThis.setImmediate = original
-    }
-  }
-  const schedule = (turn: () => void): unknown => {
-    const next = () => withScheduler(turn)
-    return performance.now() - since < spinMilliseconds ? setImmediate(next) : setTimeout(next, 1)
-  }
-  for (const [type, methods] of pollingMethods) {
-    const prototype = (globals[type] as { readonly prototype: Record<PropertyKey, unknown> }).prototype
-    if (prototype[patched] === true) continue
-    prototype[patched] = true
-    for (const method of methods) {
-      const stock = prototype[method] as (...args: Array<unknown>) => unknown
-      prototype[method] = function (this: unknown, ...args: Array<unknown>) {
-        since = performance.now()
-        return withScheduler(() => stock.apply(this, args))
-      }
-    }
-  }
 }
