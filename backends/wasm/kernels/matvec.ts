@@ -1,8 +1,9 @@
-import * as Dim from "../../../ir/Dim.ts"
+import type * as Dim from "../../../ir/Dim.ts"
 import type { Node, NodeOf } from "../../../ir/Node.ts"
 import * as Shape from "../../../ir/Shape.ts"
 import { type Expr, i32, op, splat } from "../assembler/Instruction.ts"
 import * as Body from "../emit/body.ts"
+import type { Variable } from "../emit/Emitter.ts"
 import * as Epilogue from "../emit/epilogue.ts"
 import * as Frame from "../emit/Frame.ts"
 import { madd } from "../emit/math.ts"
@@ -16,6 +17,9 @@ type V = Expr<"v128">
 
 /** Columns of an item: as many accumulators as a tile has. */
 const blockColumns = 32
+
+/** Vectors of a column that are multiplied at once: memory is read as one stream, and no addition waits for the one before. */
+const streamVectors = 8
 
 /** Products of so few rows that packing the other side would cost more than they do: it is read where it lies, once for each row. */
 export const matvec = (job: Job, lhs: Side, rhs: Side): Lowered => {
@@ -47,16 +51,31 @@ export const matvec = (job: Job, lhs: Side, rhs: Side): Lowered => {
         epilogue([...batch, ...rowIndices, ...free], Value.vector(value))
 
       if (isAlongDepth(anchor)) {
+        const plus = (a: V, b: V): V => op(integers ? "i32x4.add" : "f32x4.add", a, b)
         e.loop(first, stop, 1, (column) => {
           const free = Value.delinearize(e, Value.uniform(column), rhs.free)
-          const sum = e.variable(splat(0))
-          Frame.vectors(e, depth, Dim.value(depth), (k) => {
+          const sums = Array.from({ length: streamVectors }, () => e.variable(splat(0)))
+          const add = (sum: Variable<"v128">, k: Expr<"i32">): void => {
             const at = Value.along(e, k, depth)
-            const product = multiplyAdd(elements(lhs, rowIndices, at), elements(rhs, free, at), splat(0))
-            sum.set(op(integers ? "i32x4.add" : "f32x4.add", sum.value, active(e, e.bind(product), splat(0))))
-          })
-          const total = across(e, sum.value, (a, b) => op(integers ? "i32x4.add" : "f32x4.add", a, b))
-          e.at(1, () => put(free, total))
+            const product = e.bind(
+              multiplyAdd(elements(lhs, rowIndices, at), elements(rhs, free, at), sum.value)
+            )
+            sum.set(active(e, product, sum.value))
+          }
+          const length = e.dim(depth)
+          const [most, whole] = [-4 * streamVectors, -4].map((n) =>
+            e.bind(op("i32.and", length, i32(n)))
+          ) as [Expr<"i32">, Expr<"i32">]
+          e.loop(i32(0), most, 4 * streamVectors, (k) =>
+            e.at(4, () => {
+              for (const [n, sum] of sums.entries()) add(sum, e.add(k, i32(4 * n)))
+            })
+          )
+          const last = sums[0] as Variable<"v128">
+          e.loop(most, whole, 4, (k) => e.at(4, () => add(last, k)))
+          e.loop(whole, length, 1, (k) => e.at(1, () => add(last, k)))
+          const total = sums.map((sum) => sum.value as V).reduce((a, b) => e.now(plus(a, b)))
+          e.at(1, () => put(free, across(e, total, plus)))
         })
         return
       }

@@ -66,6 +66,25 @@ describe("matrix products, at any number of rows by the same kernels", () => {
       `${none}, lhsContract = [1], rhsContract = [0]`,
       "f32[M, 6]"
     ),
+    // Vectors of several sums, of one, and what is left.
+    "far along the depth": dot(
+      "f32[M, 107]",
+      "f32[3, 107]",
+      `${none}, lhsContract = [1], rhsContract = [1]`,
+      "f32[M, 3]"
+    ),
+    "far along the depth, in 16 bits": dot(
+      "bf16[M, 70]",
+      "bf16[2, 70]",
+      `${none}, lhsContract = [1], rhsContract = [1]`,
+      "bf16[M, 2]"
+    ),
+    "integers far along the depth": dot(
+      "i32[M, 69]",
+      "i32[2, 69]",
+      `${none}, lhsContract = [1], rhsContract = [1]`,
+      "i32[M, 2]"
+    ),
     "without columns": dot("f32[M, 3]", "f32[3]", `${none}, lhsContract = [1], rhsContract = [0]`, "f32[M]"),
     "over several axes": dot(
       "f32[2, M, 3]",
@@ -76,6 +95,10 @@ describe("matrix products, at any number of rows by the same kernels", () => {
   }
   test.each(Object.entries(cases))("%s", (_, text) => agree(text, lengths))
 })
+
+test.each([0, 1, 31, 32, 33, 64, 100])("a depth of %i that is a length", (K) =>
+  agree(dot("f32[2, K]", "f32[5, K]", `${none}, lhsContract = [1], rhsContract = [1]`, "f32[2, 5]"), [{ K }])
+)
 
 test("few rows are multiplied where they lie, many are packed", async () => {
   const { executable } = await compiled(
