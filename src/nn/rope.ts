@@ -1,3 +1,4 @@
+import { AttrError } from "../errors.ts"
 import * as Tensor from "../Tensor.ts"
 
 /** How positions longer than those of the training are turned. `factor` is how much longer. */
@@ -66,6 +67,14 @@ export const frequencies = (
         const kept = Math.min(Math.max((turns - scaling.low) / (scaling.high - scaling.low), 0), 1)
         return (1 - kept) * (f / scaling.factor) + kept * f
       })
+    default: {
+      const { kind } = scaling as { readonly kind: string }
+      throw new AttrError({
+        op: "rope",
+        message: `scaling is of kind ${JSON.stringify(kind)}`,
+        hint: "use linear, ntk, yarn or llama3"
+      })
+    }
   }
 }
 

@@ -28,7 +28,12 @@ const within = (
 
 /** Throws `AttrError` for a number that means nothing. */
 export const check = ({ temperature, topK, topP, minP, repetitionPenalty }: Sampling): void => {
-  within("temperature", temperature, (x) => x >= 0 && x < Infinity, "0 or more")
+  within(
+    "temperature",
+    temperature,
+    (x) => x === 0 || (x >= 2 ** -126 && x < Infinity),
+    "0, or a number that float32 holds, from 1.2e-38"
+  )
   within("topK", topK, (x) => Number.isSafeInteger(x) && x >= 1, "a whole number of 1 or more")
   within("topP", topP, (x) => x > 0 && x <= 1, "a number above 0, at most 1")
   within("minP", minP, (x) => x >= 0 && x <= 1, "a number from 0 to 1")
@@ -119,7 +124,10 @@ export const sample = (logits: Tensor.Tensor, sampling: Sampling, seed: Seed): T
   check(sampling)
   const { temperature = 0 } = sampling
   if (temperature === 0) return Tensor.argmax(logits, -1) as Tensor.Tensor
-  const scaled = Tensor.div(Tensor.cast(logits, "f32"), temperature) as Tensor.Tensor
+  // Below the greatest first: what a low temperature makes too large for f32 is then a weight of 0, and no infinity meets another.
+  const exact = Tensor.cast(logits, "f32")
+  const below = Tensor.sub(exact, keep(Tensor.max(exact, -1) as Tensor.Tensor))
+  const scaled = Tensor.div(below, temperature) as Tensor.Tensor
   const uniform = Tensor.uniform(seed, scaled.shape as ReadonlyArray<number>)
   // Above 0 and below 1: both logarithms are finite.
   const noise = Tensor.neg(

@@ -51,4 +51,9 @@ describe("frequencies", () => {
       15
     )
   })
+
+  it("refuse a kind that nobody knows by name", () => {
+    const scaling = { kind: "dynamic", factor: 2 } as unknown as nn.RopeScaling
+    expect(() => nn.frequencies(8, { scaling })).toThrow(/"dynamic"/)
+  })
 })

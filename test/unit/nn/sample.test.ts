@@ -66,6 +66,8 @@ describe("a sample", () => {
     const best = [0, 1, 2].map((b) => row(b).indexOf(Math.max(...row(b))))
     expect(run(nn.sample(x.tensor, {}, 1), [x]).data).toEqual(best)
     expect(run(nn.sample(x.tensor, { temperature: 1, topK: 1 }, 9), [x]).data).toEqual(best)
+    // The quotients are larger than any number of f32.
+    expect(run(nn.sample(x.tensor, { temperature: 1.2e-38 }, 9), [x]).data).toEqual(best)
   })
 
   it("is drawn by the softmax of the logits, by its seed", () => {
@@ -95,6 +97,7 @@ describe("a sample", () => {
 
   it.each([
     ["temperature", -1],
+    ["temperature", 1e-45],
     ["topK", 0],
     ["topP", 0],
     ["minP", 2],
