@@ -1,4 +1,4 @@
-import { Effect, Result } from "effect"
+import { Effect, Option, Result } from "effect"
 import type { BackendShape, Plan, Value } from "../backends/Backend.ts"
 import * as Dim from "../ir/Dim.ts"
 import { alternatives } from "../ir/flashAlternatives.ts"
@@ -30,7 +30,7 @@ export interface TuneOptions {
   readonly sizes?: Dim.Bindings
   /** Arguments to measure with, by name; others are made up. */
   readonly inputs?: { readonly [name: string]: HostArray.HostArray }
-  /** Time to spend, compiling included: after it no other schedule is begun. 5000 unless given. */
+  /** Time to spend, compiling included. What is not measured by then is left to later compilations. 5000 unless given. */
   readonly milliseconds?: number
   /** Told of each schedule as soon as it is measured. */
   readonly progress?: (trial: Trial) => void
@@ -39,6 +39,9 @@ export interface TuneOptions {
 }
 
 const callsEach = 3
+
+/** A first call that takes so many times the fastest says enough: it is not made again. */
+const hopelesslyLonger = 3
 
 /** What measures faster by less than this is not preferred to what is chosen without measuring. */
 const worthwhile = 0.97
@@ -55,8 +58,9 @@ interface Family {
 }
 
 /**
- * Measures schedules of each kind of attention in a plan, in turn, and gives the plan's schedules with the fastest. Which of them run is bounded by time;
- * answers are kept by device, shapes and lengths. No schedule changes a result beyond the order of sums.
+ * Measures schedules of each kind of attention in a plan, in turn, and gives the plan's schedules with the fastest. Which of them run is bounded by time: a later
+ * compilation goes on where an earlier one had to stop. Answers are kept by device, shapes and lengths. No schedule changes a result beyond
+ * the order of sums.
  */
 export const tune = (
   backend: BackendShape,
@@ -66,67 +70,110 @@ export const tune = (
   Effect.gen(function* () {
     const { milliseconds = 5000, progress = () => {}, cache = standard() } = options
     const sizes = { ...assumedSizes(plan), ...options.sizes }
-    const deadline = performance.now() + milliseconds
+    const deadline = (yield* now) + milliseconds
     const known = yield* remembered(cache)
+    const learned: { [key: string]: Answer } = {}
     const schedules = new Map<Node, Schedule>(plan.schedules)
     const use = (family: Family, schedule: Flash): void => {
       for (const node of family.nodes) schedules.set(node, schedule)
     }
-    let learned = false
+    let measured = 0
     for (const family of families(backend, plan, sizes)) {
-      const kept = known[family.key]
-      if (isFlash(kept) && family.fits(kept)) {
-        use(family, kept)
-        continue
-      }
+      const all = family.schedules
+      const kept = answerOf(known[family.key], family)
+      let best = kept?.best ?? (all[0] as Flash)
+      use(family, best)
+      if (kept !== undefined && (kept.tried >= all.length || milliseconds <= (kept.stuck ?? 0))) continue
       const values = argumentsOf(plan, sizes, options.inputs ?? {})
-      let [best, least] = [family.schedules[0] as Flash, Infinity]
-      for (const [n, schedule] of family.schedules.entries()) {
-        if (n > 0 && performance.now() > deadline) break
+      // What was best is measured again: other numbers are of another day.
+      const open = kept === undefined ? all : [best, ...all.slice(kept.tried)]
+      const before = kept === undefined ? 0 : kept.tried - 1
+      let [least, tried, stuck] = [Infinity, before, false]
+      for (const [n, schedule] of open.entries()) {
+        const left = deadline - (yield* now)
+        if (left <= 0) break
         use(family, schedule)
-        const time = yield* measure(backend, { ...plan, schedules: new Map(schedules) }, values, sizes)
+        const time = yield* Effect.timeoutOption(
+          measure(backend, { ...plan, schedules: new Map(schedules) }, values, sizes, least),
+          left
+        )
+        if (Option.isNone(time)) {
+          // Nothing but what it is compared with went before: it will not have more time another day.
+          if (n === 1 && measured === 1) tried++
+          stuck = measured === 0
+          break
+        }
+        measured++
+        tried++
         progress({
           attention: family.text,
           schedule: describe(schedule),
-          milliseconds: time,
-          number: n + 1,
-          of: family.schedules.length
+          milliseconds: time.value,
+          number: n === 0 ? 1 + Math.max(0, all.map(textOf).indexOf(textOf(best))) : before + n + 1,
+          of: all.length
         })
-        if (time !== undefined && (least === Infinity || time < worthwhile * least)) {
+        if (time.value !== undefined && (least === Infinity || time.value < worthwhile * least)) {
           best = schedule
-          least = time
+          least = time.value
         }
       }
       use(family, best)
+      if (stuck) learned[family.key] = { best, tried: Math.max(1, before), stuck: milliseconds }
       // Where nothing ran, as on a device that is lost, nothing was learned.
-      if (least === Infinity) continue
-      known[family.key] = best
-      learned = true
+      else if (least < Infinity) learned[family.key] = { best, tried }
     }
-    if (learned) {
-      const text = JSON.stringify(Object.fromEntries(Object.entries(known).slice(-mostKept)))
+    if (Object.keys(learned).length > 0) {
+      // Others may have written meanwhile.
+      const entries = Object.entries({ ...(yield* remembered(cache)), ...learned })
+      const text = JSON.stringify(Object.fromEntries(entries.slice(-mostKept)))
       yield* Effect.ignore(Effect.tryPromise(() => cache.write(text)))
     }
     return schedules
   })
 
-/** The fastest of a few calls, after one that warms up; undefined where the schedule cannot run. */
+/** Milliseconds of a clock that never goes back. */
+const now = Effect.clockWith((clock) => Effect.sync(() => Number(clock.monotonicTimeNanosUnsafe()) / 1e6))
+
+/** What is kept: the fastest of the first so many schedules, and a time in which nothing more is found out. */
+interface Answer {
+  readonly best: Flash
+  readonly tried: number
+  readonly stuck?: number
+}
+
+const answerOf = (x: unknown, family: Family): Answer | undefined => {
+  const { best, tried, stuck = 0 } = (x ?? {}) as { readonly [part in keyof Answer]?: unknown }
+  if (!isFlash(best) || !family.fits(best)) return
+  if (typeof stuck !== "number" || typeof tried !== "number" || !(tried >= 1)) return
+  return { best, tried: Math.floor(tried), stuck }
+}
+
+const textOf = (schedule: Flash): string => JSON.stringify(schedule)
+
+/**
+ * The fastest of a few calls, after one that warms up; undefined where the schedule cannot run. One that begins with a call much longer than `least` is not
+ * called again.
+ */
 const measure = (
   backend: BackendShape,
   plan: Plan,
   values: ReadonlyArray<Value>,
-  sizes: Dim.Bindings
+  sizes: Dim.Bindings,
+  least: number
 ): Effect.Effect<number | undefined> =>
   Effect.gen(function* () {
     const executable = yield* backend.compile(plan)
     const donated = new Set<number>()
-    let least = Infinity
-    for (let n = 0; n <= callsEach; n++) {
-      const start = performance.now()
+    const call = Effect.gen(function* () {
+      const start = yield* now
       yield* executable.call(values, sizes, { donated })
-      if (n > 0) least = Math.min(least, performance.now() - start)
-    }
-    return least
+      return (yield* now) - start
+    })
+    const first = yield* call
+    if (first > hopelesslyLonger * least) return first
+    let fastest = Infinity
+    for (let n = 0; n < callsEach; n++) fastest = Math.min(fastest, yield* call)
+    return fastest
   }).pipe(
     Effect.result,
     Effect.map((result) => (Result.isSuccess(result) ? result.success : undefined))
@@ -140,12 +187,14 @@ const isFlash = (x: unknown): x is Flash => {
   )
 }
 
-const remembered = (cache: ScheduleCache): Effect.Effect<{ [key: string]: unknown }> =>
-  Effect.tryPromise(async () => JSON.parse((await cache.read()) ?? "{}")).pipe(
+/** What the cache holds, if it is a record: a file that is spoilt, or somebody else's, is as good as none. */
+const remembered = (cache: ScheduleCache): Effect.Effect<{ readonly [key: string]: unknown }> =>
+  Effect.tryPromise(async (): Promise<unknown> => JSON.parse((await cache.read()) ?? "{}")).pipe(
     Effect.result,
-    Effect.map((read) =>
-      Result.isSuccess(read) && typeof read.success === "object" ? { ...read.success } : {}
-    )
+    Effect.map((read) => {
+      const record = Result.isSuccess(read) ? read.success : undefined
+      return typeof record === "object" && record !== null && !Array.isArray(record) ? { ...record } : {}
+    })
   )
 
 /** Kernels of attention that one schedule suits: equal sizes, types and number of buffers. */
