@@ -1,6 +1,6 @@
 import * as Dim from "../../../ir/Dim.ts"
 import * as Shape from "../../../ir/Shape.ts"
-import { type Expr, i32, op, store, storeLane } from "../assembler/Instruction.ts"
+import { type Expr, i32, op, type Statement, shuffle, store, storeLane } from "../assembler/Instruction.ts"
 import * as Body from "../emit/body.ts"
 import type { Emitter } from "../emit/Emitter.ts"
 import * as Frame from "../emit/Frame.ts"
@@ -8,6 +8,7 @@ import * as Value from "../emit/Value.ts"
 import type { Job, Lowered, Ref } from "../Job.ts"
 import type { tileColumns, tileRows } from "./tile.ts"
 
+type V = Expr<"v128">
 type Indices = ReadonlyArray<Value.Value>
 
 /** One side of a contraction: how its elements are named, and how to compute them. */
@@ -47,42 +48,119 @@ export const pack = (job: Job, side: Side, panel: typeof tileRows | typeof tileC
   )
   const frame = Frame.open(job)
   const { e } = frame
-  const body = Body.make(frame, job.body)
   const to = frame.pointer(ref)
   const many = panels(e, side.free, panel)
+  const fill = liesAlong(job, side) ? turned : straight
 
   e.loop(frame.begin, frame.end, 1, (item) => {
     const b = e.div(item, many)
-    const first = e.mul(e.sub(item, e.mul(b, many)), i32(panel))
-    const batchIndices = Value.delinearize(e, Value.uniform(b), side.batch)
-    const start = e.add(to, e.mul(item, panelBytes(e, side.depth, panel)))
-    const fill = (indexOf: (vector: number) => Value.Value): void => {
-      const free = [0, 4].filter((n) => n < panel).map((n) => Value.delinearize(e, indexOf(n), side.free))
-      e.loop(i32(0), e.dim(depth), 1, (k) => {
-        const own = Value.delinearize(e, Value.uniform(k), side.depth)
-        const address = e.add(start, e.mul(k, i32(4 * panel)))
-        free.forEach((indices, n) => {
-          const value = Value.toVector(e, side.at(body, e, batchIndices, indices, own))
-          e.line(
-            panel - 4 * n < 4
-              ? storeLane("v128.store64_lane", op("i32.add", address, i32(16 * n)), value, 0)
-              : store("v128.store", address, value, 16 * n)
-          )
-        })
-      })
-    }
-    const last = e.sub(e.dim(count), i32(1))
-    const align = panel % 4 === 0 ? 4 : 2
-    e.branch(
-      // Whole vectors are read, past the panel where its rows are no multiple of them.
-      e.bind(op("i32.le_s", e.add(first, i32(4 * Math.ceil(panel / 4))), e.dim(count))),
-      () => fill((n) => ({ _tag: "affine", base: e.add(first, i32(n)), step: 1, align, below: count })),
-      () =>
-        fill((n) => ({
-          _tag: "lanes",
-          lanes: [0, 1, 2, 3].map((lane) => e.min(e.add(first, i32(n + lane)), last))
-        }))
-    )
+    fill(frame, side, {
+      panel,
+      batch: Value.delinearize(e, Value.uniform(b), side.batch),
+      first: e.mul(e.sub(item, e.mul(b, many)), i32(panel)),
+      to: e.add(to, e.mul(item, panelBytes(e, side.depth, panel)))
+    })
   })
   return { ref, lowered: frame.finish("pack", { times: batch, of: count, per: panel }) }
+}
+
+interface Panel {
+  readonly panel: number
+  readonly batch: Indices
+  readonly first: Expr<"i32">
+  readonly to: Expr<"i32">
+}
+
+/** Rows lie one beside the other: vectors of them are copied. */
+const straight = (frame: Frame.Frame, side: Side, { panel, batch, first, to }: Panel): void => {
+  const { e } = frame
+  const body = Body.make(frame, frame.job.body)
+  const count = Shape.size(side.free)
+  const copy = (indexOf: (vector: number) => Value.Value): void => {
+    const free = [0, 4].filter((n) => n < panel).map((n) => Value.delinearize(e, indexOf(n), side.free))
+    e.loop(i32(0), e.dim(Shape.size(side.depth)), 1, (k) => {
+      const own = Value.delinearize(e, Value.uniform(k), side.depth)
+      const address = e.add(to, e.mul(k, i32(4 * panel)))
+      free.forEach((indices, n) => {
+        const value = Value.toVector(e, side.at(body, e, batch, indices, own))
+        e.line(
+          panel - 4 * n < 4
+            ? storeLane("v128.store64_lane", op("i32.add", address, i32(16 * n)), value, 0)
+            : store("v128.store", address, value, 16 * n)
+        )
+      })
+    })
+  }
+  const last = e.sub(e.dim(count), i32(1))
+  const align = panel % 4 === 0 ? 4 : 2
+  e.branch(
+    // Whole vectors are read, past the panel where its rows are no multiple of them.
+    e.bind(op("i32.le_s", e.add(first, i32(4 * Math.ceil(panel / 4))), e.dim(count))),
+    () => copy((n) => ({ _tag: "affine", base: e.add(first, i32(n)), step: 1, align, below: count })),
+    () =>
+      copy((n) => ({
+        _tag: "lanes",
+        lanes: [0, 1, 2, 3].map((lane) => e.min(e.add(first, i32(n + lane)), last))
+      }))
+  )
+}
+
+/** The elements of a row lie one beside the other: vectors of several rows are read, and turned in registers. */
+const turned = (frame: Frame.Frame, side: Side, { panel, batch, first, to }: Panel): void => {
+  const { e } = frame
+  const body = Body.make(frame, frame.job.body)
+  const depth = Shape.size(side.depth)
+  const last = e.sub(e.dim(Shape.size(side.free)), i32(1))
+  const rows = Array.from({ length: panel }, (_, r) =>
+    Value.delinearize(e, Value.uniform(e.min(e.add(first, i32(r)), last)), side.free)
+  )
+  Frame.vectors(e, depth, Dim.value(depth), (k) => {
+    const own = Value.delinearize(e, Value.along(e, k, depth), side.depth)
+    const address = e.add(to, e.mul(k, i32(4 * panel)))
+    const read = (r: number): V =>
+      Value.toVector(e, side.at(body, e, batch, rows[Math.min(r, panel - 1)] as Indices, own))
+    for (let r = 0; r < panel; r += 4) {
+      const columns = transposed(e, [read(r), read(r + 1), read(r + 2), read(r + 3)])
+      columns.slice(0, e.width).forEach((column, n) => {
+        const offset = 4 * (n * panel + r)
+        e.line(
+          panel - r < 4
+            ? storeLane("v128.store64_lane", op("i32.add", address, i32(offset)), column, 0)
+            : store("v128.store", address, column, offset)
+        )
+      })
+    }
+  })
+}
+
+const transposed = (e: Emitter, [a, b, c, d]: readonly [V, V, V, V]): ReadonlyArray<V> => {
+  const low = (x: V, y: V): V => e.now(shuffle(x, y, [0, 4, 1, 5]))
+  const high = (x: V, y: V): V => e.now(shuffle(x, y, [2, 6, 3, 7]))
+  const [ac, bd, ca, db] = [low(a, c), low(b, d), high(a, c), high(b, d)]
+  return [low(ac, bd), high(ac, bd), low(ca, db), high(ca, db)]
+}
+
+/** Whether a vector of a row is read at once and a vector across rows is not. */
+const liesAlong = (job: Job, side: Side): boolean => {
+  const reads = (free: 0 | 1, depth: 0 | 1): number => {
+    const frame = Frame.open(job)
+    const { e } = frame
+    const vector = (shape: Shape.Shape, step: 0 | 1): Indices =>
+      Value.delinearize(
+        e,
+        { _tag: "affine", base: frame.begin, step, align: 4, below: Shape.size(shape) },
+        shape
+      )
+    const batch = side.batch.map(() => Value.uniform(frame.end))
+    side.at(Body.make(frame, job.body), e, batch, vector(side.free, free), vector(side.depth, depth))
+    return laneLoads(e.statements())
+  }
+  return reads(0, 1) < reads(1, 0)
+}
+
+/** How many elements statements read one by one into vectors. */
+const laneLoads = (statements: ReadonlyArray<Statement>): number => {
+  const inside = ({ name, operands }: Expr): number =>
+    operands.reduce((sum, x) => sum + inside(x), name.endsWith("_lane") && name.includes("load") ? 1 : 0)
+  return statements.reduce((sum, s) => (s._tag === "set" ? sum + inside(s.value) : sum), 0)
 }
