@@ -3,7 +3,9 @@ import { cpuCases, gpuCases } from "./cases/cases.ts"
 import { type PeerName, peerNames } from "./peers/index.ts"
 
 export interface Options {
-  readonly mode: "webgpu" | "cpu" | "browser" | "generate"
+  readonly mode: "webgpu" | "cpu" | "generate"
+  /** Whether it is in Chromium instead of Node. */
+  readonly browser: boolean
   readonly json: boolean
   /** Names of cases; all where there are none. */
   readonly only: ReadonlyArray<string>
@@ -12,17 +14,20 @@ export interface Options {
   readonly rounds: number
   /** Numbers of threads that each peer on the processor runs with. */
   readonly threads: ReadonlyArray<number>
+  /** After so many the run ends and says what it knows. */
+  readonly seconds: number
 }
 
 const known = {
   "--cpu": "WebAssembly and native code instead of WebGPU",
-  "--browser": "WebGPU in Chromium instead of Node",
+  "--browser": "Chromium instead of Node, with WebGPU or --cpu",
   "--generate": "a small model that generates",
   "--json": "results as JSON, everything else on the error stream",
   "--only": "cases, by name, separated by commas",
   "--peers": "peers, by name, separated by commas; Effuse always runs",
   "--rounds": "turns of each contender in each case",
   "--threads": "numbers of threads, separated by commas: 1,2",
+  "--seconds": "when the run ends, with what it knows by then: 350, or 290 with --cpu",
   "--help": "this text"
 } as const
 
@@ -37,7 +42,8 @@ export const usage = [
 ].join("\n")
 
 const names = Object.keys(known) as ReadonlyArray<Known>
-const modes = { "--cpu": "cpu", "--browser": "browser", "--generate": "generate" } as const
+const modes = { "--cpu": "cpu", "--generate": "generate" } as const
+const valued: ReadonlyArray<Known> = ["--only", "--peers", "--rounds", "--threads", "--seconds"]
 
 const unknown = (what: string, name: string, all: ReadonlyArray<string>): string => {
   const near = suggest(name, all)
@@ -64,7 +70,7 @@ export const parse = (
   for (let n = 0; n < rest.length; n++) {
     const name = rest[n] as Known
     if (!names.includes(name)) return { error: unknown("option", name, names) }
-    const takes = ["--only", "--peers", "--rounds", "--threads"].includes(name)
+    const takes = valued.includes(name)
     const value = takes ? rest[++n] : ""
     if (value === undefined || (takes && value.startsWith("--")))
       return { error: `${name} needs a value: ${known[name]}` }
@@ -73,6 +79,8 @@ export const parse = (
   if (given.has("--help")) return { help: usage }
   const chosen = (Object.keys(modes) as ReadonlyArray<keyof typeof modes>).filter((m) => given.has(m))
   if (chosen.length > 1) return { error: `${chosen.join(" and ")} are different runs: choose one` }
+  const browser = given.has("--browser")
+  if (browser && given.has("--generate")) return { error: "--generate runs in Node only" }
   const mode = chosen[0] === undefined ? "webgpu" : modes[chosen[0]]
   const cases = (mode === "cpu" ? cpuCases : gpuCases).map((c) => c.name)
   const only = listed("case", given.get("--only") ?? cases.join(), cases)
@@ -85,9 +93,13 @@ export const parse = (
   const threads = (given.get("--threads") ?? "1,2").split(",").map(Number)
   if (!threads.every((t) => Number.isSafeInteger(t) && t > 0))
     return { error: `--threads are whole numbers of 1 or more, not ${given.get("--threads")}` }
+  const seconds = Number(given.get("--seconds") ?? (mode === "cpu" ? 290 : 350))
+  if (!(seconds > 0)) return { error: `--seconds is a number above 0, not ${given.get("--seconds")}` }
   return {
     options: {
       mode,
+      browser,
+      seconds,
       json: given.has("--json"),
       only: only.list,
       peers: ["effuse", ...peers.list.filter((p) => p !== "effuse")] as ReadonlyArray<PeerName>,

@@ -4,18 +4,31 @@
  *     npm run bench               WebGPU
  *     npm run bench -- --cpu      WebAssembly, and native code
  *     npm run bench -- --help     all options
+ *
+ * A run ends after a while, or when it is interrupted, and says what it knows by then.
  */
-import { type Case, cpuCases, gpuCases } from "./cases/cases.ts"
+import { cpus } from "node:os"
+import { bytesOf, type Case, cpuCases, gpuCases } from "./cases/cases.ts"
 import { inputsOf } from "./cases/inputs.ts"
 import { judge } from "./cases/program.ts"
 import { reference } from "./cases/reference.ts"
+import { type ThreadCeilings, threadCeilings } from "./ceilings/threads.ts"
+import { contendersOf, generating } from "./contenders.ts"
 import { install } from "./engines.ts"
 import { generateAll, generatedText, generateLine } from "./generation/race.ts"
-import { type Options, parse } from "./options.ts"
-import { type Peer, peers } from "./peers/index.ts"
-import { child } from "./race/child.ts"
-import { caseText, cpuLeads, cpuLine, gpuLeads, gpuLine, type Result, threadsOf } from "./race/report.ts"
-import { type Contender, type Rates, race } from "./race/turns.ts"
+import { parse } from "./options.ts"
+import { cpuGoals, goalsText, gpuGoals } from "./race/goals.ts"
+import {
+  caseText,
+  cpuLeads,
+  cpuLine,
+  digits,
+  gpuLeads,
+  gpuLine,
+  type Result,
+  threadsOf
+} from "./race/report.ts"
+import { nothingKnown, race, type Settings } from "./race/turns.ts"
 
 const parsed = parse(process.argv.slice(2))
 if ("error" in parsed) {
@@ -28,88 +41,123 @@ if ("help" in parsed) {
 }
 const { options } = parsed
 const say = options.json ? console.error : console.log
+const isCpu = options.mode === "cpu"
+const contenders = options.mode === "generate" ? generating(options) : contendersOf(options)
 
-const onProcessor = ({ threads, peers: names }: Options): ReadonlyArray<Contender> =>
-  names.flatMap((peer): ReadonlyArray<Contender> => {
-    const own: Peer = peers[peer]
-    if (own.cpu === undefined) return []
-    return threads.map((count) => ({
-      label: `${peer} ${count}t`,
-      peer,
-      threads: count,
-      child: child("./worker.ts", [peer, String(count), "cpu"]),
-      skips: own.skips === true
-    }))
-  })
+const started = performance.now()
+const elapsed = (): number => (performance.now() - started) / 1000
+let deadline = started + options.seconds * 1000
+let interrupted = false
 
-const onGpu = ({ mode, peers: names }: Options): ReadonlyArray<Contender> =>
-  names.flatMap((peer): ReadonlyArray<Contender> => {
-    const own: Peer = peers[peer]
-    if (own.webgpu === undefined || (mode === "browser" && own.webgpu === "node")) return []
-    const inPage = mode === "browser" || own.webgpu === "browser"
-    const script = inPage ? "./pageWorker.ts" : "./worker.ts"
-    const label = inPage && mode !== "browser" ? `${peer}, Chromium` : peer
-    const skips = own.skips === true
-    return [{ label, peer, threads: undefined, child: child(script, [peer, "1", "webgpu"]), skips }]
-  })
-
-/** Those that have the model. */
-const generating = (): ReadonlyArray<Contender> => {
-  const names = options.peers.filter((peer) => peer !== "plain" && peer !== "tfjs")
-  const most = Math.max(...options.threads)
-  const gpu = onGpu({ ...options, peers: names }).map((own) => ({ ...own, label: `${own.label}, WebGPU` }))
-  return [...onProcessor({ ...options, peers: names, threads: [most] }), ...gpu]
+/** Whoever computes is stopped, and the run goes on to its end, which has nothing left to wait for. */
+const interrupt = (): void => {
+  interrupted = true
+  deadline = 0
+  for (const { child } of contenders) child.close()
 }
+for (const signal of ["SIGINT", "SIGTERM"] as const) process.on(signal, interrupt)
+
+/** A line that the next one overwrites, for people who wait. */
+const progress = (text: string): void => {
+  if (process.stderr.isTTY) process.stderr.write(`\r\u001b[2K${text}`)
+}
+
+const limits = isCpu
+  ? { turn: 120, slow: 500, callLimit: 6000, coldAllowance: 3000, skipLimit: 6000, tryAll: true }
+  : { turn: 250, slow: 500, callLimit: 10_000, coldAllowance: 5000, skipLimit: 15_000, tryAll: false }
+
+const isAlone = (c: Case): boolean => c.kind === "attention" && c.alone === true
 
 /** Cases that take long have more of the time. */
-const weight = (c: Case): number => (c.kind === "attention" && c.T >= 2048 ? 3 : 1)
+const weight = (c: Case): number =>
+  c.kind === "block" || (c.kind === "attention" && c.T >= 2048 && !isAlone(c)) ? 3 : 1
 
-const run = async (): Promise<void> => {
-  install()
-  const started = performance.now()
-  const seconds = (): string => ((performance.now() - started) / 1000).toFixed(0)
-  if (options.mode === "generate") {
-    const contenders = generating()
-    const all = await generateAll(contenders, options.rounds, 90_000)
-    for (const { child: own } of contenders) own.close()
-    if (options.json) console.log(JSON.stringify({ mode: options.mode, results: all }, undefined, 2))
-    say(`${generatedText(all)}\n\nmedians; ${seconds()} s\n${generateLine(all)}`)
-    return
+/** Seconds that are kept for engines to start, before the first case. */
+const opening = 20
+
+const settingsOf = (c: Case, until: number): Settings => {
+  const expected = reference(c, inputsOf(c))
+  return {
+    ...{ rounds: options.rounds, ...limits, until, deadline: () => deadline },
+    judge: (asked, actual) =>
+      judge(asked, actual, asked === c ? expected : reference(asked, inputsOf(asked))),
+    progress: (label) => progress(`${c.name}: ${label}, ${elapsed().toFixed(0)} s`)
   }
-  const cpu = options.mode === "cpu"
-  const limits = cpu
-    ? { seconds: 240, turn: 120, callLimit: 2500, skipLimit: 6000, coldLimit: 15_000, tryAll: true }
-    : { seconds: 400, turn: 250, callLimit: 3000, skipLimit: 20_000, coldLimit: 40_000, tryAll: false }
-  const cases = (cpu ? cpuCases : gpuCases).filter((c) => options.only.includes(c.name))
-  const all = cases.reduce((sum, c) => sum + weight(c), 0)
-  const contenders = cpu ? onProcessor(options) : onGpu(options)
-  const rates: Rates = new Map()
-  const results: Array<Result> = []
-  let spent = 0
-  for (const c of cases) {
-    const share = (part: number): number => started + (limits.seconds * 1000 * part) / all
-    const late = performance.now() > share(spent + weight(c) / 2)
-    spent += weight(c)
-    const expected = reference(c, inputsOf(c))
-    const entries = await race(c, contenders, rates, {
-      rounds: options.rounds,
-      ...limits,
-      // A run that is late leaves the slow ones out.
-      skipLimit: late ? limits.callLimit : limits.skipLimit,
-      until: share(spent),
-      judge: (own, actual) => judge(own, actual, expected)
-    })
-    results.push({ case: c, entries })
-    say(`${caseText({ case: c, entries })}\n`)
-  }
-  for (const { child: own } of contenders) own.close()
-  const threads = threadsOf(results)
-  if (options.json) console.log(JSON.stringify({ mode: options.mode, results }, undefined, 2))
-  say(`${cpu ? cpuLeads(results) : gpuLeads(results)}\n`)
-  const counted = threads === undefined ? "" : `, ${threads} ${threads === 1 ? "thread" : "threads"} each`
-  say(`medians${counted}; ${seconds()} s`)
-  say(cpu ? cpuLine(results) : gpuLine(results))
 }
 
-await run()
-process.exit(0)
+/** The results of all cases, or of those that the run came to. */
+const raced = async (cases: ReadonlyArray<Case>): Promise<ReadonlyArray<Result>> => {
+  const results: Array<Result> = []
+  const all = cases.reduce((sum, c) => sum + weight(c), 0)
+  const known = nothingKnown()
+  let spent = 0
+  for (const c of cases) {
+    if (performance.now() >= deadline) return results
+    spent += weight(c)
+    const until = started + 1000 * (opening + ((options.seconds * 0.9 - opening) * spent) / all)
+    const own = contenders.filter(({ peer }) => !isAlone(c) || peer === "effuse")
+    const result = { case: c, entries: await race(c, own, known, settingsOf(c, until)) }
+    progress("")
+    results.push(result)
+    say(`${caseText(result)}\n`)
+  }
+  return results
+}
+
+const ceilingsOf = async (cases: ReadonlyArray<Case>): Promise<ReadonlyArray<ThreadCeilings>> => {
+  const decode = cases.find((c) => c.name === "decode-16384")
+  if (!isCpu || (decode === undefined && !cases.some((c) => c.kind === "product"))) return []
+  const found: Array<ThreadCeilings> = []
+  for (const threads of options.threads)
+    found.push(await threadCeilings(threads, decode === undefined ? 2 ** 24 : bytesOf(decode)))
+  return found
+}
+
+const generate = async (): Promise<void> => {
+  const all = await generateAll(contenders, options.rounds, 90_000)
+  if (options.json) console.log(JSON.stringify({ mode: options.mode, results: all }, undefined, 2))
+  say(`${generatedText(all)}\n\nmedians; ${elapsed().toFixed(0)} s\n${generateLine(all)}`)
+}
+
+const run = async (): Promise<void> => {
+  const all = isCpu ? cpuCases : gpuCases
+  const cases = all.filter((c) => options.only.includes(c.name))
+  say(
+    `${cpus().length} processors, ${cpus()[0]?.model.trim() ?? "of some kind"}; Node ${process.version}; times in milliseconds\n`
+  )
+  const ceilings = await ceilingsOf(cases)
+  for (const [n, { tile, read }] of ceilings.entries())
+    say(
+      `${options.threads[n]}t at best: ${digits(tile)} GFLOP/s in tiles, ${digits(read)} GB/s read of the keys and values of decode-16384`
+    )
+  if (ceilings.length > 0) say("")
+  const results = await raced(cases)
+  const everyGoal = isCpu
+    ? options.threads.flatMap((threads, n) => cpuGoals(results, threads, ceilings[n]))
+    : gpuGoals(results)
+  // Of chosen cases only what they tell of.
+  const goals = everyGoal.filter((g) => g.reached !== undefined || cases.length === all.length)
+  const line = isCpu ? cpuLine(results) : gpuLine(results)
+  const missing = cases.filter((c) => !results.some((r) => r.case === c)).map((c) => c.name)
+  const seconds = Math.round(elapsed())
+  const complete = !interrupted && missing.length === 0
+  if (options.json)
+    console.log(
+      JSON.stringify({ mode: options.mode, complete, seconds, ceilings, results, goals, line }, undefined, 2)
+    )
+  say(`${isCpu ? cpuLeads(results) : gpuLeads(results)}\n`)
+  say(`${goalsText(goals)}\n`)
+  const threads = threadsOf(results)
+  const counted = threads === undefined ? "" : `, ${threads} ${threads === 1 ? "thread" : "threads"} each`
+  say(`medians${counted}; ${seconds} s`)
+  if (!complete)
+    say(
+      `${interrupted ? "interrupted" : `ended after --seconds ${options.seconds}`}, not run: ${missing.join(", ") || "the last of them"}`
+    )
+  say(line)
+}
+
+install()
+await (options.mode === "generate" ? generate() : run())
+for (const { child } of contenders) child.close()
+process.exit(interrupted ? 130 : 0)

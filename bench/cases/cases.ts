@@ -18,6 +18,8 @@ export interface Attention {
   readonly alibi?: boolean
   /** How queries, keys, values and the result are stored. */
   readonly dtype: "f32" | "f16"
+  /** Whether Effuse runs alone: to see how its cost grows. */
+  readonly alone?: true
 }
 
 /** [M, K] by [K, N]. */
@@ -64,14 +66,14 @@ export const cpuCases: ReadonlyArray<Case> = [
   prefill("512-causal", 512, { counts: "prefill" }),
   prefill("512-full", 512, { causal: false, counts: "prefill" }),
   prefill("512-gqa", 512, { heads: [8, 2], counts: "prefill" }),
-  prefill("512-d128", 512, { D: 128 }),
-  prefill("512-f16", 512, { dtype: "f16" }),
   decode(4096),
   decode(16384),
-  { kind: "product", name: "matmul-1024", M: 1024, N: 1024, K: 1024 },
-  block,
   prefill("2048-causal", 2048, { counts: "prefill" }),
   prefill("2048-full", 2048, { causal: false, counts: "prefill" }),
+  block,
+  { kind: "product", name: "matmul-1024", M: 1024, N: 1024, K: 1024 },
+  prefill("512-d128", 512, { D: 128 }),
+  prefill("512-f16", 512, { dtype: "f16" }),
   prefill("8192-window", 8192, { window: 256 })
 ]
 
@@ -80,15 +82,28 @@ export const gpuCases: ReadonlyArray<Case> = [
   prefill("512-causal", 512, { counts: "prefill" }),
   prefill("512-full", 512, { causal: false, counts: "prefill" }),
   prefill("512-gqa", 512, { heads: [8, 2], counts: "prefill" }),
+  decode(4096),
+  decode(16384),
+  prefill("2048-causal", 2048, { counts: "prefill" }),
+  prefill("4096-window", 4096, { window: 256 }),
+  block,
   prefill("512-d128", 512, { D: 128 }),
   prefill("512-f16", 512, { dtype: "f16" }),
   prefill("512-alibi-softcap", 512, { alibi: true, softcap: 50 }),
-  decode(4096),
-  decode(16384),
-  block,
-  prefill("2048-causal", 2048, { counts: "prefill" }),
-  prefill("4096-window", 4096, { window: 256 })
+  prefill("2048-full", 2048, { causal: false, alone: true }),
+  prefill("16384-window", 16384, { window: 256, alone: true })
 ]
+
+/** What comes closest to a window for those who have none: every key before the query. Undefined where there is no window. */
+export const causalOnly = (c: Case): Case | undefined => {
+  if (c.kind !== "attention" || c.window === undefined) return undefined
+  const { window: _, ...rest } = c
+  return rest
+}
+
+/** Whether a row is compared: of long results every head is looked at, each fourth row, another one of each head, and the last. */
+export const isLookedAt = (c: Attention, head: number, row: number): boolean =>
+  c.T < 2048 || row % 4 === head % 4 || row === c.T - 1
 
 /** The block: 8 query heads of 64 share 2 key/value heads. */
 export const blockSizes = { width: 512, heads: 8, keyHeads: 2, size: 64, hidden: 1376 } as const

@@ -8,7 +8,7 @@ import * as Score from "../../src/Score.ts"
 import { type Spec, spec } from "../../src/spec.ts"
 import * as Tensor from "../../src/Tensor.ts"
 import { trace } from "../../src/trace.ts"
-import { blockSizes, type Case, type Attention as Shape } from "./cases.ts"
+import { blockSizes, type Case, isLookedAt, type Attention as Shape } from "./cases.ts"
 import { inputsOf, shapeOf } from "./inputs.ts"
 import { layer } from "./transformer.ts"
 
@@ -91,6 +91,15 @@ const withAngles = (program: Program): Program => ({
   }
 })
 
+/** Without the rows that the reference leaves out. */
+const compared = (c: Case, actual: Float32Array): Float32Array => {
+  if (c.kind !== "attention") return actual
+  const rows = actual.slice()
+  for (let row = 0; row < c.heads[0] * c.T; row++)
+    if (!isLookedAt(c, Math.floor(row / c.T), row % c.T)) rows.fill(0, row * c.D, (row + 1) * c.D)
+  return rows
+}
+
 /** Whether a result is right, and a line that says how far off it is. */
 export const judge = (
   c: Case,
@@ -109,6 +118,6 @@ export const judge = (
     shape,
     data: Float64Array.from(data)
   })
-  const { ok, message } = Tolerance.compare(as64(actual), as64(expected), tolerance)
+  const { ok, message } = Tolerance.compare(as64(compared(c, actual)), as64(expected), tolerance)
   return { ok, message }
 }

@@ -1,18 +1,19 @@
 /** Results of the cases in float64, by plain loops over the definition: what every contender is compared with. */
 import * as HostArray from "../../ir/HostArray.ts"
 import { alibiSlopes } from "../../src/Score.ts"
-import { type Attention, type Block, blockSizes, type Case, keysOf } from "./cases.ts"
+import { type Attention, type Block, blockSizes, type Case, isLookedAt, keysOf } from "./cases.ts"
 import type { Inputs } from "./inputs.ts"
 
 const numbers = (inputs: Inputs, name: string): Float64Array =>
   HostArray.toNumbers(inputs[name] as HostArray.HostArray)
 
-/** Rows of q, k and v begin every D numbers: [heads, length, D]. */
+/** Rows of q, k and v begin every D numbers: [heads, length, D]. Rows that nobody compares are zero. */
 const attend = (
   c: Pick<Attention, "T" | "S" | "heads" | "D" | "causal" | "window" | "softcap" | "alibi">,
   q: Float64Array,
   k: Float64Array,
-  v: Float64Array
+  v: Float64Array,
+  isNeeded: (head: number, row: number) => boolean = () => true
 ): Float64Array => {
   const { T, S, D, softcap } = c
   const [queries, keys] = c.heads
@@ -23,6 +24,7 @@ const attend = (
     const base = Math.floor((h * keys) / queries) * S * D
     const slope = slopes?.[h] ?? 0
     for (let i = 0; i < T; i++) {
+      if (!isNeeded(h, i)) continue
       const [lo, hi] = keysOf(c, i)
       const row = (h * T + i) * D
       let most = -Infinity
@@ -112,5 +114,10 @@ const block = ({ T }: Block, inputs: Inputs): Float64Array => {
 export const reference = (c: Case, inputs: Inputs): Float64Array => {
   if (c.kind === "block") return block(c, inputs)
   if (c.kind === "product") return multiply(numbers(inputs, "a"), numbers(inputs, "b"), c.M, c.N, c.K)
-  return attend(c, numbers(inputs, "q"), numbers(inputs, "k"), numbers(inputs, "v"))
+  const [q, k, v] = ["q", "k", "v"].map((name) => numbers(inputs, name)) as [
+    Float64Array,
+    Float64Array,
+    Float64Array
+  ]
+  return attend(c, q, k, v, (head, row) => isLookedAt(c, head, row))
 }

@@ -35,6 +35,9 @@ export interface Engine {
   readonly generate?: () => Promise<ReadonlyArray<Generation>>
 }
 
+/** The way that stands for a window where there is none: `causalOnly` of the case is prepared, and compared with its own result. */
+export const closest = "every key before"
+
 export type Open = (host: Host) => Promise<Engine>
 
 /** The engine lacks what a case needs: no failure. */

@@ -1,6 +1,6 @@
 import type { HostArray } from "../../ir/HostArray.ts"
 import { inputsOf } from "../cases/inputs.ts"
-import { Cannot, type Open } from "./Peer.ts"
+import { Cannot, closest, type Open } from "./Peer.ts"
 import { plainFlash } from "./plainFlash.ts"
 
 /** The straightforward kernel, dispatched by hand: what a person writes in an afternoon. */
@@ -11,11 +11,11 @@ export const open: Open = async (host) => {
   const usage = GPUBufferUsage.STORAGE | GPUBufferUsage.COPY_SRC | GPUBufferUsage.COPY_DST
   return {
     description: `${adapter.info.description} ${adapter.info.device}`.trim(),
+    variants: (c) => [c.kind === "attention" && c.window !== undefined ? closest : ""],
     prepare: async (c) => {
       if (c.kind !== "attention") throw new Cannot("is attention only")
       if (c.dtype !== "f32") throw new Cannot("is f32 only")
       if (c.alibi === true || c.softcap !== undefined) throw new Cannot("has no scores of its own")
-      if (c.window !== undefined) throw new Cannot("has no window")
       const [queries, keys] = c.heads
       const { T, S, D, causal } = c
       const rows = T === 1 ? 1 : 4

@@ -1,6 +1,7 @@
 /** One peer in a process or page of its own: takes commands, one at a time, as plain data. */
-import type { Case } from "../cases/cases.ts"
-import { Cannot, type Engine, type Host, type Open, type Prepared } from "../peers/Peer.ts"
+import { type Case, causalOnly } from "../cases/cases.ts"
+import { inputsOf } from "../cases/inputs.ts"
+import { Cannot, closest, type Engine, type Host, type Open, type Prepared } from "../peers/Peer.ts"
 
 export type Command =
   | { readonly do: "open" }
@@ -51,10 +52,13 @@ export const contender = (host: Host, open: Open): ((command: Command) => Promis
       case "variants":
         return engine.variants?.(command.case) ?? [""]
       case "prepare": {
+        const { variant } = command
+        const asked = (variant === closest ? causalOnly(command.case) : undefined) ?? command.case
+        inputsOf(asked)
         const start = performance.now()
-        const made = await engine.prepare(command.case, command.variant)
+        const made = await engine.prepare(asked, variant)
         const prepare = performance.now() - start
-        prepared.set(command.variant, made)
+        prepared.set(variant, made)
         return { prepare, first: await clock(made.run) } satisfies Cold
       }
       case "time": {

@@ -21,32 +21,75 @@ export const bar = (part: number, width: number): string => {
 export const digits = (x: number): string =>
   x >= 100 ? Math.round(x).toLocaleString("en") : x >= 10 ? x.toFixed(1) : x.toFixed(2)
 
-const states = { wrong: "WRONG", cannot: "cannot", failed: "failed", slow: "too slow" } as const
+const states = {
+  ...{ right: "", closest: "", wrong: "WRONG", cannot: "cannot", failed: "failed" },
+  ...{ slow: "too slow", left: "no time left" }
+} as const satisfies { readonly [State in Entry["state"]]: string }
+
+/** What is not to be seen from the times. */
+const remarks = ({ state, variant, note, wrong = [] }: Entry): string =>
+  [
+    ...(state === "wrong" ? [`WRONG: ${note}`] : []),
+    ...(state === "closest" ? ["stands in:"] : []),
+    ...(variant === "" ? [] : [variant]),
+    ...(state === "wrong" ? [] : wrong.map((way) => `(${way} is WRONG)`))
+  ].join(" ")
 
 /** The bar is how fast a contender is, beside the fastest correct one. */
 export const caseText = ({ case: c, entries }: Result): string => {
   const right = entries.filter((e) => e.state === "right")
   const fastest = Math.min(...right.map((e) => e.time?.median ?? Infinity))
+  const title = `${c.name}, ${digits(flopsOf(c) / 1e9)} GFLOP`
+  const heads = [title, "median", "quarters", "calls", "GFLOP/s", "cold", "compile", "of Effuse"]
   const rows = entries.map((e) => {
-    const { time, cold, state } = e
+    const { time, cold, state, threads } = e
     if (time === undefined)
-      return [`  ${e.contender}`, states[state as keyof typeof states], "", "", "", e.note]
-    const spread = time.count === 1 ? "one call" : `${digits(time.low)} to ${digits(time.high)}`
-    const speed = `${digits(flopsOf(c) / time.median / 1e6)} GFLOP/s`
-    const began =
-      cold === undefined ? "" : `cold ${digits(cold.prepare + cold.first)}, compile ${digits(cold.prepare)}`
-    const wrong = state === "wrong" ? `WRONG: ${e.note} ` : ""
-    const shown = wrong === "" ? bar(fastest / time.median, 24) : wrong
+      return [`  ${e.contender}`, states[state], "", "", "", "", "", bounded(entries, e), e.note]
+    const own = entries.find((x) => x.peer === "effuse" && x.threads === threads)
+    const ratio =
+      e === own || own?.time === undefined || own.state !== "right"
+        ? ""
+        : times(time.median / own.time.median)
+    const shown = state === "wrong" ? "" : `${bar(fastest / time.median, 24)} `
     return [
-      `  ${e.contender}`,
-      `${digits(time.median)} ms`,
-      spread,
-      speed,
-      began,
-      `${shown} ${e.variant}`.trimEnd()
+      ...[`  ${e.contender}`, `${digits(time.median)} ms`],
+      ...[time.count === 1 ? "" : `${digits(time.low)} to ${digits(time.high)}`, String(time.count)],
+      digits(flopsOf(c) / time.median / 1e6),
+      ...(cold === undefined ? ["", ""] : [digits(cold.prepare + cold.first), digits(cold.prepare)]),
+      ...[ratio, `${shown}${remarks(e)}`.trimEnd()]
     ]
   })
-  return `${c.name}, ${digits(flopsOf(c) / 1e9)} GFLOP\n${table(rows, [1, 3])}`
+  return table([heads, ...rows], [1, 3, 4, 5, 6, 7])
+}
+
+/** Of one that was stopped: more than so many times what Effuse takes. */
+const bounded = (entries: ReadonlyArray<Entry>, { above, threads }: Entry): string => {
+  const own = entries.find((x) => x.peer === "effuse" && x.threads === threads && x.state === "right")?.time
+  return above === undefined || own === undefined ? "" : `>${times(above / own.median)}`
+}
+
+export interface Lead {
+  readonly times: number
+  /** Whether it is more: nobody was correct, and that peer was stopped. */
+  readonly isMore: boolean
+  readonly peer: string
+}
+
+const bestOf = (
+  entries: ReadonlyArray<Entry>,
+  threads: number | undefined,
+  isCounted: (entry: Entry) => boolean
+): Lead | undefined => {
+  const same = entries.filter((e) => e.threads === threads)
+  const own = same.find((e) => e.peer === "effuse" && e.state === "right")?.time?.median
+  if (own === undefined) return undefined
+  const others = same
+    .filter((e) => e.peer !== "effuse" && isCounted(e))
+    .flatMap((e): ReadonlyArray<Lead> => {
+      const [taken, isMore] = e.time === undefined ? [e.above, true] : [e.time.median, false]
+      return taken === undefined ? [] : [{ times: taken / own, isMore, peer: e.contender }]
+    })
+  return others.sort((a, b) => a.times - b.times)[0]
 }
 
 /** How many times faster Effuse is than the best correct of the peers; undefined where there is none, or Effuse is wrong. */
@@ -54,19 +97,20 @@ export const lead = (
   entries: ReadonlyArray<Entry>,
   threads: number | undefined,
   of: (peer: string) => boolean
-): { readonly times: number; readonly peer: string } | undefined => {
-  const right = entries.filter((e) => e.state === "right" && e.threads === threads && e.time !== undefined)
-  const own = right.find((e) => e.peer === "effuse")?.time?.median
-  const best = right
-    .filter((e) => e.peer !== "effuse" && of(e.peer))
-    .sort((a, b) => (a.time?.median ?? 0) - (b.time?.median ?? 0))[0]
-  if (own === undefined || best?.time === undefined) return undefined
-  return { times: best.time.median / own, peer: best.contender }
+): Lead | undefined =>
+  bestOf(entries, threads, ({ peer, state }) => of(peer) && (state === "right" || state === "slow"))
+
+/** The same, of those that compute every key before a query where a window is asked for. */
+export const leadOfClosest = (entries: ReadonlyArray<Entry>): Lead | undefined =>
+  bestOf(entries, undefined, ({ state }) => state === "closest")
+
+/** A ratio; a lead that is more than it is said to be says so. */
+export const times = (x: number | Lead | undefined): string => {
+  if (x === undefined) return "–"
+  return typeof x === "number" ? `${x.toFixed(2)}×` : `${x.isMore ? ">" : ""}${x.times.toFixed(2)}×`
 }
 
-const times = (x: number | undefined): string => (x === undefined ? "–" : `${x.toFixed(2)}×`)
-
-/** The mean over the cases that count as `kind`, of those that have a correct peer. */
+/** The mean over the cases that count as `kind`, of those that have a correct peer that was not stopped. */
 const mean = (
   results: ReadonlyArray<Result>,
   kind: "prefill" | "decode",
@@ -74,13 +118,14 @@ const mean = (
   of: (peer: string) => boolean
 ): string => {
   const counted = results.filter((r) => r.case.kind === "attention" && r.case.counts === kind)
-  const ratios = counted.flatMap((r) => lead(r.entries, threads, of)?.times ?? [])
-  return times(geometricMean(ratios))
+  const found = counted.map((r) => lead(r.entries, threads, of))
+  return times(geometricMean(found.flatMap((one) => (one === undefined || one.isMore ? [] : [one.times]))))
 }
 
-const isNative = (peer: string): boolean => peer === "onnxruntime-node"
-const isWasm = (peer: string): boolean => !isNative(peer)
-const isPublished = (peer: string): boolean => peer !== "plain"
+export const isNative = (peer: string): boolean => peer === "onnxruntime-node"
+export const isWasm = (peer: string): boolean => !isNative(peer)
+export const isPublished = (peer: string): boolean => peer !== "plain"
+export const isPlain = (peer: string): boolean => !isPublished(peer)
 
 /** The most threads that Effuse ran with: equal counts are compared. */
 export const threadsOf = (results: ReadonlyArray<Result>): number | undefined =>
@@ -104,18 +149,22 @@ export const gpuLine = (results: ReadonlyArray<Result>): string => {
   return `bench: prefill ${of("prefill")} decode ${of("decode")} of the best correct WebGPU peer`
 }
 
-/** Each case: times the best peer, and a bar of it. */
+/** Each case with a peer: times the best of them, and a bar of it. */
 export const leads = (
   results: ReadonlyArray<Result>,
   of: ReadonlyArray<readonly [title: string, of: (peer: string) => boolean]>
 ): string => {
   const threads = threadsOf(results)
-  const rows = results.flatMap(({ case: c, entries }) =>
+  const raced = results.filter((r) => r.entries.length > 1)
+  const rows = raced.flatMap(({ case: c, entries }) =>
     of.map(([title, which], n) => {
       const found = lead(entries, threads, which)
       const name = n === 0 ? c.name : ""
-      if (found === undefined) return [name, title, "–", "no correct peer"]
-      return [name, title, times(found.times), `${bar(found.times / 8, 32)} ${found.peer}`]
+      if (found === undefined) {
+        const isLeftOut = entries.some((e) => e.state === "slow" && which(e.peer))
+        return [name, title, "–", isLeftOut ? "too slow to be run" : "no correct peer"]
+      }
+      return [name, title, times(found), `${bar(found.times / 8, 32)} ${found.peer}`]
     })
   )
   return table(rows, [2])
@@ -130,5 +179,5 @@ export const cpuLeads = (results: ReadonlyArray<Result>): string =>
 export const gpuLeads = (results: ReadonlyArray<Result>): string =>
   leads(results, [
     ["of the best peer", isPublished],
-    ["of the plain kernel", (peer) => peer === "plain"]
+    ["of the plain kernel", isPlain]
   ])

@@ -4,6 +4,7 @@ import {
   type Attention,
   bytesOf,
   type Case,
+  causalOnly,
   cpuCases,
   flopsOf,
   gpuCases,
@@ -61,6 +62,33 @@ describe("the cases of the benchmark", () => {
       expect(judge(c, actual, expected)).toMatchObject({ ok: false })
     }
   )
+
+  test("of long results each head is looked at, and the last row", () => {
+    const c: Attention = { ...small, heads: [4, 4], T: 2048, S: 2048, D: 1, window: 2 }
+    const expected = reference(c, inputsOf(c))
+    const actual = Float32Array.from(expected)
+    expect(judge(c, actual, expected).ok).toBe(true)
+    // Nobody looks at this one.
+    actual[1] = 9
+    expect(judge(c, actual, expected).ok).toBe(true)
+    for (const [head, row] of [
+      [0, 4],
+      [1, 5],
+      [2, 2],
+      [3, 2047],
+      [0, 2047]
+    ] as const) {
+      const wrong = actual.slice()
+      wrong[head * c.T + row] = 9
+      expect(judge(c, wrong, expected).ok).toBe(false)
+    }
+  })
+
+  test("without its window a case is what comes closest", () => {
+    expect(causalOnly({ ...small, window: 3 })).toEqual(small)
+    expect(causalOnly(small)).toBeUndefined()
+    expect(causalOnly({ kind: "block", name: "b", T: 1 })).toBeUndefined()
+  })
 
   test("a result with a number that is none, or too short, is wrong", () => {
     const c: Case = { kind: "product", name: "small", M: 2, N: 2, K: 2 }

@@ -1,7 +1,18 @@
 import { describe, expect, test } from "vitest"
-import type { Case } from "../../../bench/cases/cases.ts"
+import { type Case, cpuCases } from "../../../bench/cases/cases.ts"
 import { parse } from "../../../bench/options.ts"
-import { bar, caseText, cpuLine, digits, gpuLine, lead, type Result } from "../../../bench/race/report.ts"
+import { cpuGoals, type Goal, goalsText, gpuGoals } from "../../../bench/race/goals.ts"
+import {
+  bar,
+  caseText,
+  cpuLine,
+  digits,
+  gpuLine,
+  lead,
+  leadOfClosest,
+  type Result,
+  times
+} from "../../../bench/race/report.ts"
 import { geometricMean, summary } from "../../../bench/race/statistics.ts"
 import type { Entry } from "../../../bench/race/turns.ts"
 
@@ -20,6 +31,10 @@ const entry = (peer: string, median: number, state: Entry["state"] = "right", th
     note: "far off"
   },
   time: { median, low: median, high: median, least: median, count: 3 }
+})
+
+const stopped = (peer: string, above: number): Entry => ({
+  ...{ contender: peer, peer, threads: undefined, state: "slow", variant: "", note: "stopped", above }
 })
 
 describe("statistics", () => {
@@ -60,6 +75,18 @@ describe("the last line", () => {
     )
   })
 
+  test("where every peer was stopped the lead is more than that, and is no part of the mean", () => {
+    const entries = [entry("effuse", 10), stopped("tfjs", 1000), stopped("jax-js", 500)]
+    const one = lead(entries, undefined, () => true)
+    expect(one).toEqual({ times: 50, isMore: true, peer: "jax-js" })
+    expect(times(one)).toBe(">50.00×")
+    const other = [entry("effuse", 10), entry("tfjs", 20), entry("plain", 5, "closest")]
+    const results = [entries, other].map((all, n) => ({ case: attention(`${n}`, "prefill"), entries: all }))
+    expect(gpuLine(results)).toBe("bench: prefill 2.00× decode – of the best correct WebGPU peer")
+    expect(leadOfClosest(other)).toMatchObject({ times: 0.5 })
+    expect(lead(other, undefined, (peer) => peer === "plain")).toBeUndefined()
+  })
+
   test("a kernel of one's own is no peer, and where Effuse is wrong nothing is claimed", () => {
     const results: ReadonlyArray<Result> = [
       { case: attention("a", "prefill"), entries: [entry("effuse", 1), entry("plain", 2), entry("tfjs", 3)] },
@@ -68,26 +95,96 @@ describe("the last line", () => {
     expect(gpuLine(results)).toBe("bench: prefill 3.00× decode – of the best correct WebGPU peer")
     expect(lead(results[0]?.entries ?? [], undefined, (peer) => peer === "plain")).toEqual({
       times: 2,
+      isMore: false,
       peer: "plain"
     })
   })
 })
 
-test("a case says what is wrong, too slow or missing", () => {
-  const slow: Entry = {
-    ...{ contender: "tfjs", peer: "tfjs", threads: undefined },
-    state: "slow",
-    note: "more than 9 s",
-    variant: ""
-  }
-  const text = caseText({
-    case: attention("a"),
-    entries: [entry("effuse", 2), entry("jax-js", 1, "wrong"), slow]
-  })
-  expect(text.split("\n")).toHaveLength(4)
-  expect(text).toMatch(/effuse +2\.00 ms .* █{24}/)
+test("a case says what is wrong, too slow or missing, and how often each was called", () => {
+  const entries = [
+    { ...entry("effuse", 2), wrong: ["fused"], variant: "plain", cold: { prepare: 30, first: 12 } },
+    entry("jax-js", 1, "wrong"),
+    entry("onnxruntime-web", 5),
+    { ...entry("plain", 8, "closest"), variant: "every key before" },
+    stopped("tfjs", 9000)
+  ]
+  const text = caseText({ case: attention("a"), entries })
+  expect(text.split("\n")).toHaveLength(6)
+  expect(text).toMatch(/^a, 0\.00 GFLOP +median +quarters +calls +GFLOP\/s +cold +compile +of Effuse/)
+  expect(text).toMatch(
+    /effuse +2\.00 ms +2\.00 to 2\.00 +3 +0\.07 +42\.0 +30\.0 +█{24} plain \(fused is WRONG\)/
+  )
   expect(text).toMatch(/jax-js +1\.00 ms .* WRONG: far off/)
-  expect(text).toMatch(/tfjs +too slow +more than 9 s/)
+  expect(text).toMatch(/onnxruntime-web +5\.00 ms .* 2\.50× +█{9}▋/)
+  expect(text).toMatch(/plain +8\.00 ms .* 4\.00× +█{6} stands in: every key before/)
+  expect(text).toMatch(/tfjs +too slow +>4500\.00× +stopped/)
+})
+
+describe("goals", () => {
+  const sized = (name: string, T: number, entries: ReadonlyArray<Entry>): Result => ({
+    case: { ...attention(name), T, S: T } as Case,
+    entries
+  })
+  const lineOf = (text: string, goals: ReadonlyArray<Goal>): string =>
+    goalsText(goals)
+      .split("\n")
+      .find((line) => line.startsWith(text)) ?? ""
+
+  test("of WebGPU: peers, the kernel written by hand, what stands in for a window, growth", () => {
+    const goals = gpuGoals([
+      sized("512-causal", 512, [
+        { ...entry("effuse", 10), cold: { prepare: 300, first: 100 } },
+        entry("plain", 12),
+        entry("tfjs", 50)
+      ]),
+      sized("2048-causal", 2048, [entry("effuse", 5), stopped("tfjs", 100)]),
+      sized("2048-full", 2048, [entry("effuse", 8)]),
+      sized("4096-window", 4096, [entry("effuse", 4), entry("plain", 44, "closest")]),
+      sized("16384-window", 16384, [entry("effuse", 20)]),
+      sized("decode-4096", 1, [entry("effuse", 1, "wrong"), entry("tfjs", 3)])
+    ])
+    expect(lineOf("512-causal beside the best correct peer", goals)).toMatch(
+      /5\.00× +≥ 4\.00×, aim 6\.00× +✓/
+    )
+    expect(lineOf("512-causal beside the plain", goals)).toMatch(/1\.20× +≥ 1\.30× +✗/)
+    expect(lineOf("2048-causal beside the best", goals)).toMatch(/>20\.00× +≥ 4\.00×.* ✓/)
+    expect(lineOf("4096-window beside the best causal-only", goals)).toMatch(/11\.00× +≥ 10\.00× +✓/)
+    expect(lineOf("first call of 512", goals)).toMatch(/400 ms +≤ 1,000 ms, aim 500 ms +✓/)
+    expect(lineOf("a query of 16384-window", goals)).toMatch(/1\.25× +≤ 1\.15× +✗/)
+    expect(lineOf("2048-causal beside 2048-full", goals)).toMatch(/0\.63× +≤ 0\.57× +✗/)
+    expect(lineOf("decode-4096", goals)).toMatch(/– +≥ 2\.50× +not measured/)
+    expect(goalsText(goals)).toMatch(/4 of 7 reached$/)
+  })
+
+  test("of the processor: equal threads, and parts of what it does at best", () => {
+    const c = cpuCases.find(({ name }) => name === "decode-16384") as Case
+    const product = cpuCases.find(({ name }) => name === "matmul-1024") as Case
+    const goals = cpuGoals(
+      [
+        sized("512-causal", 512, [
+          entry("effuse", 10, "right", 1),
+          entry("effuse", 5, "right", 2),
+          entry("tfjs", 15, "right", 2),
+          entry("onnxruntime-node", 4, "right", 2)
+        ]),
+        // 16.8 MB in a millisecond.
+        { case: c, entries: [entry("effuse", 1, "right", 2)] },
+        {
+          case: product,
+          entries: [entry("effuse", 20, "right", 2), entry("onnxruntime-web", 30, "right", 2)]
+        }
+      ],
+      2,
+      { tile: 200, read: 20 }
+    )
+    expect(lineOf("512-causal beside the best wasm peer, 2 threads", goals)).toMatch(/3\.00× .* ✓/)
+    expect(lineOf("512-causal beside native, 2 threads", goals)).toMatch(/0\.80× +≥ 1\.00× +✗/)
+    expect(lineOf("decode-16384 of what can be read", goals)).toMatch(/84 % +≥ 60 % +✓/)
+    expect(lineOf("matmul-1024 of the ceiling", goals)).toMatch(/54 % +≥ 65 % +✗/)
+    expect(lineOf("matmul-1024 beside onnxruntime-web", goals)).toMatch(/1\.50× +≥ 2\.00× +✗/)
+    expect(lineOf("first call", goals)).toMatch(/not measured/)
+  })
 })
 
 test("bars show eighths, digits are three", () => {
@@ -97,7 +194,12 @@ test("bars show eighths, digits are three", () => {
 
 describe("options", () => {
   test("are WebGPU, all cases and all peers unless told otherwise", () => {
-    expect(parse([])).toMatchObject({ options: { mode: "webgpu", json: false, rounds: 3, threads: [1, 2] } })
+    expect(parse([])).toMatchObject({
+      options: { mode: "webgpu", browser: false, json: false, rounds: 3, threads: [1, 2], seconds: 350 }
+    })
+    expect(parse(["--cpu", "--browser", "--seconds=60"])).toMatchObject({
+      options: { mode: "cpu", browser: true, seconds: 60 }
+    })
     expect(
       parse(["--cpu", "--only=512-causal,decode-4096", "--peers", "jax-js", "--rounds", "2"])
     ).toMatchObject({
@@ -115,7 +217,9 @@ describe("options", () => {
     [["--threads", "two"], "--threads are whole numbers of 1 or more, not two"],
     [["--only"], "--only needs a value"],
     [["--only", "--json"], "--only needs a value"],
-    [["--cpu", "--browser"], "--cpu and --browser are different runs"]
+    [["--cpu", "--generate"], "--cpu and --generate are different runs"],
+    [["--browser", "--generate"], "--generate runs in Node only"],
+    [["--seconds", "never"], "--seconds is a number above 0, not never"]
   ])("%j is refused", (args, message) => {
     const parsed = parse(args)
     expect("error" in parsed ? parsed.error : "").toContain(message)
