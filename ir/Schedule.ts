@@ -40,6 +40,16 @@ export interface Matmul {
     readonly share: number
     readonly columns: number
   }
+  /** For results of few tiles: parts of the depth are summed by workgroups of their own, and added up by a second kernel. */
+  readonly split: MatmulSplit | undefined
+}
+
+export interface MatmulSplit {
+  /** Calls of at most so many rows are split. */
+  readonly rows: number
+  /** The longest part, until there are `most` of them: what is no deeper is not split. */
+  readonly depth: number
+  readonly most: number
 }
 
 /** All variants are compiled at once; which one runs depends on the lengths of a call and compiles nothing. */

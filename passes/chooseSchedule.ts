@@ -93,10 +93,20 @@ const rowThreads = (length: number | undefined, limits: Limits): number => {
 const forMatmul = (dot: NodeOf<"dot">, products: number, limits: Limits): Schedule.Matmul => {
   const [lhs, rhs] = dot.operands as readonly [Node, Node]
   const { lhsBatch, lhsContract, rhsBatch, rhsContract } = dot.attrs
-  const free = (x: Node, taken: ReadonlyArray<number>): number | undefined =>
-    Dim.value(Shape.size(x.type.shape.filter((_, axis) => !taken.includes(axis))))
-  const [rows, columns] = [free(lhs, [...lhsBatch, ...lhsContract]), free(rhs, [...rhsBatch, ...rhsContract])]
-  return matmulSchedule(limits, rows, columns, products)
+  const over = (x: Node, axes: ReadonlyArray<number>): number | undefined =>
+    Dim.value(Shape.size(axes.map((axis) => x.type.shape[axis] as Dim.Dim)))
+  const free = (x: Node, ...taken: ReadonlyArray<number>): number | undefined =>
+    over(
+      x,
+      x.type.shape.flatMap((_, axis) => (taken.includes(axis) ? [] : [axis]))
+    )
+  const sizes = {
+    batch: over(lhs, lhsBatch),
+    rows: free(lhs, ...lhsBatch, ...lhsContract),
+    columns: free(rhs, ...rhsBatch, ...rhsContract),
+    depth: over(lhs, lhsContract)
+  }
+  return matmulSchedule(limits, sizes, products)
 }
 
 /** The tiles of attention are worked out next to their budget; what no device can run gets none. */

@@ -17,9 +17,14 @@ export const describe = (schedule: Schedule): string => {
     case "rows":
       return schedule.threads === 1 ? "one thread a row" : `${schedule.threads} threads a row`
     case "matmul": {
-      const { rows, columns, depth, threadRows, threadColumns, quads, vector } = schedule
+      const { rows, columns, depth, threadRows, threadColumns, quads, vector, split } = schedule
       const tiles = `tiles of ${rows} x ${columns}, ${depth} deep, ${threadRows} x ${threadColumns} a thread${quads ? ", rows shared by quads" : ""}`
-      return `${tiles}; up to ${vector.rows} rows: ${vector.columns} a thread, ${vector.share} share a sum`
+      const few = `up to ${vector.rows} rows: ${vector.columns} a thread, ${vector.share} share a sum`
+      const parts =
+        split === undefined
+          ? []
+          : [`up to ${split.rows} rows: at most ${split.most} parts of ${split.depth} or more`]
+      return [tiles, few, ...parts].join("; ")
     }
     case "flash": {
       const { prefill, decode, decodeRows, short } = schedule

@@ -181,7 +181,9 @@ export const lower = (plan: Plan, limits: Limits, options: Options = {}): Progra
     const lists = jobs.map((job, i) => (donors[i] === undefined ? partsOf(job) : [updatePart]))
     const able = jobs.every(
       (job, i) =>
-        fitsOneKernel(job) && (KernelBody.updateOf(job.body)?.op !== "scatter" || donors[i] !== undefined)
+        fitsOneKernel(job) &&
+        lists[i]?.length === lists[0]?.length &&
+        (KernelBody.updateOf(job.body)?.op !== "scatter" || donors[i] !== undefined)
     )
     const lowered = able
       ? (lists[0] as ReadonlyArray<Part>).map((_, n) =>
@@ -285,10 +287,10 @@ const copied = (job: Job, { operands }: Node.NodeOf<"scatter">): Job => ({
   body: Graph.make([{ name: "out", node: operands[0] as Node.Node }], job.body.inputs)
 })
 
-/** The schedule of the largest tiles: parts of a dispatch have equally many threads, and any schedule serves. */
+/** The schedule of the largest tiles: parts of a dispatch have equally many threads, and any schedule serves. Together they are tiles enough. */
 const widest = (jobs: ReadonlyArray<Job>): Matmul | undefined =>
   jobs
-    .flatMap(({ schedule }) => (schedule?.kind === "matmul" ? [schedule] : []))
+    .flatMap(({ schedule }) => (schedule?.kind === "matmul" ? [{ ...schedule, split: undefined }] : []))
     .reduce<Matmul | undefined>(
       (a, b) => (a !== undefined && a.rows * a.columns >= b.rows * b.columns ? a : b),
       undefined

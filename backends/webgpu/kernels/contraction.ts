@@ -121,9 +121,11 @@ export const placeOf = (job: Job, c: Contraction, emitter: Emitter.Emitter, batc
   }
 }
 
-interface Tile {
-  /** How many there are. */
+export interface Tile {
+  /** How many there are, in all parts of the depth. */
   readonly tiles: Size.Size
+  /** Which part of the depth is summed. */
+  readonly part: string
   readonly batch: string
   readonly firstRow: string
   readonly firstColumn: string
@@ -131,24 +133,29 @@ interface Tile {
   readonly inside?: string
 }
 
-/** The tile of a number, in the order batch, rows, columns. Threads past the last leave, or `stay` and repeat it. */
+/** The tile of a number, in the order part, batch, rows, columns. Threads past the last leave, or `stay` and repeat it. */
 export const tileOf = (
   emitter: Emitter.Emitter,
   number: string,
   c: Contraction,
   perRow: number,
   perColumn: number,
-  stay = false
+  { stay = false, parts = Size.one }: { readonly stay?: boolean; readonly parts?: Size.Size | undefined } = {}
 ): Tile => {
   const { module } = emitter
   const [down, across] = [
     Size.ceilDiv(Shape.size(c.rows), perRow),
     Size.ceilDiv(Shape.size(c.columns), perColumn)
   ]
-  const tiles = Size.product([Shape.size(c.batch), down, across])
+  const perPart = Size.product([Shape.size(c.batch), down, across])
+  const tiles = Size.mul(parts, perPart)
   const count = Size.wgsl(tiles, module.symbol)
-  const tile = stay ? emitter.constant(`min(${number}, ${count} - 1)`) : number
+  const own = stay ? emitter.constant(`min(${number}, ${count} - 1)`) : number
   if (!stay) emitter.line(`if (${number} >= ${count}) { return; }`)
+  const whole = Size.value(parts) === 1
+  const size = whole ? "" : emitter.bind(Size.wgsl(perPart, module.symbol))
+  const part = whole ? "0" : emitter.bind(`${own} / ${size}`)
+  const tile = whole ? own : emitter.sub(own, emitter.mul(part, size))
   const acrossText = emitter.bind(Size.wgsl(across, module.symbol))
   const perEntry = emitter.mul(emitter.bind(Size.wgsl(down, module.symbol)), acrossText)
   const batch = emitter.bind(`${tile} / ${perEntry}`)
@@ -156,6 +163,7 @@ export const tileOf = (
   const tileRow = emitter.bind(`${rest} / ${acrossText}`)
   return {
     tiles,
+    part,
     batch,
     firstRow: emitter.mul(tileRow, String(perRow)),
     firstColumn: emitter.mul(emitter.sub(rest, emitter.mul(tileRow, acrossText)), String(perColumn)),
@@ -169,15 +177,13 @@ export const divides = (per: number, size: Dim.Dim): boolean =>
 
 export const steps = (n: number): ReadonlyArray<number> => Array.from({ length: n }, (_, i) => i)
 
-export const scheduleOf = (job: Job, c: Pick<Contraction, "rows" | "columns" | "rhs">): Matmul =>
-  job.schedule?.kind === "matmul"
-    ? job.schedule
-    : matmulSchedule(
-        job.limits,
-        Dim.value(Shape.size(c.rows)),
-        Dim.value(Shape.size(c.columns)),
-        c.rhs.length
-      )
+export const scheduleOf = (job: Job, c: Omit<Contraction, "lhs">): Matmul => {
+  if (job.schedule?.kind === "matmul") return job.schedule
+  const [batch, rows, columns, depth] = [c.batch, c.rows, c.columns, c.depth].map((axes) =>
+    Dim.value(Shape.size(axes))
+  )
+  return matmulSchedule(job.limits, { batch, rows, columns, depth }, c.rhs.length)
+}
 
 /** Accumulators of a thread, rows first. */
 export type Sums = ReadonlyArray<ReadonlyArray<string>>

@@ -58,7 +58,13 @@ export const contractionSum = (job: Job, { dot, sum, chain, row, column }: Contr
   const kept = free(operand, row, column, ...summed)
   const [rows, columns] = [shape[row] as Dim.Dim, shape[column] as Dim.Dim]
   const depthShape = sizesOf(lhsContract, left.type.shape)
-  const { threadColumns, ...schedule } = scheduleOf(job, { rows: [rows], columns: [columns], rhs: [rhs] })
+  const { threadColumns, ...schedule } = scheduleOf(job, {
+    batch: sizesOf(kept),
+    rows: [rows],
+    columns: [columns],
+    depth: depthShape,
+    rhs: [rhs]
+  })
 
   // Totals are kept beside the sums of an entry.
   const threadRows = Math.min(4, schedule.threadRows)

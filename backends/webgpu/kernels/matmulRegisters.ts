@@ -9,12 +9,12 @@ import {
   type Contraction,
   divides,
   multiplyAdd,
-  placeOf,
   scheduleOf,
   steps,
   storeBlock,
   tileOf
 } from "./contraction.ts"
+import { type Split, targetOf } from "./matmulSplit.ts"
 import type { Extent } from "./Part.ts"
 import { type Vectors, vectorsOf } from "./vectors.ts"
 
@@ -26,7 +26,13 @@ const components = ["x", "y", "z", "w"] as const
  * and workgroup memory cost there what loads cost; only registers are cheaper, and a load of four elements costs little more than
  * one of a single element. Threads of a quad compute the same rows, of which each reads a part for all.
  */
-export const matmulRegisters = (emitter: Emitter, job: Job, c: Contraction, workgroup: string): Extent => {
+export const matmulRegisters = (
+  emitter: Emitter,
+  job: Job,
+  c: Contraction,
+  workgroup: string,
+  split?: Split
+): Extent => {
   const type = compute(c.lhs.node.type.dtype)
   const { threadRows, quads, ...schedule } = scheduleOf(job, c)
   const rights = c.rhs.map((rhs) => vectorsOf(emitter, job, rhs))
@@ -37,10 +43,10 @@ export const matmulRegisters = (emitter: Emitter, job: Job, c: Contraction, work
   const [rows, columns, depth] = [Shape.size(c.rows), Shape.size(c.columns), Shape.size(c.depth)]
   const lanes = quads ? 4 : 1
   const number = emitter.constant(`${workgroup} * ${threads / lanes} + i32(lix)${quads ? " / 4" : ""}`)
-  const tile = tileOf(emitter, number, c, threadRows, threadColumns * lanes)
+  const tile = tileOf(emitter, number, c, threadRows, threadColumns * lanes, { parts: split?.parts })
   const lane = quads ? emitter.constant("i32(lix) % 4") : "0"
   const firstColumn = emitter.add(tile.firstColumn, emitter.mul(lane, String(threadColumns)))
-  const place = placeOf(job, c, emitter, tile.batch)
+  const { place, from, to } = targetOf(emitter, job, c, tile, 4, split)
 
   const lines = { first: tile.firstRow, size: rows, per: threadRows }
   const left = vectorsOf(emitter, job, c.lhs)
@@ -60,7 +66,7 @@ export const matmulRegisters = (emitter: Emitter, job: Job, c: Contraction, work
   const step = shares || [lhs, ...rhs].some((r) => r.along === "depth") ? 4 : 1
 
   const products = rhs.map(() => accumulators(emitter, type, threadRows, threadColumns))
-  emitter.loop("0", emitter.dim(depth), String(step), (k) => {
+  emitter.loop(from, to, String(step), (k) => {
     const a = lhs.read(k, step)
     products.forEach((sums, n) => {
       const b = (rhs[n] as Reader).read(k, step)

@@ -10,16 +10,22 @@ import {
   divides,
   multiplyAdd,
   type Operand,
-  placeOf,
   scheduleOf,
   steps,
   storeBlock,
   tileOf
 } from "./contraction.ts"
+import { type Split, targetOf } from "./matmulSplit.ts"
 import type { Extent } from "./Part.ts"
 
 /** For GPUs: tiles of both operands go through workgroup memory, each thread computes a block of the tile's product. */
-export const matmulTiles = (emitter: Emitter, job: Job, c: Contraction, workgroup: string): Extent => {
+export const matmulTiles = (
+  emitter: Emitter,
+  job: Job,
+  c: Contraction,
+  workgroup: string,
+  split?: Split
+): Extent => {
   const { module } = emitter
   const type = compute(c.lhs.node.type.dtype)
   const schedule = scheduleOf(job, c)
@@ -27,9 +33,11 @@ export const matmulTiles = (emitter: Emitter, job: Job, c: Contraction, workgrou
   const [rows, columns, depth] = [Shape.size(c.rows), Shape.size(c.columns), Shape.size(c.depth)]
   const [across, down] = [schedule.columns / threadColumns, schedule.rows / threadRows]
   const threads = across * down
-  const tile = tileOf(emitter, emitter.constant(workgroup), c, schedule.rows, schedule.columns)
+  const tile = tileOf(emitter, emitter.constant(workgroup), c, schedule.rows, schedule.columns, {
+    parts: split?.parts
+  })
   const { firstRow, firstColumn } = tile
-  const place = placeOf(job, c, emitter, tile.batch)
+  const { place, from, to } = targetOf(emitter, job, c, tile, step, split)
   const lane = emitter.constant("i32(lix)")
   const threadRow = emitter.mul(emitter.bind(`${lane} / ${across}`), String(threadRows))
   const threadColumn = emitter.mul(emitter.bind(`${lane} % ${across}`), String(threadColumns))
@@ -58,7 +66,7 @@ export const matmulTiles = (emitter: Emitter, job: Job, c: Contraction, workgrou
   }
 
   const products = rights.map(() => accumulators(emitter, type, threadRows, threadColumns))
-  emitter.loop("0", emitter.dim(depth), String(step), (first) => {
+  emitter.loop(from, to, String(step), (first) => {
     fill(left, widths.lhs, schedule.rows, contiguous(job, c.lhs), (free, k) => {
       const [row, at] = [emitter.add(firstRow, free), emitter.add(first, k)]
       return {

@@ -34,7 +34,7 @@ export const matmulVector = (emitter: Emitter, job: Job, c: Contraction, workgro
   const own = `${workgroup} * ${perGroup} + i32(lix)${share === 1 ? "" : ` / ${share}`}`
   const number = emitter.constant(perGroup === 1 ? workgroup : own)
   // Threads that others of their workgroup wait for do not leave.
-  const tile = tileOf(emitter, number, c, 1, vector.columns, perGroup > 1 && share > 1)
+  const tile = tileOf(emitter, number, c, 1, vector.columns, { stay: perGroup > 1 && share > 1 })
   const lane = share === 1 ? "0" : emitter.constant(`i32(lix) % ${share}`)
   const place = placeOf(job, c, emitter, tile.batch)
   const lhs = reader(

@@ -1,53 +1,6 @@
-import { Result } from "effect"
 import { describe, expect, test } from "vitest"
-import * as Reference from "../../../backends/reference/Reference.ts"
-import { lower } from "../../../backends/webgpu/lower.ts"
-import * as Program from "../../../backends/webgpu/Program.ts"
-import type { Bindings } from "../../../ir/Dim.ts"
-import type { Limits } from "../../../ir/Limits.ts"
-import * as Shape from "../../../ir/Shape.ts"
-import * as Pipeline from "../../../passes/Pipeline.ts"
 import { input } from "../../support/agree.ts"
-import * as arrays from "../../support/arrays.ts"
-import { graphOf } from "../../support/evaluate.ts"
-import { limitsOf, runProgram } from "../../support/runProgram.ts"
-import { expectOutputs } from "../../support/tolerance.ts"
-
-const pipeline = Result.getOrThrow(Pipeline.parse("fuse-elementwise,choose-schedule,plan-memory"))
-
-interface Call {
-  readonly sizes: Bindings
-  readonly donated?: ReadonlyArray<number>
-}
-
-/** Runs calls through the passes on the software device, compares with the reference and gives the kernels that each dispatched. */
-const agrees = async (
-  text: string,
-  calls: ReadonlyArray<Call>,
-  change: Partial<Limits> = {},
-  donate: ReadonlyArray<string> = []
-): Promise<ReadonlyArray<ReadonlyArray<string>>> => {
-  const graph = graphOf(text)
-  const limits = { ...(await limitsOf("cpu")), ...change }
-  const made = Result.getOrThrow(Pipeline.run(pipeline, graph, { limits, donated: new Set(donate) }))
-  const { memory } = made
-  if (memory === undefined) throw new Error("memory was not planned")
-  const program = lower({ graph: made.graph, schedules: made.schedules, memory }, limits)
-  const names: Array<ReadonlyArray<string>> = []
-  for (const { sizes, donated = [] } of calls) {
-    const from = arrays.random(3)
-    const inputs = graph.inputs.map((i) =>
-      arrays.array(from, i.type.dtype, Shape.evaluate(i.type.shape, sizes), "uniform")
-    )
-    const expected = Reference.evaluate(graph, inputs, sizes, { precision: "f64" })
-    const given = new Set(donated)
-    expectOutputs(graph, sizes, await runProgram(program, inputs, sizes, given), expected, { exponent: 8 })
-    names.push(
-      Program.steps(program, sizes, given).map((s) => (program.kernels[s.kernel] as Program.Kernel).name)
-    )
-  }
-  return names
-}
+import { dispatched } from "../../support/dispatched.ts"
 
 const dot = "{lhsBatch = [], rhsBatch = [], lhsContract = [2], rhsContract = [1]}"
 
@@ -77,12 +30,12 @@ const lengths = [
 
 describe("kernels that need nothing of each other are one dispatch", () => {
   test.each(["cpu", "gpu"] as const)("projections of one input, by kernels for a %s", async (kind) => {
-    const names = await agrees(projections, lengths, { kind })
+    const names = await dispatched(projections, lengths, { kind })
     expect(names.map((n) => n.length)).toEqual([2, 2, 2, 0])
   })
 
   test("as many as the device has buffers for", async () => {
-    const names = await agrees(projections, lengths.slice(0, 3), { maxStorageBuffersPerShaderStage: 6 })
+    const names = await dispatched(projections, lengths.slice(0, 3), { maxStorageBuffersPerShaderStage: 6 })
     expect(names.map((n) => n.length)).toEqual([3, 3, 3])
   })
 
@@ -100,7 +53,7 @@ describe("kernels that need nothing of each other are one dispatch", () => {
     }`
     const sizes = { B: 2, C: 7, T: 3 }
     const calls = [[0, 1], [], [0], [1]].map((donated) => ({ sizes, donated }))
-    expect(await agrees(text, calls, {}, ["keys", "values"])).toEqual([
+    expect(await dispatched(text, calls, {}, ["keys", "values"])).toEqual([
       ["update"],
       ["map", "map"],
       ["update", "map"],
@@ -120,7 +73,7 @@ describe("kernels that need nothing of each other are one dispatch", () => {
       %a: f32[B, C, 3] = update_slice %keys, %k, %start {axis = 1, wrap = true}
       return "m": %m, "keys": %a, "d": %d
     }`
-    await agrees(text, [{ sizes: { B: 2, C: 5 }, donated: [0] }], {}, ["keys"])
+    await dispatched(text, [{ sizes: { B: 2, C: 5 }, donated: [0] }], {}, ["keys"])
   })
 })
 
@@ -151,15 +104,15 @@ describe("two products of one input are one kernel", () => {
     ] as const) {
       const text = gated(d, transposed)
       const odd = [1, 7].map((T) => ({ sizes: { B: 1, T, K: 9, N: 13 } }))
-      const names = await agrees(text, odd, { kind })
+      const names = await dispatched(text, odd, { kind })
       const even = text.replaceAll(/\bK\b/g, "12").replaceAll(/\bN\b/g, "20")
-      const all = [...names, ...(await agrees(even, lengths.slice(0, 3), { kind }))]
+      const all = [...names, ...(await dispatched(even, lengths.slice(0, 3), { kind }))]
       expect(all.map((n) => n.length)).toEqual(all.map(() => 1))
     }
   })
 
   test("where the device allows", async () => {
-    const names = await agrees(gated("f32", true), [{ sizes: { B: 2, T: 3, K: 8, N: 20 } }], {
+    const names = await dispatched(gated("f32", true), [{ sizes: { B: 2, T: 3, K: 8, N: 20 } }], {
       twinProducts: false
     })
     expect(names[0]).toHaveLength(2)

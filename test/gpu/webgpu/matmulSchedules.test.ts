@@ -20,6 +20,10 @@ const vectorOf = (n: number): Matmul["vector"] => {
   return { rows: 1 + (n % 4), threads, share: Math.min(threads, share), columns }
 }
 
+/** Every third sums parts of the depth apart, some of them of nothing. */
+const splitOf = (n: number): Matmul["split"] =>
+  n % 3 === 0 ? { rows: 64, depth: 1 + (n % 7), most: 1 + (n % 5) } : undefined
+
 /** Every cut into threads, each with another variant for few rows. */
 const schedules: { readonly [K in "cpu" | "gpu"]: ReadonlyArray<Matmul> } = {
   cpu: all([1, 2, 4, 8, 16], [1, 2, 4, 8], [0, 1]).map(([rows, columns, quads], n) => ({
@@ -30,7 +34,8 @@ const schedules: { readonly [K in "cpu" | "gpu"]: ReadonlyArray<Matmul> } = {
     threadRows: rows as number,
     threadColumns: columns as number,
     quads: quads === 1,
-    vector: vectorOf(n)
+    vector: vectorOf(n),
+    split: splitOf(n)
   })),
   gpu: all([4, 16, 64], [8, 32], [4, 16], [1, 4], [2, 4]).map(([rows, columns, depth, down, across], n) => ({
     kind: "matmul",
@@ -40,7 +45,8 @@ const schedules: { readonly [K in "cpu" | "gpu"]: ReadonlyArray<Matmul> } = {
     threadRows: down as number,
     threadColumns: across as number,
     quads: false,
-    vector: vectorOf(n)
+    vector: vectorOf(n),
+    split: splitOf(n)
   }))
 }
 

@@ -1,0 +1,47 @@
+import { describe, expect, test } from "vitest"
+import { lower } from "../../../backends/webgpu/lower.ts"
+import * as Program from "../../../backends/webgpu/Program.ts"
+import * as Size from "../../../backends/webgpu/Size.ts"
+import * as Limits from "../../../ir/Limits.ts"
+import { matmulSchedule } from "../../../ir/matmulSchedule.ts"
+import { graphOf } from "../../support/evaluate.ts"
+import { planOf } from "../../support/runProgram.ts"
+
+const kinds = [
+  ["gpu", Limits.portable],
+  ["cpu", { ...Limits.portable, kind: "cpu", subgroups: { min: 4, max: 4 } }]
+] as const satisfies ReadonlyArray<readonly [string, Limits.Limits]>
+
+describe.each(kinds)("products whose sums are split, on a %s", (_, limits) => {
+  const sizes = { batch: 1, rows: undefined, columns: 64, depth: 4096 }
+
+  test("are those of few tiles and long sums", () => {
+    const split = matmulSchedule(limits, sizes).split
+    expect(split?.rows).toBeGreaterThan(8)
+    expect(split?.most).toBeGreaterThan(1)
+    expect(matmulSchedule(limits, { ...sizes, depth: 511 }).split).toBeUndefined()
+    expect(matmulSchedule(limits, { ...sizes, columns: 100_000 }).split).toBeUndefined()
+    expect(matmulSchedule(limits, { ...sizes, columns: undefined }).split).toBeUndefined()
+    expect(matmulSchedule(limits, { ...sizes, batch: 1000 }).split).toBeUndefined()
+    expect(matmulSchedule(limits, { ...sizes, rows: 100_000 }).split).toBeUndefined()
+    expect(matmulSchedule(limits, { ...sizes, rows: 1 }).split).toBeUndefined()
+  })
+
+  test("keep their parts in one buffer, which calls of more rows do without", () => {
+    const graph = graphOf(`graph {
+      %x: f32[M, 4096] = input {name = "x"}
+      %w: f32[4096, 64] = input {name = "w"}
+      %0: f32[M, 64] = dot %x, %w {lhsBatch = [], rhsBatch = [], lhsContract = [1], rhsContract = [0]}
+      return %0
+    }`)
+    const program = lower(planOf(graph), limits)
+    const { rows, most } = matmulSchedule(limits, sizes).split ?? { rows: 0, most: 0 }
+    const bytes = (M: number) => program.slots.map((slot) => Size.evaluate(slot.bytes, { M }))
+    const used = (M: number) => Program.slotsOf(Program.steps(program, { M })).size
+    expect(bytes(5)).toEqual([most * 5 * 64 * 4])
+    expect(used(rows)).toBe(1)
+    expect(bytes(100 * rows)).toEqual(bytes(rows))
+    expect(used(rows + 1)).toBe(0)
+    expect(used(1)).toBe(0)
+  })
+})
