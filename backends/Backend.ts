@@ -66,8 +66,11 @@ export interface Executable {
     sizes: Bindings,
     options: RunOptions
   ) => Effect.Effect<ReadonlyArray<DeviceArray>, BackendError, Scope.Scope>
-  /** Runs once and gives what each kernel took instead of results. Arguments as for `run`. A backend that cannot has none. */
-  readonly profile?: (
+  /**
+   * Runs once and gives what each kernel took instead of results. Arguments as for `run`, but those that are donated stay what they are: it is
+   * copies that are written to.
+   */
+  readonly profile: (
     values: ReadonlyArray<Value>,
     sizes: Bindings,
     options: RunOptions

@@ -1,10 +1,10 @@
-/** What the kernels of one call took. Times are nanoseconds since the device began. */
+/** What the kernels of one call took. Times are nanoseconds since the first of them began. */
 export interface Profile {
   /**
    * Whose clock: timestamps that the device writes around each kernel, or, where it has none, the host's, of when it heard that each
-   * kernel was done.
+   * kernel was done; or that of the thread itself which computed.
    */
-  readonly clock: "device" | "host"
+  readonly clock: "device" | "host" | "thread"
   /** Steps of that clock in nanoseconds. A browser rounds timestamps: kernels shorter than this are 0 or one step long. */
   readonly resolution: number
   /** In the order in which they ran. */
@@ -17,6 +17,7 @@ export interface KernelTime {
   readonly name: string
   /** Number of the kernel in the program, as it prints. */
   readonly kernel: number
+  /** Without a device, the pieces that threads take. */
   readonly workgroups: number
   readonly begin: number
   readonly end: number

@@ -32,7 +32,7 @@ export interface Compiled<S extends Signature, R extends Returned> {
   /** Runs and leaves the results on the device; the scope owns them. */
   readonly onDevice: (inputs: Inputs<S>) => Effect.Effect<DeviceResult<R>, RunError, Scope.Scope>
   /**
-   * Runs once and gives what each kernel took, instead of results: a donated argument is gone after it, too. Fails with UnsupportedByDevice where the backend cannot tell.
+   * Runs once and gives what each kernel took, instead of results. Arguments stay what they are, donated ones too: it is copies that are written to.
    * `Profile.byKernel` sums it up, `Profile.trace` writes it for the performance tools of browsers.
    */
   readonly profile: (inputs: Inputs<S>) => Effect.Effect<Profile, RunError>

@@ -45,7 +45,7 @@ export const caveat = ({ clock, resolution }: Profile): string | undefined => {
     return "this device has no timestamps: these are the times at which the host heard that each kernel was done, about a millisecond late"
   }
   return resolution > 1
-    ? `this device rounds its timestamps to ${resolution / 1000} µs: a kernel that is shorter shows as 0 or as that; only means of many calls tell`
+    ? `this ${clock} rounds its times to ${resolution / 1000} µs: a kernel that is shorter shows as 0 or as that; only means of many calls tell`
     : undefined
 }
 
@@ -56,7 +56,7 @@ export const caveat = ({ clock, resolution }: Profile): string | undefined => {
 export const trace = (profiles: ReadonlyArray<Profile>, label = "effuse"): string => {
   const [host, device] = [1, 2]
   const meta = (name: string, tid: number, value: string) => ({
-    ...{ ph: "M", pid: 1, tid, name, ts: 0 },
+    ...{ ph: "M", pid: 1, tid, cat: "__metadata", name, ts: 0 },
     args: { name: value }
   })
   const events: Array<unknown> = [
@@ -64,10 +64,14 @@ export const trace = (profiles: ReadonlyArray<Profile>, label = "effuse"): strin
     meta("thread_name", host, "host"),
     meta("thread_name", device, "kernels")
   ]
-  // Nanoseconds into the microseconds of the format.
-  const span = (tid: number, name: string, from: number, to: number, args: object) =>
-    events.push({ ph: "X", pid: 1, tid, cat: label, name, ts: from / 1000, dur: (to - from) / 1000, args })
-  let start = 0
+  // Nanoseconds into the microseconds of the format, in steps of 1/1024: their sums are exact, so that no event seems to end inside the next.
+  const microseconds = (nanoseconds: number): number => Math.round(nanoseconds * 1.024) / 1024
+  const span = (tid: number, name: string, from: number, to: number, args: object) => {
+    const ts = microseconds(from)
+    events.push({ ph: "X", pid: 1, tid, cat: label, name, ts, dur: microseconds(to) - ts, args })
+  }
+  // What begins at 0 is no part of the trace for Chromium's tools.
+  let start = 1000
   for (const [i, profile] of profiles.entries()) {
     const { kernels, clock, resolution } = profile
     const submitted = start + profile.host.encode

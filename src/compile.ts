@@ -10,7 +10,7 @@ import type { Hook } from "../passes/hooks.ts"
 import * as Pipeline from "../passes/Pipeline.ts"
 import { bind } from "./bind.ts"
 import type { Compiled, DeviceResult, HostResult, Inputs } from "./Compiled.ts"
-import { type CompileError, FusionRequired, SignatureError, UnsupportedByDevice } from "./errors.ts"
+import { type CompileError, FusionRequired, SignatureError } from "./errors.ts"
 import type { TensorsOf } from "./spec.ts"
 import { arrange, type Returned, type Signature, type Traced, trace } from "./trace.ts"
 import { type TuneOptions, tune } from "./tune.ts"
@@ -151,12 +151,6 @@ const compileTraced = <S extends Signature, R extends Returned>(
     const profile = (inputs: Inputs<S>) =>
       Effect.gen(function* () {
         const { values, sizes } = yield* Effect.fromResult(bind(parameters, constraints, inputs))
-        if (executable.profile === undefined) {
-          return yield* new UnsupportedByDevice({
-            message: `the ${backend.name} backend does not say what each kernel takes`,
-            hint: "time whole calls, or use WebGpu.layer"
-          })
-        }
         return yield* executable.profile(values, sizes, { donated: donatedAt })
       })
 

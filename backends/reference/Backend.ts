@@ -3,12 +3,15 @@ import type * as Dim from "../../ir/Dim.ts"
 import { DTypeError, ShapeError } from "../../ir/errors.ts"
 import type * as Graph from "../../ir/Graph.ts"
 import type { HostArray } from "../../ir/HostArray.ts"
+import * as KernelBody from "../../ir/KernelBody.ts"
 import * as Limits from "../../ir/Limits.ts"
 import * as Print from "../../ir/Print.ts"
 import * as Shape from "../../ir/Shape.ts"
 import * as TensorType from "../../ir/TensorType.ts"
 import type { BackendShape, DeviceArray, Plan, RunOptions, Value } from "../Backend.ts"
 import { type BackendError, InvalidArray, OutOfMemory } from "../errors.ts"
+import type { Profile } from "../Profile.ts"
+import * as Stopwatch from "../stopwatch.ts"
 import * as Memory from "./memory.ts"
 import * as Reference from "./Reference.ts"
 import * as Stats from "./stats.ts"
@@ -87,6 +90,23 @@ export const make = (options: Reference.Options = {}): BackendShape => {
     return results.map((r) => (arrays.some((a) => a.data === r.data) ? copy(r) : r))
   }
 
+  /** Every node is a kernel, of the number that it prints with. */
+  const profile = ({ graph }: Plan, values: ReadonlyArray<Value>, sizes: Dim.Bindings): Profile => {
+    checkSizes(graph, sizes)
+    const stopwatch = Stopwatch.make()
+    const arrays = values.map(memory.read)
+    const numbers = new Map(graph.nodes.map((node, i) => [node, i] as const))
+    stopwatch.start()
+    Reference.evaluate(graph, arrays, sizes, options, (node) => {
+      if (node.op === "constant") return
+      const body = KernelBody.of(node)
+      const named = KernelBody.anchorOf(body) ?? KernelBody.updateOf(body) ?? node
+      const name = named.op === "fused" ? "map" : named.op
+      stopwatch.lap({ name, kernel: numbers.get(node) ?? 0, workgroups: 1 })
+    })
+    return stopwatch.profile()
+  }
+
   return {
     name: "reference",
     limits: {
@@ -101,7 +121,8 @@ export const make = (options: Reference.Options = {}): BackendShape => {
         program: Print.graph(plan.graph),
         stats: (sizes) => Stats.of(plan.graph, sizes),
         call: (values, sizes, runOptions) => attempt(() => run(plan, values, sizes, runOptions)),
-        run: (values, sizes, runOptions) => owned(() => run(plan, values, sizes, runOptions))
+        run: (values, sizes, runOptions) => owned(() => run(plan, values, sizes, runOptions)),
+        profile: (values, sizes) => attempt(() => profile(plan, values, sizes))
       }),
     upload: (array) =>
       Effect.map(

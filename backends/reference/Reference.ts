@@ -28,7 +28,8 @@ type AnyKernel = (
 const evaluateValues = (
   graph: Graph.Graph,
   inputs: ReadonlyArray<Value.Value>,
-  context: Context
+  context: Context,
+  computed: (node: Node.Node) => void = () => {}
 ): ReadonlyArray<Value.Value> => {
   const uses = new Map<Node.Node, number>()
   const count = (node: Node.Node): void => {
@@ -45,6 +46,7 @@ const evaluateValues = (
     if (node.op === "input") continue
     const operands = node.operands.map((operand) => values.get(operand) as Value.Value)
     values.set(node, context.compute(node, operands))
+    computed(node)
     for (const operand of node.operands) {
       const left = (uses.get(operand) as number) - 1
       uses.set(operand, left)
@@ -99,17 +101,18 @@ const check = (graph: Graph.Graph, inputs: ReadonlyArray<HostArray.HostArray>, s
 
 /**
  * The values of a graph's outputs, in their order, for inputs in the graph's order and a size for every symbol.
- * Any form: traced, attention, kernels. Throws `ShapeError` or `DTypeError` where the inputs, the sizes and the graph do not agree.
+ * Any form: traced, attention, kernels. `computed` is told of each node when it has its value. Throws `ShapeError` or `DTypeError` where the inputs, the sizes and the graph do not agree.
  */
 export const evaluate = (
   graph: Graph.Graph,
   inputs: ReadonlyArray<HostArray.HostArray>,
   sizes: Dim.Bindings,
-  options: Options = {}
+  options: Options = {},
+  computed?: (node: Node.Node) => void
 ): ReadonlyArray<HostArray.HostArray> => {
   check(graph, inputs, sizes)
   const context = contextOf(sizes, options.precision ?? "f32")
-  return evaluateValues(graph, inputs.map(Value.fromHost), context).map(Value.toHost)
+  return evaluateValues(graph, inputs.map(Value.fromHost), context, computed).map(Value.toHost)
 }
 
 /**

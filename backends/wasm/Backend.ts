@@ -19,6 +19,7 @@ import * as DeviceTensor from "./runtime/DeviceTensor.ts"
 import { drive } from "./runtime/drive.ts"
 import type { CompiledModule, Run } from "./runtime/engine.ts"
 import { execute, executeAndRead, type Loaded } from "./runtime/execute.ts"
+import { profile } from "./runtime/profile.ts"
 import * as Session from "./runtime/Session.ts"
 import { read, storageBytes, write } from "./runtime/transfer.ts"
 import { statsOf } from "./stats.ts"
@@ -100,7 +101,9 @@ export const of = (session: Session.Session): BackendShape => {
           drive(function* (signal) {
             made(yield* execute(session, loaded, { values, sizes, options, signal }))
           }, attempt)
-        )
+        ),
+      profile: (values, sizes, options) =>
+        drive((signal) => profile(session, loaded, { values, sizes, options, signal }), attempt)
     }
   }
 

@@ -5,6 +5,7 @@ import * as Shape from "../../../ir/Shape.ts"
 import * as TensorType from "../../../ir/TensorType.ts"
 import type { RunOptions, Value } from "../../Backend.ts"
 import { DeviceLost, InvalidArray, KernelError, UnsupportedByDevice } from "../../errors.ts"
+import type { Stopwatch } from "../../stopwatch.ts"
 import * as Wat from "../assembler/print.ts"
 import { mostBytes } from "../limits.ts"
 import * as Program from "../Program.ts"
@@ -27,6 +28,8 @@ export interface Call {
   readonly sizes: Bindings
   readonly options: RunOptions
   readonly signal: Signal
+  /** Times each kernel. */
+  readonly stopwatch?: Stopwatch
 }
 
 /** One call. Its results stay in memory; all that it needed besides goes back. */
@@ -164,7 +167,7 @@ const prepared = (
  * Runs the steps and gives the addresses of the outputs, which the caller owns. All memory is had before anything is written: a call
  * that lacks some leaves nothing behind. One that fails later has consumed what it was given.
  */
-function* start(session: Session, loaded: Loaded, call: Call): Generator<void, ReadonlyArray<number>> {
+export function* start(session: Session, loaded: Loaded, call: Call): Generator<void, ReadonlyArray<number>> {
   const { heap, memory } = session
   const { program } = loaded
   const { values, sizes, signal } = call
@@ -210,6 +213,7 @@ function* start(session: Session, loaded: Loaded, call: Call): Generator<void, R
     }
     for (const i of copied) write(memory.buffer, inputs[i] as number, values[i] as HostArray)
     const { symbols } = program
+    call.stopwatch?.start()
     for (const [n, step] of steps.entries()) {
       const words = [...symbols.map((s) => sizes[s] as number), ...step.buffers.map(addressOf)]
       for (let t = 0; t < team.threads; t++) {
@@ -220,13 +224,16 @@ function* start(session: Session, loaded: Loaded, call: Call): Generator<void, R
           ...words
         ])
       }
+      const { kernel } = step
+      const name = program.kernels[kernel]?.name ?? ""
       try {
         const job = jobs[n] as (typeof jobs)[number]
         yield* team.run({ ...job, args: arena + own.args, stride: own.argsStride }, signal)
+        call.stopwatch?.lap({ name, kernel, workgroups: job.chunks })
       } catch (cause) {
         if (cause instanceof Cancelled || cause instanceof DeviceLost) throw cause
         throw new KernelError({
-          message: `the kernel ${program.kernels[step.kernel]?.name} trapped: ${cause instanceof Error ? cause.message : String(cause)}`,
+          message: `the kernel ${name} trapped: ${cause instanceof Error ? cause.message : String(cause)}`,
           source: Wat.print(program.module),
           hint: "this is a defect of Effuse: please report it with the graph"
         })

@@ -1,9 +1,13 @@
+import type { Value } from "../../Backend.ts"
 import type { KernelTime, Profile } from "../../Profile.ts"
 import type { Dispatch } from "../Launch.ts"
 import type * as Program from "../Program.ts"
+import * as DeviceTensor from "./DeviceTensor.ts"
 import { type Call, encodeDispatch, start } from "./execute.ts"
 import type { Loaded } from "./Loaded.ts"
 import type { Session } from "./Session.ts"
+import { transact } from "./transact.ts"
+import { storageBytes } from "./transfer.ts"
 
 /** GPUMapMode.READ. */
 const forReading = 0x1
@@ -11,9 +15,39 @@ const forReading = 0x1
 /** Timestamps that one query set holds. */
 const mostQueries = 4096
 
-/** One call of which each kernel is timed; it gives no results. Kernels run one after the other, each in a pass of its own. */
-export const profile = (call: Call): Promise<Profile> =>
-  call.session.device.features.has("timestamp-query") ? byDevice(call) : byHost(call)
+/**
+ * One call of which each kernel is timed; it gives no results. Kernels run one after the other, each in a pass of its own. Arguments that
+ * are donated stay: it takes copies of them.
+ */
+export const profile = async (call: Call): Promise<Profile> => {
+  const timed = call.session.device.features.has("timestamp-query") ? byDevice : byHost
+  const copies = await copiesOf(call)
+  try {
+    return await timed({ ...call, values: call.values.map((value, i) => copies.get(i) ?? value) })
+  } finally {
+    for (const copy of copies.values()) copy.close()
+  }
+}
+
+/** Copies of the arrays that are donated. */
+const copiesOf = ({ session, loaded, values, options }: Call) =>
+  transact(session, (acquire) => {
+    const copies = new Map<number, DeviceTensor.DeviceTensor>()
+    const encoder = session.device.createCommandEncoder()
+    for (const i of options.donated) {
+      const value = values[i] as Value
+      if (!("_tag" in value)) continue
+      const what = `input ${JSON.stringify(loaded.program.inputs[i]?.name)}`
+      const from = DeviceTensor.bufferOf(session, value, what)
+      const { dtype, shape } = value
+      const bytes = storageBytes(dtype, shape)
+      const to = acquire.storage(bytes, `a copy of ${what}`)
+      encoder.copyBufferToBuffer(from, 0, to, 0, bytes)
+      copies.set(i, DeviceTensor.make(session, dtype, shape, to, session.buffers.release))
+    }
+    if (copies.size > 0) session.device.queue.submit([encoder.finish()])
+    return copies
+  })
 
 const byDevice = async (call: Call): Promise<Profile> => {
   const { session, loaded } = call
@@ -25,6 +59,8 @@ const byDevice = async (call: Call): Promise<Profile> => {
       const { submits } = bound.launch
       const count = 2 * submits.flat().length
       const bytes = Math.max(16, count * 8)
+      // Where memory is short this runs twice.
+      for (const set of sets) set.destroy()
       sets = Array.from({ length: Math.ceil(count / mostQueries) }, (_, i) =>
         device.createQuerySet({ type: "timestamp", count: Math.min(mostQueries, count - i * mostQueries) })
       )

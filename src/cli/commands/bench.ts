@@ -26,7 +26,7 @@ export const bench = Command.make(
     warmup: Flag.Int("warmup").pipe(Flag.withDefault(2), Flag.withDescription("Calls before, not measured")),
     profile: Flag.Boolean("profile").pipe(
       Flag.withDefault(false),
-      Flag.withDescription("As many calls more, of which each kernel is timed by the device")
+      Flag.withDescription("As many calls more, of which each kernel is timed")
     ),
     tune: Flag.Boolean("tune").pipe(
       Flag.withDefault(false),
@@ -67,11 +67,10 @@ export const bench = Command.make(
         Effect.scoped(
           Effect.gen(function* () {
             const backend = yield* Backend
-            const asked = config.tune ? "--tune" : timed ? "--profile" : undefined
-            if (asked !== undefined && backend.name !== "webgpu") {
+            if (config.tune && backend.name !== "webgpu") {
               return yield* new CliFailure({
                 exit: "device",
-                message: `${asked} is for WebGPU, and this is ${backend.name}`,
+                message: `--tune is for WebGPU, and this is ${backend.name}`,
                 hint: "add --backend webgpu"
               })
             }

@@ -8,7 +8,7 @@ import { compile } from "../../../src/compile.ts"
 import * as Profile from "../../../src/Profile.ts"
 import { spec } from "../../../src/spec.ts"
 import * as Tensor from "../../../src/Tensor.ts"
-import { upload } from "../../../src/transfer.ts"
+import { download, upload } from "../../../src/transfer.ts"
 import * as WebGpu from "../../../src/WebGpu.ts"
 import { sharedGpu } from "../../support/dawn.ts"
 import { on, watchedGpu } from "../../support/watchedGpu.ts"
@@ -52,7 +52,7 @@ describe.each([
   ["device", true],
   ["host", false]
 ] as const)("by the %s's clock", (clock, timestamps) => {
-  test("every kernel that ran, in order; arguments that were given away are gone, nothing else is", async () => {
+  test("every kernel that ran, in order; arguments stay what they are, those that a call would take too", async () => {
     const watched = await gpuOf(timestamps)
     await on(
       watched,
@@ -72,7 +72,10 @@ describe.each([
           }
           expect(told.host.wait).toBeGreaterThan(0)
           expect(told.host.encode).toBeGreaterThan(0)
-          expect(backend.buffersAlive()).toBe(alive - 1)
+          expect(backend.buffersAlive()).toBe(alive)
+          expect([...(yield* download(cache)).data]).toEqual(Array(4 * t + 8).fill(0))
+          yield* f.profile({ ...inputs(t), cache })
+          yield* f({ ...inputs(t), cache })
           expect((yield* Effect.flip(f.profile({ ...inputs(t), cache })))._tag).toBe("InvalidArray")
         }
         const held = yield* cacheOf(5)
@@ -118,6 +121,44 @@ describe.each([
     )
     expect(watched.uncaptured).toEqual([])
   })
+})
+
+test("memory that runs out once: the call is made again, and of what was made for the first nothing is left", async () => {
+  const watched = await gpuOf(true)
+  await on(
+    watched,
+    Effect.gen(function* () {
+      const f = yield* program
+      const cache = yield* cacheOf(900)
+      yield* f.profile({ ...inputs(5), cache: yield* cacheOf(5) })
+      const device = watched.device()
+      let [sets, destroyed, scopes] = [0, 0, 0]
+      const { createQuerySet, popErrorScope } = device
+      device.createQuerySet = (descriptor) => {
+        const set = createQuerySet.call(device, descriptor)
+        sets++
+        const destroy = set.destroy.bind(set)
+        let gone = false
+        set.destroy = () => {
+          if (!gone) destroyed++
+          gone = true
+          return destroy()
+        }
+        return set
+      }
+      // The copy of the cache is the first to want memory, the call itself the second: it is told that there is none.
+      device.popErrorScope = async () => {
+        const error = await popErrorScope.call(device)
+        return ++scopes === 4 ? new GPUOutOfMemoryError("no memory") : error
+      }
+      const { kernels } = yield* f.profile({ ...inputs(900), cache })
+      expect(kernels).toHaveLength(3)
+      expect([sets, destroyed]).toEqual([2, 2])
+      expect((yield* Backend).buffersAlive()).toBe(2)
+    }).pipe(Effect.scoped)
+  )
+  expect(watched.buffersAlive()).toBe(0)
+  expect(watched.uncaptured).toEqual([])
 })
 
 test("a clock that is rounded, as pages get it, is told", async () => {

@@ -228,7 +228,8 @@ describe("definitions", () => {
 })
 
 describe("verify and bench", () => {
-  const sizes = ["--random", "1", "--dim", "B=1", "--dim", "T=3", "--dim", "S=5", "--backend", "reference"]
+  const lengths = ["--random", "1", "--dim", "B=1", "--dim", "T=3", "--dim", "S=5"]
+  const sizes = [...lengths, "--backend", "reference"]
 
   test("verify reports the worst element, both values and the tolerance", async () => {
     const { code, out } = await effuse(["verify", attention, ...sizes])
@@ -266,10 +267,24 @@ describe("verify and bench", () => {
     expect(out).toMatch(/^fused +[\d.]+ ms +[\d.]+ ms +[\d.]+ ms/m)
     expect(out).toMatch(/^unfused +[\d.]+ ms/m)
     expect((await effuse(["bench", attention, ...sizes, "--runs", "0"])).code).toBe(2)
-    for (const flags of [["--profile"], ["--tune"], ["--trace", "trace.json"]]) {
-      const refused = await effuse(["bench", attention, ...sizes, "--runs", "1", ...flags])
-      expect([refused.code, refused.out]).toEqual([4, ""])
-      expect(refused.err).toMatch(/for WebGPU, and this is reference\n.*add --backend webgpu/)
-    }
+    const refused = await effuse(["bench", attention, ...sizes, "--runs", "1", "--tune"])
+    expect([refused.code, refused.out]).toEqual([4, ""])
+    expect(refused.err).toMatch(/--tune is for WebGPU, and this is reference\n.*add --backend webgpu/)
   })
+
+  test.each(["reference", "wasm"])(
+    "bench --trace times each kernel on %s, too, and writes the calls",
+    async (name) => {
+      const file = at(`${name}.json`)
+      const flags = ["--runs", "2", "--warmup", "0", "--backend", name, "--trace", file]
+      const { code, out } = await effuse(["bench", attention, ...lengths, ...flags])
+      expect(code).toBe(0)
+      expect(out).toMatch(/^ *\d+ +(flash\w+|decode) +1 +[\d.]+ ms +[\d.]+ %$/m)
+      const { traceEvents } = JSON.parse(readFileSync(file, "utf8"))
+      const spans = traceEvents.filter((e: { ph: string }) => e.ph === "X")
+      const names: ReadonlyArray<string> = spans.map((e: { name: string }) => e.name)
+      expect(names.filter((n) => n.startsWith("flash") || n === "decode")).toHaveLength(2)
+      expect(names.filter((n) => n === "wait")).toHaveLength(2)
+    }
+  )
 })
