@@ -191,3 +191,42 @@ export const bind = (
     })
   )
 }
+
+/** `bind` for a function that is called again and again: sizes that the call before had, too, are not worked out anew. */
+export const binder = (
+  parameters: ReadonlyArray<Parameter>,
+  constraints: ReadonlyArray<Constraint>
+): ((given: { readonly [name: string]: unknown }) => Result.Result<Bound, SignatureError>) => {
+  let last:
+    | { readonly shapes: ReadonlyArray<ReadonlyArray<number>>; readonly sizes: Dim.Bindings }
+    | undefined
+
+  /** The arguments, where they have the names, dtypes and shapes of those before. */
+  const again = (given: { readonly [name: string]: unknown }): ReadonlyArray<Value> | undefined => {
+    if (last === undefined || typeof given !== "object" || given === null) return undefined
+    if (Object.keys(given).length !== parameters.length) return undefined
+    const values: Array<Value> = []
+    for (let i = 0; i < parameters.length; i++) {
+      const { name, type } = parameters[i] as Parameter
+      if (!Object.hasOwn(given, name)) return undefined
+      const checked = argument(name, given[name])
+      if (Result.isFailure(checked)) return undefined
+      const value = checked.success
+      const shape = last.shapes[i] as ReadonlyArray<number>
+      if (value.dtype !== type.dtype || value.shape.length !== shape.length) return undefined
+      for (let axis = 0; axis < shape.length; axis++) if (value.shape[axis] !== shape[axis]) return undefined
+      values.push(value)
+    }
+    return values
+  }
+
+  return (given) => {
+    const values = again(given)
+    if (values !== undefined && last !== undefined) return Result.succeed({ values, sizes: last.sizes })
+    const bound = bind(parameters, constraints, given)
+    // Copies of the shapes: an array of the caller may change, and should not be kept.
+    if (Result.isSuccess(bound))
+      last = { shapes: bound.success.values.map(({ shape }) => [...shape]), sizes: bound.success.sizes }
+    return bound
+  }
+}

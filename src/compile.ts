@@ -8,7 +8,7 @@ import { explain } from "../passes/explain.ts"
 import { explainText } from "../passes/explainText.ts"
 import type { Hook } from "../passes/hooks.ts"
 import * as Pipeline from "../passes/Pipeline.ts"
-import { bind } from "./bind.ts"
+import { binder } from "./bind.ts"
 import type { Compiled, DeviceResult, HostResult, Inputs } from "./Compiled.ts"
 import { type CompileError, FusionRequired, SignatureError } from "./errors.ts"
 import type { TensorsOf } from "./spec.ts"
@@ -132,25 +132,26 @@ const compileTraced = <S extends Signature, R extends Returned>(
     const executable = yield* backend.compile({ ...plan, schedules })
     // Constraints of the traced graph: passes may drop the node that needed one, but the caller's promise stays.
     const constraints = Graph.constraints(traced.graph)
+    const bind = binder(parameters, constraints)
     const donatedAt = new Set(parameters.flatMap((p, i) => (donated.has(p.name) ? [i] : [])))
 
     const onDevice = (inputs: Inputs<S>) =>
       Effect.gen(function* () {
-        const { values, sizes } = yield* Effect.fromResult(bind(parameters, constraints, inputs))
+        const { values, sizes } = yield* Effect.fromResult(bind(inputs))
         const results = yield* executable.run(values, sizes, { donated: donatedAt })
         return arrange(traced, results) as DeviceResult<R>
       })
 
     const call = (inputs: Inputs<S>) =>
       Effect.gen(function* () {
-        const { values, sizes } = yield* Effect.fromResult(bind(parameters, constraints, inputs))
+        const { values, sizes } = yield* Effect.fromResult(bind(inputs))
         const results = yield* executable.call(values, sizes, { donated: donatedAt })
         return arrange(traced, results) as HostResult<R>
       })
 
     const profile = (inputs: Inputs<S>) =>
       Effect.gen(function* () {
-        const { values, sizes } = yield* Effect.fromResult(bind(parameters, constraints, inputs))
+        const { values, sizes } = yield* Effect.fromResult(bind(inputs))
         return yield* executable.profile(values, sizes, { donated: donatedAt })
       })
 

@@ -79,7 +79,7 @@ export const of = (session: Session.Session): BackendShape => {
     const key = data.reduce((text, byte) => text + String.fromCharCode(byte), "")
     const known = constantsOf.get(key)
     if (known !== undefined) return known
-    const address = heap.allocate(data.byteLength, "a constant")
+    const address = heap.allocate(data.byteLength, () => "a constant")
     new Uint8Array(memory.buffer, address, data.byteLength).set(data)
     constantsOf.set(key, address)
     return address
@@ -117,7 +117,7 @@ export const of = (session: Session.Session): BackendShape => {
               hint: "cast to f32, or use the reference backend"
             })
           }
-          const address = heap.allocate(storageBytes(array.dtype, array.shape), "the array")
+          const address = heap.allocate(storageBytes(array.dtype, array.shape), () => "the array")
           write(memory.buffer, address, array)
           made([DeviceTensor.make(session, array.dtype, [...array.shape], address, heap.release)])
         })
@@ -138,7 +138,12 @@ export const of = (session: Session.Session): BackendShape => {
     upload,
     download: (array) =>
       attempt(() =>
-        read(memory.buffer, DeviceTensor.addressOf(session, array, "the array"), array.dtype, array.shape)
+        read(
+          memory.buffer,
+          DeviceTensor.addressOf(session, array, () => "the array"),
+          array.dtype,
+          array.shape
+        )
       ),
     free: (array) =>
       Effect.sync(() => {

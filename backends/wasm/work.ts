@@ -10,6 +10,9 @@ export type Work = ReadonlyArray<ReadonlyArray<Dim.Dim>>
 
 /** Multiply-adds that take as long as an element of an op that is no contraction. */
 const element = 8
+
+/** Multiply-adds that take as long as reading an element from memory: what few rows do with it is less than that. */
+const read = 4
 const slow: ReadonlySet<string> = new Set([
   "exp",
   "exp2",
@@ -46,7 +49,8 @@ const ofNode = (node: Node): Work => {
     case "dot": {
       const { operands, attrs } = node as NodeOf<"dot">
       return [
-        [...node.type.shape, ...attrs.lhsContract.map((axis) => operands[0]?.type.shape[axis] as Dim.Dim)]
+        [...node.type.shape, ...attrs.lhsContract.map((axis) => operands[0]?.type.shape[axis] as Dim.Dim)],
+        ...operands.map(({ type }) => [...type.shape, Dim.constant(read)])
       ]
     }
     case "flash_attention": {
@@ -55,7 +59,8 @@ const ofNode = (node: Node): Work => {
       const pairs = [...q.type.shape.slice(0, 3), keys]
       return [
         [...q.type.shape, keys],
-        [...pairs, Dim.add(width, Dim.constant(4 * element))]
+        [...pairs, Dim.add(width, Dim.constant(4 * element))],
+        ...[k, v].map(({ type }) => [...type.shape, Dim.constant(read)])
       ]
     }
     default: {

@@ -60,18 +60,18 @@ export const make = (
 export const isOf = (owner: object, array: DeviceArray): array is DeviceTensor =>
   (array as Partial<DeviceTensor>).owner === owner
 
-/** The address of an array that a caller passes. Throws InvalidArray where it is not usable here. */
-export const addressOf = (owner: object, array: DeviceArray, what: string): number => {
+/** The address of an array that a caller passes, called `what`. Throws InvalidArray where it is not usable here. */
+export const addressOf = (owner: object, array: DeviceArray, what: () => string): number => {
   if (!isOf(owner, array)) {
     throw new InvalidArray({
-      message: `${what} lives on another device (${array.backend})`,
+      message: `${what()} lives on another device (${array.backend})`,
       hint: "download it there and pass the host array"
     })
   }
   const address = array.address()
   if (address === undefined) {
     throw new InvalidArray({
-      message: `${what} is gone: its scope has closed, or a call it was donated to has consumed it`,
+      message: `${what()} is gone: its scope has closed, or a call it was donated to has consumed it`,
       hint: "keep the scope open as long as the array is used, use what that call returned, or do not donate it"
     })
   }

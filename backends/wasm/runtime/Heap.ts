@@ -2,8 +2,8 @@ import { OutOfMemory } from "../../errors.ts"
 
 /** Memory of the kernels, handed out in pieces. */
 export interface Heap {
-  /** Address of a piece of at least so many bytes, a multiple of 64. Throws `OutOfMemory`. */
-  readonly allocate: (bytes: number, what: string) => number
+  /** Address of a piece of at least so many bytes, a multiple of 64. Throws `OutOfMemory`, which says for what. */
+  readonly allocate: (bytes: number, what: () => string) => number
   readonly release: (address: number) => void
   /** Pieces that are handed out. */
   readonly alive: () => number
@@ -41,7 +41,7 @@ export const make = (memory: Growth): Heap => {
   /** Where memory that was never handed out begins. */
   let fresh = first
 
-  const allocate = (wanted: number, what: string): number => {
+  const allocate = (wanted: number, what: () => string): number => {
     const bytes = Math.ceil((wanted + margin) / line) * line
     const hole = holes.find((h) => h.bytes >= bytes)
     if (hole !== undefined) {
@@ -54,7 +54,7 @@ export const make = (memory: Growth): Heap => {
     const end = address + bytes + line
     if (end > memory.limit || (end > memory.size() && !memory.grow(end))) {
       throw new OutOfMemory({
-        message: `${what} takes ${wanted} bytes; of ${memory.limit} bytes of memory ${fresh} are in use`,
+        message: `${what()} takes ${wanted} bytes; of ${memory.limit} bytes of memory ${fresh} are in use`,
         hint: "use smaller lengths, close scopes of results that are not needed any more, or use a GPU backend",
         bytes: wanted
       })

@@ -11,7 +11,7 @@ export interface Layout {
   /** Memory that a kernel has to itself, for each thread. */
   readonly local: number
   readonly localStride: number
-  /** Words that a kernel is given, for each thread. */
+  /** Words that kernels are given: for each step, and in it for each thread, so many bytes. */
   readonly args: number
   readonly argsStride: number
 }
@@ -47,10 +47,8 @@ export const layout = (
   )
   const locals = steps.map((s) => Dim.evaluate((program.kernels[s.kernel] as Program.Kernel).local, sizes))
   const localStride = padded(Math.max(0, ...locals))
-  const argsStride = padded(
-    4 * (1 + program.symbols.length + Math.max(0, ...steps.map((s) => s.buffers.length)))
-  )
+  const argsStride = 4 * (1 + program.symbols.length + Math.max(0, ...steps.map((s) => s.buffers.length)))
   const local = take(localStride * threads)
-  const args = take(argsStride * threads)
+  const args = take(argsStride * threads * steps.length)
   return { bytes, inputs, slots, local, localStride, args, argsStride }
 }

@@ -32,9 +32,9 @@ const copied = (
   what: string
 ): DeviceTensor.DeviceTensor => {
   const { heap, memory } = session
-  const from = DeviceTensor.addressOf(session, value, what)
+  const from = DeviceTensor.addressOf(session, value, () => what)
   const bytes = storageBytes(value.dtype, value.shape)
-  const to = heap.allocate(bytes, `a copy of ${what}`)
+  const to = heap.allocate(bytes, () => `a copy of ${what}`)
   new Uint8Array(memory.buffer).copyWithin(to, from, from + bytes)
   return DeviceTensor.make(session, value.dtype, value.shape, to, heap.release)
 }

@@ -5,7 +5,7 @@ import { get, i32, type Local, load, op, store } from "../../../backends/wasm/as
 import { type CompiledModule, type Engine, engine } from "../../../backends/wasm/runtime/engine.ts"
 import * as Host from "../../../backends/wasm/runtime/threads/Host.ts"
 import * as Pool from "../../../backends/wasm/runtime/threads/Pool.ts"
-import { range, words as w } from "../../../backends/wasm/runtime/threads/words.ts"
+import { from, words as w } from "../../../backends/wasm/runtime/threads/words.ts"
 import { recorded, restoreWorkers } from "../../support/workers.ts"
 
 afterEach(restoreWorkers)
@@ -40,8 +40,10 @@ describe("chunks", () => {
   test("are one for little work, several for each thread otherwise, and cover the items once", () => {
     const of = (work: number, items: number, threads: number) =>
       Pool.chunksOf(work, items, threads, Pool.leastWork)
-    expect([of(2 ** 18, 100, 4), of(0, 0, 2), of(2 ** 30, 1, 8)]).toEqual([1, 1, 1])
-    expect([of(2 ** 19, 100, 4), of(2 ** 28, 100, 2), of(2 ** 28, 100, 8)]).toEqual([2, 32, 100])
+    expect([of(2 ** 17, 100, 4), of(0, 0, 2), of(2 ** 30, 1, 8)]).toEqual([1, 1, 1])
+    expect([of(2 ** 18, 100, 4), of(2 ** 28, 100, 2), of(2 ** 28, 100, 8)]).toEqual([2, 32, 100])
+    // As many for each thread, but where a piece is one item.
+    expect([of(9 * 2 ** 17, 16, 2), of(9 * 2 ** 17, 9, 2)]).toEqual([8, 9])
     expect(of(2 ** 60, 2 ** 30, 1)).toBe(1023)
     for (const [items, chunks] of [
       [7, 3],
@@ -50,7 +52,7 @@ describe("chunks", () => {
     ] as const) {
       let next = 0
       for (let at = 0; at < chunks; at++) {
-        const [begin, end] = range(items, chunks, at)
+        const [begin, end] = [from(items, chunks, at), from(items, chunks, at + 1)]
         expect(begin).toBe(next)
         expect(end).toBeGreaterThan(begin)
         next = end
@@ -103,7 +105,8 @@ const pair = async () => {
     words.set([1024, options.divisor ?? 1, 0], 80)
     words.fill(0, 256, 258)
     const team = take()
-    return { team, run: team.run({ kernel: 0, args: 256, stride: 64, items: 2, chunks: 2 }, signal) }
+    const jobs = [{ kernel: 0, items: 2, chunks: 2 }]
+    return { team, run: team.run({ jobs, args: 256, stride: 64 }, signal) }
   }
   const results = () => [...words.subarray(256, 258)].sort()
   return { pool, words, signal, take, run, results }

@@ -12,7 +12,7 @@ export interface Crew {
   /** A call begins: threads wake, and do not sleep between its kernels. */
   readonly enter: () => void
   readonly leave: () => void
-  readonly publish: (program: Runnable, job: Job) => void
+  readonly publish: (program: Runnable, job: Job, args: number, stride: number) => void
   /** Takes a chunk for this thread: its number, -1 where none is left. */
   readonly claim: () => number
   /** Takes all chunks that are left, to drop them. */
@@ -99,7 +99,7 @@ export const start = (host: Host, memory: Memory, others: number): Crew => {
       open(0)
     },
     leave: () => Atomics.store(words, w.called, 0),
-    publish: (program, { kernel, args, stride, items, chunks }) => {
+    publish: (program, { kernel, items, chunks }, args, stride) => {
       words[w.program] = known.get(program) as number
       words[w.kernel] = kernel
       words[w.args] = args

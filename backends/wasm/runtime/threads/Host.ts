@@ -64,7 +64,7 @@ const ofNode = (): Host | undefined => {
       worker.on("error", (error) => {
         why = error instanceof Error ? error.message : String(error)
       })
-      worker.on("exit", (code) => ended(why ?? `exit code ${code}`))
+      worker.on("exit", (code) => ended(why ?? `it was terminated, with exit code ${code}`))
       worker.unref()
       return { post: (message) => worker.postMessage(message), end: () => void worker.terminate() }
     }

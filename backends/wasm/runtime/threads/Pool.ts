@@ -2,7 +2,7 @@ import { DeviceLost } from "../../../errors.ts"
 import type { CompiledModule, Memory, Run } from "../engine.ts"
 import * as Crew from "./Crew.ts"
 import type { Host } from "./Host.ts"
-import { mostChunks, range, words as w } from "./words.ts"
+import { from, mostChunks, words as w } from "./words.ts"
 
 /** A program that threads can run: its module, and its kernels on this thread. */
 export interface Runnable {
@@ -11,15 +11,21 @@ export interface Runnable {
   readonly kernels: ReadonlyArray<Run>
 }
 
-/** One kernel over all of its items. */
+/** One kernel over all of its items, cut into pieces. */
 export interface Job {
   readonly kernel: number
-  /** Address of the arguments of this thread; those of others follow, each so many bytes further. */
+  readonly items: number
+  readonly chunks: number
+}
+
+/** Kernels one after the other. */
+export interface Chain {
+  readonly jobs: ReadonlyArray<Job>
+  /** Address of the words of the first job's first thread; those of the next thread, then of the next job, follow each so many bytes further. */
   readonly args: number
   readonly stride: number
-  readonly items: number
-  /** Pieces to cut the items into. */
-  readonly chunks: number
+  /** Called when a job is. */
+  readonly done?: (job: number) => void
 }
 
 /** Asks a run to stop; a run gives way to others where it yields, and then looks here. */
@@ -30,12 +36,21 @@ export interface Signal {
 /** A run was told to stop: all threads have left its memory. */
 export class Cancelled extends Error {}
 
+/** A kernel trapped, that of the job: no thread is at work any more. */
+export class Trapped extends Error {
+  readonly job: number
+  constructor(job: number, cause: unknown) {
+    super(cause instanceof Error ? cause.message : String(cause), { cause })
+    this.job = job
+  }
+}
+
 /** Threads that run one program at a time. */
 export interface Team {
   /** This thread among them. */
   readonly threads: number
-  /** Runs the kernel. Throws what a kernel threw; then, too, no thread is at work any more. */
-  readonly run: (job: Job, signal: Signal) => Generator<void, void>
+  /** Runs the kernels. However it ends, no thread is at work any more. */
+  readonly run: (chain: Chain, signal: Signal) => Generator<void, void>
   readonly leave: () => void
 }
 
@@ -74,17 +89,35 @@ export const solo = ({ kernels }: Runnable): Team => {
   const late = clock()
   return {
     threads: 1,
-    run: function* ({ kernel, args, items, chunks }, signal) {
-      const run = kernels[kernel] as Run
-      for (let at = 0; at < chunks; at++) {
-        if (late()) {
-          yield
-          if (signal.cancelled) throw new Cancelled()
+    run: function* ({ jobs, args, stride, done }, signal) {
+      for (let n = 0; n < jobs.length; n++) {
+        const { kernel, items, chunks } = jobs[n] as Job
+        for (let at = 0; at < chunks; at++) {
+          if (late()) {
+            yield
+            if (signal.cancelled) throw new Cancelled()
+          }
+          piece(
+            kernels[kernel] as Run,
+            n,
+            args + n * stride,
+            from(items, chunks, at),
+            from(items, chunks, at + 1)
+          )
         }
-        run(args, ...range(items, chunks, at))
+        done?.(n)
       }
     },
     leave: () => {}
+  }
+}
+
+/** Some items of a job, on this thread. */
+const piece = (kernel: Run, job: number, args: number, begin: number, end: number): void => {
+  try {
+    kernel(args, begin, end)
+  } catch (cause) {
+    throw new Trapped(job, cause)
   }
 }
 
@@ -94,6 +127,7 @@ export const make = (host: Host, memory: Memory, threads: number): Pool => {
   let busy = false
   let refused: string | undefined
   let asked = false
+  let closed = false
 
   /** The threads, started where there are none or some have ended; undefined where the host refuses. */
   const ready = (): Crew.Crew | undefined => {
@@ -126,56 +160,71 @@ export const make = (host: Host, memory: Memory, threads: number): Pool => {
         busy = false
         found.leave()
       },
-      run: function* (job, signal) {
-        const { chunks } = job
-        const kernel = program.kernels[job.kernel] as Run
-        // Not worth telling anybody.
-        if (chunks === 1) {
-          if (late()) {
+      run: function* ({ jobs, args, stride, done }, signal) {
+        for (let n = 0; n < jobs.length; n++) {
+          const job = jobs[n] as Job
+          const { items, chunks } = job
+          const kernel = program.kernels[job.kernel] as Run
+          const own = args + n * threads * stride
+          // Not worth telling anybody.
+          if (chunks === 1) {
+            if (late()) {
+              yield
+              if (signal.cancelled) throw new Cancelled()
+            }
+            piece(kernel, n, own, 0, items)
+            done?.(n)
+            continue
+          }
+          let failure: unknown
+          found.publish(program, job, own, stride)
+          for (let at = found.claim(); at >= 0; at = found.claim()) {
+            try {
+              kernel(own, from(items, chunks, at), from(items, chunks, at + 1))
+            } catch (cause) {
+              failure ??= cause
+              found.withdraw()
+            }
+            Atomics.add(found.words, w.done, 1)
+            if (late()) {
+              yield
+              if (signal.cancelled || found.lost() !== undefined) found.withdraw()
+            }
+          }
+          while (!found.rest(chunks)) {
             yield
-            if (signal.cancelled) throw new Cancelled()
+            if (found.lost() === undefined) continue
+            // What a thread that is gone had taken nobody finishes. When all are gone nobody writes any more.
+            found.end()
+            while (found.alive() > 0) yield
+            throw gone(found.lost() as string, program.names[job.kernel])
           }
-          kernel(job.args, 0, job.items)
-          return
+          if (signal.cancelled) throw new Cancelled()
+          const trapped = failure ?? found.trap()
+          if (trapped !== undefined) throw new Trapped(n, trapped)
+          done?.(n)
         }
-        let failure: unknown
-        found.publish(program, job)
-        for (let at = found.claim(); at >= 0; at = found.claim()) {
-          try {
-            kernel(job.args, ...range(job.items, chunks, at))
-          } catch (cause) {
-            failure ??= cause
-            found.withdraw()
-          }
-          Atomics.add(found.words, w.done, 1)
-          if (late()) {
-            yield
-            if (signal.cancelled || found.lost() !== undefined) found.withdraw()
-          }
-        }
-        while (!found.rest(chunks)) {
-          yield
-          if (found.lost() === undefined) continue
-          // What a thread that is gone had taken nobody finishes. When all are gone nobody writes any more.
-          found.end()
-          while (found.alive() > 0) yield
-          throw new DeviceLost({
-            message: `a thread of the WebAssembly backend ended during a call: ${found.lost()}`,
-            hint: "call again: the next call starts others"
-          })
-        }
-        if (signal.cancelled) throw new Cancelled()
-        const trapped = failure ?? found.trap()
-        if (trapped !== undefined) throw trapped
       }
     }
   }
+
+  const gone = (why: string, kernel: string | undefined): DeviceLost =>
+    closed
+      ? new DeviceLost({
+          message: `the WebAssembly backend was closed while the kernel ${kernel} ran on its threads`,
+          hint: "keep the layer's scope, or the engine, open until its calls have ended"
+        })
+      : new DeviceLost({
+          message: `a thread of the WebAssembly backend ended while the kernel ${kernel} ran: ${why}`,
+          hint: "call again, with new arrays for those that were donated: the next call starts new threads. One thread needs no others: Wasm.layerWith({ threads: 1 })"
+        })
 
   return {
     threads: () => (refused === undefined ? threads : 1),
     alone: () => refused,
     take,
     close: () => {
+      closed = true
       crew?.end()
       refused = "the backend is closed"
     }
@@ -190,14 +239,18 @@ export const alone = (reason: string | undefined): Pool => ({
   close: () => {}
 })
 
-/** Work, in the unit of `work.ts`, below which a piece is not worth handing out: some ten microseconds. */
-export const leastWork = 2 ** 18
+/** Work, in the unit of `work.ts`, below which a piece is not worth handing out: some five microseconds. */
+export const leastWork = 2 ** 17
+
+/** Pieces of that work below which a call is not worth waking threads for. */
+export const leastCall = 4
 
 /**
  * Pieces of a kernel: one if it is too small for two threads, else more than there are threads, so that who is done early, or has rows that
- * see few keys, takes another.
+ * see few keys, takes another. Pieces of several items are as many for each thread, so that none waits for one more.
  */
 export const chunksOf = (work: number, items: number, threads: number, least: number): number => {
   const wanted = Math.max(16 * threads, Math.ceil(work / mostWork))
-  return Math.max(1, Math.min(items, Math.floor(work / least), wanted, mostChunks))
+  const chunks = Math.max(1, Math.min(items, Math.floor(work / least), wanted, mostChunks))
+  return chunks === items || chunks < threads ? chunks : chunks - (chunks % threads)
 }

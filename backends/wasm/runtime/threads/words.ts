@@ -38,8 +38,5 @@ export const chunkBits = 10
 
 export const mostChunks = 2 ** chunkBits - 1
 
-/** The items of a chunk: from the first to the one before the second. */
-export const range = (items: number, chunks: number, at: number): readonly [begin: number, end: number] => [
-  Math.floor((items * at) / chunks),
-  Math.floor((items * (at + 1)) / chunks)
-]
+/** The first item of a chunk; that of the next is the one after its last. */
+export const from = (items: number, chunks: number, at: number): number => Math.floor((items * at) / chunks)

@@ -1,0 +1,148 @@
+import * as Dim from "../../../ir/Dim.ts"
+import * as TensorType from "../../../ir/TensorType.ts"
+import { UnsupportedByDevice } from "../../errors.ts"
+import { mostBytes } from "../limits.ts"
+import * as Program from "../Program.ts"
+import * as Work from "../work.ts"
+import { type Layout, layout } from "./layout.ts"
+import type { Session } from "./Session.ts"
+import { chunksOf, type Job } from "./threads/Pool.ts"
+
+/** What of a call follows from its lengths, and from which arguments are copied or donated. */
+export interface Prepared {
+  readonly key: string
+  readonly steps: ReadonlyArray<Program.Step>
+  readonly jobs: ReadonlyArray<Job>
+  readonly total: number
+  /** Bytes of each output. */
+  readonly outputs: ReadonlyArray<number>
+  /** By the number of threads. */
+  readonly placed: Map<number, Placed>
+}
+
+/** Where a call on so many threads keeps what only it needs. */
+interface Placed {
+  readonly own: Layout
+  /** The words of all steps and threads, and the addresses that they were made for. */
+  readonly words: Int32Array
+  addresses: ReadonlyArray<number>
+}
+
+/** Of each program's last call: generation repeats the same lengths word after word. */
+const lastOf = new WeakMap<Program.Program, Prepared>()
+
+export const prepared = (
+  session: Session,
+  program: Program.Program,
+  sizes: Dim.Bindings,
+  copied: ReadonlyArray<number>,
+  donated: ReadonlySet<number>
+): Prepared => {
+  const lengths = program.symbols.map((s) => sizes[s])
+  const key = `${lengths.join()};${copied.join()};${[...donated].join()};${session.pool.threads()}`
+  const last = lastOf.get(program)
+  if (last?.key === key) return last
+  check(program, sizes)
+  const steps = Program.steps(program, sizes, donated)
+  // The kernels of a node share what they say of their work.
+  const work = [...new Set(steps.map((step) => step.work))]
+  const made: Prepared = {
+    key,
+    steps,
+    jobs: steps.map((step) => jobOf(session, program, step, sizes)),
+    total: work.reduce((sum, w) => sum + Work.evaluate(w, sizes), 0),
+    outputs: program.outputs.map(({ type }) => Dim.evaluate(Program.storageBytes(type), sizes)),
+    placed: new Map()
+  }
+  lastOf.set(program, made)
+  return made
+}
+
+/** What of one call cannot be addressed. Called before anything runs. */
+const check = (program: Program.Program, sizes: Dim.Bindings): void => {
+  const tensors = [...program.inputs, ...program.outputs].map(
+    (p) =>
+      [
+        `${JSON.stringify(p.name)} ${TensorType.print(p.type)}`,
+        Dim.evaluate(Program.storageBytes(p.type), sizes)
+      ] as const
+  )
+  const slots = program.slots.map(
+    (s, i) => [`intermediate memory ${i}`, Program.slotBytes(s, sizes)] as const
+  )
+  for (const [what, bytes] of [...tensors, ...slots]) {
+    if (bytes > mostBytes) {
+      throw new UnsupportedByDevice({
+        message: `${what} takes ${bytes} bytes, WebAssembly memory holds ${mostBytes} here`,
+        hint: "split the computation along its batch, or use a GPU backend"
+      })
+    }
+  }
+}
+
+const jobOf = (
+  session: Session,
+  program: Program.Program,
+  { kernel, work }: Program.Step,
+  sizes: Dim.Bindings
+): Job => {
+  const items = Program.items((program.kernels[kernel] as Program.Kernel).items, sizes)
+  const chunks = chunksOf(Work.evaluate(work, sizes), items, session.pool.threads(), session.leastWork)
+  return { kernel, items, chunks }
+}
+
+export const placed = (
+  { steps, placed }: Prepared,
+  program: Program.Program,
+  sizes: Dim.Bindings,
+  copied: ReadonlyArray<number>,
+  threads: number
+): Placed => {
+  const known = placed.get(threads)
+  if (known !== undefined) return known
+  const own = layout(program, steps, copied, sizes, threads)
+  const words = new Int32Array((own.argsStride / 4) * threads * steps.length)
+  const lengths = program.symbols.map((s) => sizes[s] as number)
+  for (let at = 0; at < words.length; at += own.argsStride / 4) words.set(lengths, at + 1)
+  const made = { own, words, addresses: [] }
+  placed.set(threads, made)
+  return made
+}
+
+/** Addresses of one call. */
+export interface Addresses {
+  readonly arena: number
+  readonly inputs: ReadonlyArray<number>
+  readonly outputs: ReadonlyArray<number>
+  readonly constants: ReadonlyArray<number>
+}
+
+/** The words that kernels are given. A call mostly has the addresses of the one before: then they are those of before, too. */
+export const wordsOf = (
+  { steps }: Prepared,
+  place: Placed,
+  program: Program.Program,
+  threads: number,
+  addresses: Addresses
+): Int32Array => {
+  const { own, words } = place
+  const { arena, inputs, outputs, constants } = addresses
+  const all = [arena, ...inputs, ...outputs]
+  if (place.addresses.length > 0 && all.every((a, n) => a === place.addresses[n])) return words
+  place.addresses = all
+  const from = { input: inputs, output: outputs, constant: constants }
+  const addressOf = ({ _tag, index }: Program.BufferRef): number =>
+    _tag === "slot" ? arena + (own.slots.get(index) as number) : (from[_tag][index] as number)
+  const stride = own.argsStride / 4
+  const first = 1 + program.symbols.length
+  steps.forEach(({ buffers }, n) => {
+    for (let t = 0; t < threads; t++) {
+      const at = (n * threads + t) * stride
+      words[at] = arena + own.local + t * own.localStride
+      buffers.forEach((buffer, i) => {
+        words[at + first + i] = addressOf(buffer)
+      })
+    }
+  })
+  return words
+}
