@@ -3,7 +3,7 @@ import { describe, expect, it } from "vitest"
 import * as Dim from "../../../ir/Dim.ts"
 import type { DType } from "../../../ir/DType.ts"
 import * as Shape from "../../../ir/Shape.ts"
-import { bind, type Parameter } from "../../../src/bind.ts"
+import { bind, binder, type Parameter } from "../../../src/bind.ts"
 
 const parameter = (name: string, dtype: DType, shape: ReadonlyArray<Dim.DimLike>): Parameter => ({
   name,
@@ -101,5 +101,43 @@ describe("binding arguments to a signature", () => {
     expect(Result.isFailure(placed) && placed.failure.message).toContain(
       "written at a.ts:7:2\n  try: pass inputs"
     )
+  })
+})
+
+describe("binding call after call", () => {
+  const bound = binder(signature, [])
+  const ask = (given: { readonly [name: string]: unknown }) => {
+    const [one, other] = [bound(given), bind(signature, [], given)]
+    expect(one).toEqual(other)
+    return one
+  }
+  const [q, k] = [f32(1, 8, 5, 4), f32(1, 2, 6, 4)]
+
+  it("gives what binding each gives: sizes as before, others, mistakes in between, and as before again", () => {
+    const calls: ReadonlyArray<{ readonly [name: string]: unknown }> = [
+      { q, k },
+      { k: f32(1, 2, 6, 4), q: f32(1, 8, 5, 4) },
+      { q, k: f32(1, 2, 0, 4) },
+      { q: f32(2, 8, 5, 4), k },
+      { q },
+      { q, k, extra: k },
+      { q, kk: k },
+      { q: { ...q, dtype: "f16", data: new Uint16Array(160) }, k },
+      { q: { ...q, data: new Float32Array(3) }, k },
+      { q: f32(8, 5, 4), k },
+      { q: undefined, k },
+      { q, k }
+    ]
+    const right = calls.map((given) => Result.isSuccess(ask({ q, k })) && Result.isSuccess(ask(given)))
+    expect(right).toEqual([true, true, true, ...Array.from({ length: 8 }, () => false), true])
+    for (const given of [null, 7, undefined]) expect(ask(given as never)._tag).toBe("Failure")
+  })
+
+  it("keeps no array of the caller's: its shape may change", () => {
+    const shape = [1, 2, 6, 4]
+    ask({ q, k: { ...k, shape } })
+    shape[2] = 3
+    const changed = { ...f32(1, 2, 3, 4), shape }
+    expect(Result.getOrThrow(ask({ q, k: changed })).sizes).toEqual({ B: 1, T: 5, S: 3 })
   })
 })
