@@ -4,14 +4,30 @@ import { type PeerName, peers } from "../peers/index.ts"
 import type { Host } from "../peers/Peer.ts"
 import { type Answer, type Command, contender } from "./contender.ts"
 
-const host: Host = {
-  where: "browser",
-  threads: 1,
-  webgpu: true,
-  // The server of the race makes engines as they are asked for: no bundler has a file for them.
-  load: async (name) => (await import(/* @vite-ignore */ `/engine.js?${name}`)) as never,
-  files: (name) => `/node_modules/${name}`,
-  gpu: async () => navigator.gpu
+/** Of the engine, what `pageWorker.ts` was started with. */
+export interface Place {
+  readonly threads: number
+  readonly webgpu: boolean
+}
+
+interface Module {
+  readonly start?: (threads: number) => Promise<boolean>
+}
+
+const hostOf = ({ threads, webgpu }: Place): Host => {
+  // What engines take for the number of their threads.
+  Object.defineProperty(navigator, "hardwareConcurrency", { value: threads })
+  return {
+    ...{ where: "browser", threads, webgpu },
+    // The server of the race makes engines as they are asked for: no bundler has a file for them.
+    load: async (name) => {
+      const module: Module = await import(/* @vite-ignore */ `/engine.js?${name}`)
+      const { start } = module
+      return (start === undefined ? module : { ...module, start: () => start(threads) }) as never
+    },
+    files: (name) => `/node_modules/${name}`,
+    gpu: async () => navigator.gpu
+  }
 }
 
 let own: ((command: Command) => Promise<Answer>) | undefined
@@ -25,8 +41,12 @@ const written = (data: Float32Array): string => {
   return btoa(text)
 }
 
-export const handle = async ([peer, command]: readonly [PeerName, Command]): Promise<unknown> => {
-  own ??= contender(host, peers[peer].open)
+export const handle = async ([peer, place, command]: readonly [
+  PeerName,
+  Place,
+  Command
+]): Promise<unknown> => {
+  own ??= contender(hostOf(place), peers[peer].open)
   const answer = await own(command)
   return answer.ok && answer.value instanceof Float32Array
     ? { ...answer, value: { base64: written(answer.value) } }

@@ -1,4 +1,4 @@
-/** The process of one contender in Chromium: `node bench/race/pageWorker.ts peer`. Commands of the parent go on to the page. */
+/** The process of one contender in Chromium: `node bench/race/pageWorker.ts peer threads webgpu|cpu`. Commands of the parent go on to the page. */
 import { existsSync, readFileSync } from "node:fs"
 import { createServer } from "node:http"
 import type { AddressInfo } from "node:net"
@@ -7,14 +7,26 @@ import { fileURLToPath } from "node:url"
 import { rolldown } from "rolldown"
 import { launch } from "../../test/support/browser.ts"
 import type { Answer, Command } from "./contender.ts"
+import type { Place } from "./page.ts"
 
-const [peer] = process.argv.slice(2) as [string]
+const [peer, threads, device] = process.argv.slice(2) as [string, string, "webgpu" | "cpu"]
+const place: Place = { threads: Number(threads), webgpu: device === "webgpu" }
 const at = (path: string): string => fileURLToPath(new URL(`../${path}`, import.meta.url))
 
 /** Each module of `package.json` that a page loads, as what `nodeHost` makes of it. */
 const engines: { readonly [name: string]: string } = {
   "@jax-js/jax": `export * from "@jax-js/jax"`,
   "onnxruntime-web/webgpu": `export * from ${JSON.stringify(at("node_modules/onnxruntime-web/dist/ort.webgpu.bundle.min.mjs"))}`,
+  "onnxruntime-web": `export * from ${JSON.stringify(at("node_modules/onnxruntime-web/dist/ort.wasm.bundle.min.mjs"))}`,
+  "@tensorflow/tfjs-backend-wasm": `import * as tf from "@tensorflow/tfjs-core"
+import { setThreadsCount, setWasmPaths } from "@tensorflow/tfjs-backend-wasm"
+export { tf }
+export const start = (threads) => {
+  setWasmPaths("/node_modules/@tensorflow/tfjs-backend-wasm/wasm-out/")
+  setThreadsCount(threads)
+  tf.env().set("WASM_HAS_MULTITHREAD_SUPPORT", threads > 1)
+  return tf.setBackend("wasm")
+}`,
   "@tensorflow/tfjs-backend-webgpu": `import * as tf from "@tensorflow/tfjs-core"
 import "@tensorflow/tfjs-backend-webgpu"
 export { tf }
@@ -87,7 +99,7 @@ const answered = (answer: Answer): Answer => {
 process.on("message", async (command: Command) => {
   const call = `async (argument) => (await import("/page.js")).handle(argument)`
   try {
-    const answer = (await tab.evaluate(`(${call})(${JSON.stringify([peer, command])})`)) as Answer
+    const answer = (await tab.evaluate(`(${call})(${JSON.stringify([peer, place, command])})`)) as Answer
     process.send?.(answered(answer))
   } catch (error) {
     process.send?.({ ok: false, cannot: false, message: String(error) } satisfies Answer)

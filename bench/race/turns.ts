@@ -77,6 +77,9 @@ interface Candidate {
 type Asked<A> = Outcome<A> | { readonly tag: "left"; readonly reason: string }
 type Refusal = Exclude<Asked<unknown>, { readonly tag: "done" }> & { readonly above?: number }
 
+/** Milliseconds that a process, a browser and an engine may take to be there, once. */
+const startLimit = 40_000
+
 const median = (times: ReadonlyArray<number>): number => summary(times).median
 
 /** Asks for no longer than the run has time. */
@@ -101,7 +104,7 @@ const readied = async (
   const ask = asking(settings)
   const key = (variant: string): string => `${contender.label} ${variant}`
   const coldLimit = callLimit + coldAllowance
-  const listed = await ask<ReadonlyArray<string>>(contender, { do: "variants", case: c }, coldLimit)
+  const listed = await ask<ReadonlyArray<string>>(contender, { do: "variants", case: c }, startLimit)
   if (listed.tag !== "done") return listed
   let best: Candidate | undefined
   let refusal: Refusal | undefined
