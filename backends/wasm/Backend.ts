@@ -17,7 +17,7 @@ import { lower } from "./lower.ts"
 import * as Program from "./Program.ts"
 import * as DeviceTensor from "./runtime/DeviceTensor.ts"
 import { drive } from "./runtime/drive.ts"
-import type { CompiledModule, Run } from "./runtime/engine.ts"
+import type { CompiledModule, Engine, Run } from "./runtime/engine.ts"
 import { execute, executeAndRead, type Loaded } from "./runtime/execute.ts"
 import { profile } from "./runtime/profile.ts"
 import * as Session from "./runtime/Session.ts"
@@ -175,13 +175,25 @@ interface Compiled {
   readonly kernels: ReadonlyArray<Run>
 }
 
+/** Modules up to so many bytes are compiled here, in a millisecond or two: a promise waits for a thread of the engine that may be busy. */
+const short = 2 ** 16
+
+const assembled = async (engine: Engine, binary: Uint8Array<ArrayBuffer>): Promise<CompiledModule> => {
+  try {
+    if (binary.length <= short) return new engine.Module(binary)
+  } catch {
+    // A page that may not, or a defect, which the other way reports.
+  }
+  return engine.compile(binary)
+}
+
 const compiled = async (
   program: Program.Program,
   { engine, memory, shared }: Session.Session
 ): Promise<Compiled> => {
   try {
     const binary = encode(program.module, { shared })
-    const module = await engine.compile(binary)
+    const module = await assembled(engine, binary)
     const { exports } = await engine.instantiate(module, { env: { memory, pow: Math.pow } })
     const names = program.kernels.map(({ func }) => func.name)
     return { bytes: binary.length, module, names, kernels: names.map((name) => exports[name] as Run) }

@@ -6,6 +6,7 @@ import { donorOf } from "../../ir/MemoryPlan.ts"
 import type * as Node from "../../ir/Node.ts"
 import type { Plan } from "../Backend.ts"
 import { UnsupportedByDevice } from "../errors.ts"
+import { sameCode } from "./assembler/sameCode.ts"
 import { constantOf } from "./constants.ts"
 import * as Epilogue from "./emit/epilogue.ts"
 import * as Unit from "./emit/Unit.ts"
@@ -62,14 +63,13 @@ export const lower = (plan: Plan, features: Features, tiles: Tiles = standard): 
     return kernels.push({ name, items, local, func: { ...func, name: `${name}_${kernels.length}` } }) - 1
   }
 
-  /** Appends the kernels of bodies over one list of operands, whose results go to `to`: one body, or attention that is computed together. */
-  const run = (
-    bodies: ReadonlyArray<Graph.Graph>,
-    node: Node.Node,
-    operands: ReadonlyArray<Program.BufferRef>,
-    to: ReadonlyArray<Program.BufferRef>
-  ): void => {
-    const scratch: Array<Program.BufferRef> = []
+  /** By the text of bodies: the layers of a model hold the same ones. */
+  const recipes = new Map<string, Recipe>()
+  const recipeOf = (bodies: ReadonlyArray<Graph.Graph>, donates: boolean): Recipe => {
+    const key = [donates, ...bodies.map(Graph.key)].join("|")
+    const known = recipes.get(key)
+    if (known !== undefined) return known
+    const scratch: Array<Dim.Dim> = []
     const jobOf = (body: Graph.Graph, index: number): Job => ({
       body,
       anchor: KernelBody.anchorOf(body),
@@ -77,9 +77,39 @@ export const lower = (plan: Plan, features: Features, tiles: Tiles = standard): 
       siblings: index === 0 ? bodies.slice(1).map((b, n) => jobOf(b, n + 1)) : [],
       symbols,
       unit,
-      scratch: (bytes) => ({ _tag: "scratch", index: scratch.push(temporary(bytes)) - 1 })
+      scratch: (bytes) => ({ _tag: "scratch", index: scratch.push(bytes) - 1 })
     })
     const job = jobOf(bodies[0] as Graph.Graph, 0)
+    const ofBody = Work.of(job.body)
+    const made = piecesOf(job, tiles, donates).map(({ kernel, work = ofBody, ...piece }) => ({
+      ...piece,
+      work,
+      kernel: kernelNumber(kernel)
+    }))
+    const recipe = { steps: made, scratch }
+    recipes.set(key, recipe)
+    return recipe
+  }
+
+  /** Appends the kernels of bodies over one list of operands, whose results go to `to`: one body, or attention that is computed together. */
+  const run = (
+    bodies: ReadonlyArray<Graph.Graph>,
+    node: Node.Node,
+    operands: ReadonlyArray<Program.BufferRef>,
+    to: ReadonlyArray<Program.BufferRef>
+  ): void => {
+    const body = bodies[0] as Graph.Graph
+    const anchor = KernelBody.anchorOf(body)
+    if (anchor !== undefined && !Epilogue.isDirect({ body, anchor })) {
+      const split = KernelBody.splitAt(body, anchor)
+      const between = temporary(Program.storageBytes(anchor.type))
+      run([split.anchor], node, operands, [between])
+      run([split.rest], node, [...operands, between], to)
+      return
+    }
+    const donor = donorOf(memory, graph, node)
+    const recipe = recipeOf(bodies, donor !== undefined)
+    const scratch = recipe.scratch.map(temporary)
     const place = (ref: Ref): Program.BufferRef => {
       switch (ref._tag) {
         case "operand":
@@ -92,37 +122,18 @@ export const lower = (plan: Plan, features: Features, tiles: Tiles = standard): 
           return to[ref.index] as Program.BufferRef
       }
     }
-    if (!Epilogue.isDirect(job)) {
-      const anchor = job.anchor as Node.Node
-      const split = KernelBody.splitAt(job.body, anchor)
-      const between = temporary(Program.storageBytes(anchor.type))
-      run([split.anchor], node, operands, [between])
-      run([split.rest], node, [...operands, between], to)
-      return
+    for (const { kernel, buffers, work, when = [], donated } of recipe.steps) {
+      const conditions: ReadonlyArray<Program.Condition> =
+        donor === undefined || donated === undefined
+          ? when
+          : [...when, { _tag: "donated", input: donor, is: donated }]
+      steps.push({
+        kernel,
+        buffers: buffers.map(place),
+        work,
+        ...(conditions.length === 0 ? {} : { when: conditions })
+      })
     }
-    const ofBody = Work.of(job.body)
-    const append = (lowered: ReadonlyArray<Lowered>, conditions: ReadonlyArray<Program.Condition>): void => {
-      for (const { kernel, buffers, when = [], work = ofBody } of lowered) {
-        const all = [...when, ...conditions]
-        steps.push({
-          kernel: kernelNumber(kernel),
-          buffers: buffers.map(place),
-          work,
-          ...(all.length === 0 ? {} : { when: all })
-        })
-      }
-    }
-    const donor = donorOf(memory, graph, node)
-    const donated = (is: boolean): ReadonlyArray<Program.Condition> =>
-      donor === undefined ? [] : [{ _tag: "donated", input: donor, is }]
-    const written = KernelBody.updateOf(job.body)
-    if (written?.op === "scatter") {
-      append([map(copied(job, written))], donated(false))
-      append([update(job)], [])
-      return
-    }
-    append(lowerJob(job, tiles), donated(false))
-    if (donor !== undefined) append([update(job)], donated(true))
   }
 
   graph.inputs.forEach((input, index) => {
@@ -174,17 +185,31 @@ export const lower = (plan: Plan, features: Features, tiles: Tiles = standard): 
   }
 }
 
+/** What is lowered for bodies, seen from inside them. */
+interface Recipe {
+  readonly steps: ReadonlyArray<
+    Omit<Piece, "kernel" | "work"> & { readonly kernel: number; readonly work: Work.Work }
+  >
+  readonly scratch: ReadonlyArray<Dim.Dim>
+}
+
+interface Piece extends Lowered {
+  /** Runs where the result overwrites what it updates, or where it does not; undefined where it runs either way. */
+  readonly donated?: boolean
+}
+
+const piecesOf = (job: Job, tiles: Tiles, donates: boolean): ReadonlyArray<Piece> => {
+  const written = KernelBody.updateOf(job.body)
+  if (written?.op === "scatter") return [{ ...map(copied(job, written)), donated: false }, update(job)]
+  const pieces = lowerJob(job, tiles)
+  if (!donates) return pieces
+  return [...pieces.map((piece) => ({ ...piece, donated: false })), { ...update(job), donated: true }]
+}
+
 const sameKernel = (a: Program.Kernel, b: Program.Kernel): boolean =>
   a.local.key === b.local.key &&
   Program.printItems(a.items) === Program.printItems(b.items) &&
-  same([a.func.params, a.func.body, a.func.result], [b.func.params, b.func.body, b.func.result])
-
-/** Whether two pieces of data are equal all the way down. Names in code come from counters: equal code has equal names. */
-const same = (a: unknown, b: unknown): boolean => {
-  if (typeof a !== "object" || typeof b !== "object" || a === null || b === null) return Object.is(a, b)
-  const [left, right] = [Object.entries(a), Object.values(b)]
-  return left.length === right.length && left.every(([key, x], n) => key in b && same(x, right[n]))
-}
+  sameCode(a.func, b.func)
 
 /** The job that copies what another writes into. */
 const copied = (job: Job, { operands }: Node.NodeOf<"scatter">): Job => ({

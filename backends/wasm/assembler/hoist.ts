@@ -46,18 +46,35 @@ const outside = (statements: ReadonlyArray<Statement>, locals: Locals): Readonly
 
 type Replace = (expr: Expr, words: ReadonlyArray<number>) => Expr
 
+/** What nothing changes stays the very same: most code holds no constants. */
+const mapped = <A>(list: ReadonlyArray<A>, change: (item: A) => A): ReadonlyArray<A> => {
+  let out: Array<A> | undefined
+  for (let i = 0; i < list.length; i++) {
+    const before = list[i] as A
+    const after = change(before)
+    if (after !== before) out ??= list.slice(0, i)
+    out?.push(after)
+  }
+  return out ?? list
+}
+
 const inside = (statements: ReadonlyArray<Statement>, replace: Replace): ReadonlyArray<Statement> => {
   const expr = <E extends Expr>(e: E): E => {
     if (e.immediate?._tag === "words")
       return isCheap(e.immediate.words) ? e : (replace(e, e.immediate.words) as E)
-    return e.operands.length === 0 ? e : { ...e, operands: e.operands.map(expr) }
+    const operands = mapped(e.operands, expr)
+    return operands === e.operands ? e : { ...e, operands }
   }
-  return statements.map((s): Statement => {
+  return mapped(statements, (s): Statement => {
     switch (s._tag) {
-      case "set":
-        return { ...s, value: expr(s.value) }
-      case "effect":
-        return { ...s, operands: s.operands.map(expr) }
+      case "set": {
+        const value = expr(s.value)
+        return value === s.value ? s : { ...s, value }
+      }
+      case "effect": {
+        const operands = mapped(s.operands, expr)
+        return operands === s.operands ? s : { ...s, operands }
+      }
       case "block":
       case "loop":
         return { ...s, body: inside(s.body, replace) }

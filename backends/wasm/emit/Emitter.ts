@@ -81,24 +81,22 @@ const keys = new WeakMap<Expr, string>()
 export const keyOf = (expr: Expr): string => {
   const known = keys.get(expr)
   if (known !== undefined) return known
-  const { immediate } = expr
-  const own =
-    immediate === undefined
-      ? ""
-      : immediate._tag === "local"
-        ? immediate.local.name
-        : immediate._tag === "call"
-          ? immediate.callee.name
-          : immediate._tag === "f32" && Object.is(immediate.value, -0)
-            ? "-0"
-            : Object.values(immediate).join()
-  const text = `${expr.name}<${own}>(${expr.operands.map(keyOf).join(",")})`
+  const { immediate, operands } = expr
+  if (immediate?._tag === "local") return immediate.local.name
+  if (immediate?._tag === "i32") return String(immediate.value)
+  let text = expr.name
+  if (immediate?._tag === "call") text += `<${immediate.callee.name}>`
+  else if (immediate !== undefined) text += `<${textOf(immediate)}>`
+  for (const operand of operands) text += `,${keyOf(operand)}`
+  text += ";"
   keys.set(expr, text)
   return text
 }
 
-const localsIn = (expr: Expr): ReadonlyArray<Local> =>
-  expr.immediate?._tag === "local" ? [expr.immediate.local] : expr.operands.flatMap(localsIn)
+const textOf = (immediate: object): string =>
+  Object.values(immediate)
+    .map((v) => (Object.is(v, -0) ? "-0" : String(v)))
+    .join()
 
 /** `params` are known everywhere; `symbol` gives the value of a length. */
 export const make = (
@@ -123,7 +121,15 @@ export const make = (
   })
   const label = (letter: string): Label => ({ name: `${letter}${names++}` })
 
-  const depth = (expr: Expr): number => Math.max(0, ...localsIn(expr).map((l) => depthOf.get(l) ?? 0))
+  const depth = ({ immediate, operands }: Expr): number => {
+    if (immediate?._tag === "local") return depthOf.get(immediate.local) ?? 0
+    let deepest = 0
+    for (const operand of operands) deepest = Math.max(deepest, depth(operand))
+    return deepest
+  }
+
+  const changes = ({ immediate, operands }: Expr): boolean =>
+    immediate?._tag === "local" ? mutable.has(immediate.local) : operands.some(changes)
 
   const declare = <T extends ValueType>(target: number, expr: Expr<T>): Expr<T> => {
     const local = fresh("x", expr.type)
@@ -135,8 +141,7 @@ export const make = (
   const now = <T extends ValueType>(expr: Expr<T>): Expr<T> => declare(scopes.length - 1, expr)
 
   const bindAt = <T extends ValueType>(expr: Expr<T>, floor: number): Expr<T> => {
-    const locals = localsIn(expr)
-    if (locals.some((l) => mutable.has(l))) return now(expr)
+    if (changes(expr)) return now(expr)
     if (isAtom(expr)) return expr
     const key = keyOf(expr)
     const target = Math.max(floor, depth(expr))

@@ -2,6 +2,10 @@
 export interface Engine {
   readonly validate: (bytes: Uint8Array<ArrayBuffer>) => boolean
   readonly compile: (bytes: Uint8Array<ArrayBuffer>) => Promise<CompiledModule>
+  /** Compiles at once. A page may be refused that for long modules. */
+  readonly Module: new (
+    bytes: Uint8Array<ArrayBuffer>
+  ) => CompiledModule
   readonly instantiate: (
     module: CompiledModule,
     imports: { readonly env: { readonly [name: string]: unknown } }
