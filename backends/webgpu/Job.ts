@@ -2,8 +2,9 @@ import type { Graph } from "../../ir/Graph.ts"
 import type { Limits } from "../../ir/Limits.ts"
 import type { Node, NodeOf } from "../../ir/Node.ts"
 import type { Schedule } from "../../ir/Schedule.ts"
+import type { Visits } from "./flash/visits.ts"
 import type { Condition, Kernel } from "./Program.ts"
-import type { SizeLike } from "./Size.ts"
+import type { Size, SizeLike } from "./Size.ts"
 
 /** One fused node to be turned into kernels. */
 export interface Job {
@@ -42,6 +43,10 @@ export interface Lowered {
   /** One for each of the kernel's bindings. */
   readonly buffers: ReadonlyArray<Ref>
   readonly when?: ReadonlyArray<Condition>
+  /** Where workgroups do not have equal parts of the work. */
+  readonly visits?: Visits
+  /** Where it is not the work of the whole body. */
+  readonly work?: Size
 }
 
 /** Three counters, see `lower`. */

@@ -2,6 +2,7 @@ import type { Bindings } from "../../ir/Dim.ts"
 import type { Limits } from "../../ir/Limits.ts"
 import * as Shape from "../../ir/Shape.ts"
 import type { UnsupportedByDevice } from "../errors.ts"
+import * as Visits from "./flash/visits.ts"
 import * as Program from "./Program.ts"
 import * as Size from "./Size.ts"
 
@@ -88,7 +89,7 @@ export const uniformBytes = (program: Program.Program): number =>
 
 const strideOf = (program: Program.Program): number => Math.ceil(uniformBytes(program) / apart) * apart
 
-/** Divides work among submits, and a step that is too long by itself into ranges of its workgroups. */
+/** Divides work among submits, and a step that is too long by itself into ranges of its workgroups that have equal parts of it. */
 const split = (
   program: Program.Program,
   running: ReadonlyArray<Program.Step>,
@@ -100,24 +101,49 @@ const split = (
   const firsts = [0]
   const submits: Array<Array<Dispatch>> = [[]]
   let submitted = 0
+  const send = (step: Program.Step, first: number, grid: Dispatch["grid"], share: number): void => {
+    if (submitted > 0 && submitted + share > most) {
+      submits.push([])
+      submitted = 0
+    }
+    submitted += share
+    const block = first === 0 ? 0 : (firsts.push(first) - 1) * strideOf(program)
+    submits.at(-1)?.push({ step: numbers.get(step) as number, grid, block })
+  }
   for (const step of running) {
     const count = Size.evaluate((program.kernels[step.kernel] as Program.Kernel).workgroups, sizes)
-    const work = step.work === undefined ? 0 : Size.evaluate(step.work, sizes)
-    const ranges = Math.max(1, Math.min(count, Math.ceil(work / most)))
-    const [x, y] = Program.dispatchSize(Math.ceil(count / ranges), limits)
-    for (let first = 0; first < count; first += x * y) {
-      const rest = count - first
+    const all = step.work === undefined ? 0 : Size.evaluate(step.work, sizes)
+    const uneven = all > most && step.visits !== undefined
+    const share = uneven ? Visits.share(step.visits, count, sizes) : (n: number): number => n / count
+    const ranges = Math.max(1, Math.min(count, Math.ceil((all * share(count)) / most)))
+    let first = 0
+    for (let range = 1; range <= ranges && first < count; range++) {
+      const end =
+        range === ranges ? count : reaching((share(count) * range) / ranges, share, first + 1, count)
       // A range is a whole grid, so that no workgroup belongs to two; what the last leaves over is past all work.
-      const grid = rest < x * y ? Program.dispatchSize(rest, limits) : ([x, y] as const)
-      const share = (work * Math.min(x * y, rest)) / count
-      if (submitted > 0 && submitted + share > most) {
-        submits.push([])
-        submitted = 0
-      }
-      submitted += share
-      const block = first === 0 ? 0 : (firsts.push(first) - 1) * strideOf(program)
-      submits.at(-1)?.push({ step: numbers.get(step) as number, grid, block })
+      const grid =
+        range === ranges ? Program.dispatchSize(count - first, limits) : within(end - first, limits)
+      const next = Math.min(count, first + grid[0] * grid[1])
+      send(step, first, grid, all * (share(next) - share(first)))
+      first = next
     }
   }
   return { submits, firsts }
+}
+
+/** The least number of workgroups, of those between, that have such a share. */
+const reaching = (wanted: number, share: Visits.Share, least: number, most: number): number => {
+  let [low, high] = [least, most]
+  while (low < high) {
+    const middle = (low + high) >> 1
+    if (share(middle) < wanted) low = middle + 1
+    else high = middle
+  }
+  return low
+}
+
+/** The largest grid of at most so many workgroups, or nearly. */
+const within = (count: number, limits: Limits): Dispatch["grid"] => {
+  const y = Math.ceil(count / limits.maxComputeWorkgroupsPerDimension)
+  return [Math.floor(count / y), y]
 }

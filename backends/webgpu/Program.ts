@@ -4,6 +4,7 @@ import type { Limits } from "../../ir/Limits.ts"
 import * as Shape from "../../ir/Shape.ts"
 import * as TensorType from "../../ir/TensorType.ts"
 import { UnsupportedByDevice } from "../errors.ts"
+import type { Visits } from "./flash/visits.ts"
 import * as Size from "./Size.ts"
 
 /**
@@ -54,6 +55,8 @@ export interface Step {
   readonly buffers: ReadonlyArray<BufferRef>
   /** Multiply-adds, estimated from above: what work is split by that would take too long. */
   readonly work?: Size.Size
+  /** Where a mask leaves a part of it, and workgroups unequal parts of that. */
+  readonly visits?: Visits
   /** All must hold for the step to run; none means it always runs. */
   readonly when?: ReadonlyArray<Condition>
 }

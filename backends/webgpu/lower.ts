@@ -123,12 +123,13 @@ export const lower = (plan: Plan, limits: Limits, options: Options = {}): Progra
     }
     const work = Size.from(bodies.reduce((sum, body) => Dim.add(sum, workOf(body)), Dim.zero))
     const append = (lowered: ReadonlyArray<Lowered>, conditions: ReadonlyArray<Program.Condition>): void => {
-      for (const { kernel, buffers, when = [] } of lowered) {
+      for (const { kernel, buffers, when = [], work: own = work, visits } of lowered) {
         const all = [...when, ...conditions]
         steps.push({
           kernel: kernelNumber(kernel),
           buffers: buffers.map(place),
-          work,
+          work: own,
+          ...(visits === undefined ? {} : { visits }),
           ...(all.length === 0 ? {} : { when: all })
         })
       }

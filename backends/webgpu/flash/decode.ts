@@ -123,13 +123,14 @@ export const combine = (problem: Problem, parts: Ref, when: ReadonlyArray<Condit
       else e.branch(`${chunk} == 0`, store)
     }
   }
-  return module.finish({
+  const lowered = module.finish({
     name: kernelName("flash_combine", problem),
     lines: e.lines(),
     workgroupSize: [threads, 1, 1],
     workgroups: Size.ceilDiv(items, threads),
     when
   })
+  return { ...lowered, work: Size.mul(items, Size.mul(splitsOf(problem), 4)) }
 }
 
 const splitNumber = (e: Emitter.Emitter, number: string, by: string | number): readonly [string, string] => {

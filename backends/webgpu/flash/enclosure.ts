@@ -14,16 +14,19 @@ const anything: Enclosure = { least: -Infinity, most: Infinity }
 const exactly = (value: number): Enclosure => ({ least: value, most: value })
 
 /**
- * What the results of a region over i32 parameters may be, whatever the data that it loads: minima and maxima with a known number
- * still bound what is not known.
+ * What the results of a region over i32 parameters may be, whatever the data that it loads, and whatever a parameter is that is not given: minima
+ * and maxima with a known number still bound what is not known.
  */
 export const enclose = (
   region: Graph,
-  parameters: ReadonlyArray<number>,
+  parameters: ReadonlyArray<number | undefined>,
   sizes: Dim.Bindings
 ): ReadonlyArray<Enclosure> => {
   const values = new Map<Node.Node, Enclosure>(
-    parameters.map((value, n) => [region.inputs[n] as Node.Node, exactly(value)])
+    parameters.map((value, n) => [
+      region.inputs[n] as Node.Node,
+      value === undefined ? anything : exactly(value)
+    ])
   )
   for (const node of region.nodes) if (!values.has(node)) values.set(node, valueOf(node, values, sizes))
   return region.outputs.map((o: Output) => values.get(o.node) as Enclosure)

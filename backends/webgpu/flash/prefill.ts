@@ -7,6 +7,7 @@ import * as Owned from "./owned.ts"
 import { kernelName, type Problem } from "./Problem.ts"
 import * as Rows from "./rows.ts"
 import * as Tile from "./tile.ts"
+import * as Visits from "./visits.ts"
 
 /**
  * The kernel for many queries: a workgroup owns a block of packed rows of one key/value head, which share every K and V element it reads, and
@@ -18,11 +19,13 @@ export const prefill = (problem: Problem, tile: Budget.Tile, when: ReadonlyArray
   if (tile.owned) Owned.loop(frame)
   else Tile.loop(frame)
   Rows.storeResult(frame, Rows.join(frame))
-  return module.finish({
+  const lowered = module.finish({
     name: kernelName("flash_prefill", problem),
     lines: frame.e.lines(),
     workgroupSize: [tile.threads, 1, 1],
     workgroups: Frame.workgroups(problem, Frame.blocksOf(problem, tile, undefined)),
     when
   })
+  const visits = Visits.of(problem, tile.rows)
+  return visits === undefined ? lowered : { ...lowered, visits }
 }

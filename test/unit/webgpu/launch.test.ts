@@ -1,10 +1,17 @@
+import { Result } from "effect"
 import { describe, expect, test } from "vitest"
 import * as Launch from "../../../backends/webgpu/Launch.ts"
 import { lower } from "../../../backends/webgpu/lower.ts"
-import type * as Program from "../../../backends/webgpu/Program.ts"
+import * as Program from "../../../backends/webgpu/Program.ts"
 import * as Size from "../../../backends/webgpu/Size.ts"
 import type { Bindings } from "../../../ir/Dim.ts"
 import * as Limits from "../../../ir/Limits.ts"
+import * as Pipeline from "../../../passes/Pipeline.ts"
+import * as Attention from "../../../src/Attention.ts"
+import * as Mask from "../../../src/Mask.ts"
+import { spec } from "../../../src/spec.ts"
+import type * as Tensor from "../../../src/Tensor.ts"
+import { trace } from "../../../src/trace.ts"
 import { graphOf } from "../../support/evaluate.ts"
 import { planOf } from "../../support/runProgram.ts"
 
@@ -122,5 +129,102 @@ describe("launch", () => {
       }
     }
     expect(ranges).toBeGreaterThan(5)
+  })
+})
+
+describe("work under a mask", () => {
+  const signature = {
+    q: spec("f32", ["B", 4, "T", 16]),
+    k: spec("f32", ["B", 2, "S", 16]),
+    v: spec("f32", ["B", 2, "S", 16]),
+    n: spec("i32", ["B"])
+  }
+  const pipeline = Result.getOrThrow(Pipeline.parse(Pipeline.defaultText))
+  const planned = (mask: (n: Tensor.Tensor<"i32">) => Mask.Mask, kind: "cpu" | "gpu") => {
+    const fn = ({ q, k, v, n }: { readonly [name: string]: Tensor.Tensor }) =>
+      Attention.scaledDotProductAttention(q as never, k as never, v as never, {
+        mask: mask(n as Tensor.Tensor<"i32">)
+      })
+    const { graph } = Result.getOrThrow(trace(fn as never, signature))
+    const limits = { ...Limits.portable, kind }
+    const { graph: kernels, schedules, memory } = Result.getOrThrow(Pipeline.run(pipeline, graph, { limits }))
+    if (memory === undefined) throw new Error("memory was not planned")
+    return { limits, program: lower({ graph: kernels, schedules, memory }, limits) }
+  }
+
+  /** Whether a mask shows a key to a query, and which keys the rows from `first` to `last` may see at most. */
+  const masks: ReadonlyArray<
+    readonly [
+      string,
+      (n: Tensor.Tensor<"i32">) => Mask.Mask,
+      (first: number, last: number, S: number) => number
+    ]
+  > = [
+    ["causal", () => Mask.causal, (_, last, S) => Math.min(S, last + 1)],
+    [
+      "window",
+      () => Mask.and(Mask.causal, Mask.slidingWindow(100)),
+      (first, last, S) => Math.min(S, last + 1) - Math.min(S, Math.max(0, first - 100))
+    ],
+    ["by lengths, which only the data knows", (n) => Mask.padding(n), (_first, _last, S) => S],
+    ["none", () => Mask.all, (_first, _last, S) => S]
+  ]
+
+  test.each(masks)(
+    "%s: submits hold what is visited, in equal parts, and no more than they may",
+    (_, mask, seen) => {
+      for (const kind of ["cpu", "gpu"] as const) {
+        const { limits, program } = planned(mask, kind)
+        for (const [B, T, S] of [
+          [1, 3000, 3000],
+          [2, 1111, 2900],
+          [3, 2048, 700]
+        ] as const) {
+          const sizes = { B, T, S }
+          const steps = Program.steps(program, sizes)
+          const prefill = steps.find(({ visits }) => visits !== undefined) ?? (steps[0] as Program.Step)
+          const rows = prefill.visits?.block ?? 0
+          const count = Size.evaluate((program.kernels[prefill.kernel] as Program.Kernel).workgroups, sizes)
+          const blocks = count / (2 * B)
+          // Multiply-adds of a workgroup of so many packed rows, two of a query: the last rows come first.
+          const ofWorkgroup = (n: number): number => {
+            if (rows === 0) return (B * 4 * T * S * 32) / count
+            const block = blocks - 1 - (n % blocks)
+            const packed = Math.min(rows, 2 * T - block * rows)
+            const [first, last] = [block * rows, block * rows + packed - 1].map((row) => Math.floor(row / 2))
+            return packed * Math.max(1, seen(first as number, last as number, S)) * 32
+          }
+          let total = 0
+          for (let n = 0; n < count; n++) total += ofWorkgroup(n)
+          for (const parts of [1, 7, 40]) {
+            const most = total / parts
+            const launch = Launch.make(program, sizes, none, limits, most)
+            const own = launch.submits.filter((s) => s.some((d) => program.steps[d.step] === prefill))
+            expect(own.length).toBeGreaterThanOrEqual(parts)
+            expect(own.length).toBeLessThanOrEqual(parts + 1 + parts / 10)
+            const largest = Math.max(...Array.from({ length: count }, (_, n) => ofWorkgroup(n)))
+            for (const dispatches of own) {
+              let work = 0
+              for (const { grid, block } of dispatches) {
+                const first = launch.uniform[block / 4 + 1] as number
+                for (let n = first; n < Math.min(count, first + grid[0] * grid[1]); n++)
+                  work += ofWorkgroup(n)
+              }
+              expect(work).toBeLessThanOrEqual(1.02 * most + largest)
+            }
+          }
+        }
+      }
+    }
+  )
+
+  test("a window is split by its width, whatever the length", () => {
+    const { limits, program } = planned(() => Mask.and(Mask.causal, Mask.slidingWindow(256)), "cpu")
+    const submits = (T: number) => Launch.make(program, { B: 2, T, S: T }, none, limits).submits.length
+    expect([submits(4096), submits(16384)]).toEqual([1, 1])
+    const full = planned(() => Mask.all, "cpu")
+    expect(
+      Launch.make(full.program, { B: 2, T: 16384, S: 16384 }, none, limits).submits.length
+    ).toBeGreaterThan(20)
   })
 })
