@@ -43,3 +43,7 @@ export const of = (e: Emitter, problem: Problem, pair: I, first: I, rowCount: I)
     }
   }
 }
+
+/** Some rows of a place. */
+export const from = (e: Emitter, problem: Problem, { pair, first }: Place, row: I, rowCount: I): Place =>
+  of(e, problem, pair, e.add(first, row), rowCount)

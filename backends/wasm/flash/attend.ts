@@ -47,7 +47,8 @@ export const attend = (
     problem.terms.forEach(({ q, D }, n) => {
       stage(frame, {
         first,
-        count: rowCount,
+        // A tile of rows is filled up with the last one.
+        count: e.mul(e.div(e.add(rowCount, i32(tileRows - 1)), i32(tileRows)), i32(tileRows)),
         last: e.sub(allRows, i32(1)),
         width: D,
         at: (row, d) => q.at(body, e, [place.b, place.keyHead], Value.delinearize(e, row, q.free), [d]),
@@ -59,15 +60,17 @@ export const attend = (
       place,
       { from: i32(0), to: keys },
       {
-        logits: (tile, n, { start, rowBytes }) =>
+        logits: (some, tile, n, { start, rowBytes }) => {
+          const { at, step } = queries[n] as (typeof queries)[number]
           Logits.multiply(frame, problem.terms[n] as Problem["terms"][number], {
             ...tile,
             place,
-            queries: queries[n] as (typeof queries)[number],
+            queries: { at: e.add(at, e.mul(some.first, step)), step },
             k: packed[n] as Ref,
             scores: start,
             scoreBytes: rowBytes
-          }),
+          })
+        },
         values: ({ start }, then) => {
           const { ref, panelBytes: apart, step } = layout as Values.Layout
           const head = Value.linearize(e, [place.b, place.keyHead], problem.v.batch)

@@ -78,7 +78,7 @@ export const decode = (problem: Problem, parts: Ref, tiles: Tiles): Lowered => {
         step
       })
     })
-    const logits: Rows.Source["logits"] = ({ start, count }, n, block) => {
+    const logits: Rows.Source["logits"] = (_, { start, count }, n, block) => {
       const { k, D } = terms[n] as Problem["terms"][number]
       const { at, step } = queries[n] as (typeof queries)[number]
       const { node, lines, copied } = keyRows[n] as (typeof keyRows)[number]

@@ -1,7 +1,8 @@
 import { type Expr, f32, i32, lane, op, select } from "../assembler/Instruction.ts"
+import type { Emitter } from "../emit/Emitter.ts"
 import type { Frame } from "../emit/Frame.ts"
 import { tileColumns } from "../kernels/tile.ts"
-import type { Place } from "./Place.ts"
+import * as Place from "./Place.ts"
 import type { Problem } from "./Problem.ts"
 import * as Range from "./range.ts"
 import type * as Softmax from "./softmax.ts"
@@ -9,59 +10,93 @@ import type * as Softmax from "./softmax.ts"
 type I = Expr<"i32">
 
 interface Block {
-  readonly place: Place
+  readonly place: Place.Place
   readonly statistics: Softmax.Statistics
   /** The keys there are, from a multiple of a tile on. */
   readonly from: I
   readonly to: I
   /** Keys of a tile. */
   readonly tile: number
+  /** Rows that look at keys together, and at no more than they may see; all of the block where absent. */
+  readonly rows?: number
 }
 
-/** Emits a tile of keys, given whether all rows certainly see all keys of a whole tile. */
-type Emit = (tile: { readonly start: I; readonly count: I }, visible: I) => void
+/** Some keys, one after the other. */
+export interface Tile {
+  readonly start: I
+  readonly count: I
+}
+
+/** Emits the work of some rows of a block, from `row` on, on a tile of keys. */
+type Emit = (place: Place.Place, row: I, tile: Tile, visible: I) => void
 
 /**
- * The tiles of keys that a block of rows visits. What may be visible comes first. Where masked keys take part with a finite score, the
+ * The tiles of keys that a block of rows visits, and each of its rows. What may be visible comes first. Where masked keys take part with a finite score, the
  * others follow unless every row has a score so far above it that they add nothing.
  */
 export const each = (
   frame: Frame,
   problem: Problem,
   regions: Range.Regions,
-  { place, statistics, from, to, tile }: Block,
+  { place, statistics, from, to, tile, rows }: Block,
   emit: Emit
 ): void => {
   const { e } = frame
-  const tiles = (first: I, last: I, certain: (start: I) => I): void =>
-    e.loop(first, last, tile, (start) => {
-      const count = e.min(i32(tile), e.sub(last, start))
-      const whole = op("i32.eq", count, i32(tile))
-      emit({ start, count }, e.bind(op("i32.and", certain(start), whole)))
-    })
-  if (problem.node.attrs.mask === undefined) {
-    tiles(from, to, () => i32(1))
-    return
+  const isMasked = problem.node.attrs.mask !== undefined
+  const rangeOf = (own: Place.Place): Range.Visible | undefined =>
+    isMasked ? Range.visible(frame, problem, regions, own) : undefined
+  const range = rangeOf(place)
+  /** Whether all rows certainly see all keys, and these are whole panels. */
+  const isVisible = (of: Range.Visible | undefined, { start, count }: Tile): I => {
+    const end = e.add(start, count)
+    const full = isMasked
+      ? (of?.full ?? []).map(({ lo, hi }) =>
+          op("i32.and", op("i32.ge_s", start, lo), op("i32.le_s", end, hi))
+        )
+      : [i32(1)]
+    const whole = op("i32.eqz", op("i32.and", count, i32(tileColumns - 1)))
+    return full.length === 0
+      ? i32(0)
+      : e.bind(
+          op(
+            "i32.and",
+            full.reduce((a, b) => op("i32.or", a, b)),
+            whole
+          )
+        )
   }
-  const range = Range.visible(frame, problem, regions, place)
+  const inGroups = (all: Tile): void => {
+    if (rows === undefined) {
+      emit(place, i32(0), all, isVisible(range, all))
+      return
+    }
+    e.loop(i32(0), place.rowCount, rows, (row) => {
+      const own = Place.from(e, problem, place, row, e.min(i32(rows), e.sub(place.rowCount, row)))
+      const seen = range && rangeOf(own)
+      if (seen === undefined || problem.fill !== undefined) {
+        emit(own, row, all, isVisible(seen, all))
+        return
+      }
+      const start = e.max(all.start, panelOf(e, seen.lo))
+      const count = e.sub(e.min(e.add(all.start, all.count), seen.hi), start)
+      const some = { start, count }
+      e.branch(e.bind(op("i32.gt_s", count, i32(0))), () => emit(own, row, some, isVisible(seen, some)))
+    })
+  }
+  const tiles = (first: I, last: I): void =>
+    e.loop(first, last, tile, (start) => inGroups({ start, count: e.min(i32(tile), e.sub(last, start)) }))
   if (range === undefined) {
-    tiles(from, to, () => i32(0))
+    tiles(from, to)
     return
   }
   // Tiles begin with a panel.
-  const lo = e.bind(op("i32.and", e.min(e.max(range.lo, from), to), i32(-tileColumns)))
-  const certain = (start: I): I =>
-    range.full
-      .map((full) =>
-        op("i32.and", op("i32.ge_s", start, full.lo), op("i32.le_s", e.add(start, i32(tile)), full.hi))
-      )
-      .reduce((a, b) => op("i32.or", a, b))
+  const lo = panelOf(e, e.min(e.max(range.lo, from), to))
   const end = e.min(e.max(range.hi, lo), to)
   if (problem.fill === undefined) {
-    tiles(lo, end, certain)
+    tiles(lo, end)
     return
   }
-  const hi = e.min(e.bind(op("i32.and", e.add(end, i32(tileColumns - 1)), i32(-tileColumns))), to)
+  const hi = e.min(panelOf(e, e.add(end, i32(tileColumns - 1))), to)
   e.loop(i32(0), i32(3), 1, (part) => {
     const choose = (a: I, b: I, c: I): I => {
       const [isFirst, isSecond] = [op("i32.eqz", part), op("i32.eq", part, i32(1))]
@@ -71,12 +106,15 @@ export const each = (
     const open = e.variable(i32(1))
     e.branch(part, () => open.set(isOpen(frame, problem, place, statistics)))
     const stop = e.now(select(choose(hi, lo, to), start, open.value))
-    tiles(start, stop, certain)
+    tiles(start, stop)
   })
 }
 
+/** The first key of the panel that a key lies in. */
+const panelOf = (e: Emitter, key: I): I => e.bind(op("i32.and", key, i32(-tileColumns)))
+
 /** Whether some row could still gain weight from keys with the score of masked ones: exp(-104) rounds to 0. */
-const isOpen = ({ e }: Frame, { fill }: Problem, place: Place, statistics: Softmax.Statistics): I => {
+const isOpen = ({ e }: Frame, { fill }: Problem, place: Place.Place, statistics: Softmax.Statistics): I => {
   const limit = f32(Math.fround(fill as number) + 104)
   const open = e.variable(i32(0))
   e.loop(i32(0), place.rowCount, 1, (row) => {

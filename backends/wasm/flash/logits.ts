@@ -17,7 +17,7 @@ interface Tile {
   readonly place: Place
   readonly start: I
   readonly count: I
-  /** Where the rows lie, and bytes from one to the next. */
+  /** Where the rows of a tile lie, and bytes from one to the next. */
   readonly queries: { readonly at: I; readonly step: I }
   readonly k: Ref
   /** Where the logits go, and bytes from one row to the next. */
@@ -25,7 +25,7 @@ interface Tile {
   readonly scoreBytes: number
 }
 
-/** The logits of a term: rows times packed keys. */
+/** The logits of a term: a tile of rows times packed keys. */
 export const multiply = (frame: Frame, term: Term, tile: Tile): void => {
   const { e } = frame
   const { place, start, count, queries, scores, scoreBytes } = tile
@@ -38,29 +38,26 @@ export const multiply = (frame: Frame, term: Term, tile: Tile): void => {
   const kStart = e.add(frame.pointer(tile.k), e.mul(columns, kBytes))
   const depth = e.dim(term.D)
   const [step, known] = [queries.step, Dim.value(term.D)]
-  const tiles = e.div(e.add(place.rowCount, i32(tileRows - 1)), i32(tileRows))
   e.loop(i32(0), e.div(e.add(count, i32(tileColumns - 1)), i32(tileColumns)), 1, (panel) => {
-    e.loop(i32(0), e.mul(tiles, i32(tileRows)), tileRows, (row) => {
-      const sums = Array.from(
-        { length: tileRows },
-        () => [e.variable(splatF32(0)), e.variable(splatF32(0))] as const
-      )
-      accumulate(
-        e,
-        sums,
-        {
-          start: e.add(queries.at, e.mul(row, step)),
-          step: 4,
-          row: (r) => (known === undefined ? e.mul(step, i32(r)) : 4 * known * r)
-        },
-        { start: e.add(kStart, e.mul(panel, kBytes)), step: 4 * tileColumns },
-        depth
-      )
-      const to = e.add(e.add(scores, e.mul(panel, i32(4 * tileColumns))), e.mul(row, i32(scoreBytes)))
-      sums.forEach((own, r) => {
-        own.forEach((sum, half) => {
-          e.line(store("v128.store", to, sum.value, r * scoreBytes + 16 * half))
-        })
+    const sums = Array.from(
+      { length: tileRows },
+      () => [e.variable(splatF32(0)), e.variable(splatF32(0))] as const
+    )
+    accumulate(
+      e,
+      sums,
+      {
+        start: queries.at,
+        step: 4,
+        row: (r) => (known === undefined ? e.mul(step, i32(r)) : 4 * known * r)
+      },
+      { start: e.add(kStart, e.mul(panel, kBytes)), step: 4 * tileColumns },
+      depth
+    )
+    const to = e.add(scores, e.mul(panel, i32(4 * tileColumns)))
+    sums.forEach((own, r) => {
+      own.forEach((sum, half) => {
+        e.line(store("v128.store", to, sum.value, r * scoreBytes + 16 * half))
       })
     })
   })

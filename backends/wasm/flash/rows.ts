@@ -13,16 +13,21 @@ import * as Values from "./values.ts"
 
 type I = Expr<"i32">
 
-/** Some keys, one after the other. */
-export interface Tile {
-  readonly start: I
-  readonly count: I
-}
-
 /** What a pass reads: it fills a block with the logits of a term, and goes on with where the values of a tile lie. */
 export interface Source {
-  readonly logits: (tile: Tile, term: number, block: { readonly start: I; readonly rowBytes: number }) => void
-  readonly values: (tile: Tile, then: (lying: Values.Lying) => void) => void
+  readonly logits: (
+    rows: Some,
+    tile: Keys.Tile,
+    term: number,
+    block: { readonly start: I; readonly rowBytes: number }
+  ) => void
+  readonly values: (tile: Keys.Tile, then: (lying: Values.Lying) => void) => void
+}
+
+/** Rows from one on. */
+interface Some {
+  readonly first: I
+  readonly count: I
 }
 
 /** What a block of rows carries from tile to tile, and the pass over keys that changes it. */
@@ -34,17 +39,22 @@ export interface Rows {
   readonly pass: (place: Place, keys: { readonly from: I; readonly to: I }, source: Source) => void
 }
 
-/** Logits of a tile, the score and mask regions on vectors of keys, online softmax in float32, and the product with the values. */
+/**
+ * Logits of a tile, the score and mask regions on vectors of keys, online softmax in float32, and the product with the values. Where products
+ * take as many rows as there are in registers, each of these looks only at keys that one of them may see.
+ */
 export const make = (frame: Frame, problem: Problem, { rows, keys }: Tiles, tiling: Values.Tiling): Rows => {
   const { e } = frame
   const scoreBytes = 4 * keys
-  const scores = problem.terms.map(() => frame.local(Dim.constant((rows * keys) / 4)))
+  const together = tiling.exact ? rows : tiling.rows
+  const scores = problem.terms.map(() => frame.local(Dim.constant((together * keys) / 4)))
   const statistics = Softmax.memory(frame, rows)
   const valuePanels = panels(e, problem.v.free, tileColumns)
   const stride = e.mul(valuePanels, i32(4 * tileColumns))
   const sums = frame.local(
     Dim.mul(Dim.constant(Math.ceil(rows / 4)), Dim.add(problem.E, Dim.constant(tileColumns - 1)))
   )
+  const sumsOf = (row: I): I => e.add(sums, e.mul(row, stride))
   const { range, rowRange } = problem.node.attrs
   const regions = {
     range: Regions.optional(frame, problem, range),
@@ -52,17 +62,23 @@ export const make = (frame: Frame, problem: Problem, { rows, keys }: Tiles, tili
   }
   return {
     statistics,
-    sumsOf: (row) => e.add(sums, e.mul(row, stride)),
+    sumsOf,
     reset: (count) => {
       statistics.reset(count)
       if (!hasValues(problem)) return
       e.loop(i32(0), e.mul(stride, count), 16, (at) => e.line(store("v128.store", e.add(sums, at), splat(0))))
     },
-    pass: (place, { from, to }, source) =>
-      Keys.each(frame, problem, regions, { place, statistics, from, to, tile: keys }, (tile, visible) => {
+    pass: (block, { from, to }, source) => {
+      const apart = tiling.exact ? {} : { rows: together }
+      const all = { place: block, statistics, from, to, tile: keys, ...apart }
+      Keys.each(frame, problem, regions, all, (place, row, tile, visible) => {
         const { start, count } = tile
+        const own = statistics.from(row)
         problem.terms.forEach((_, n) => {
-          source.logits(tile, n, { start: scores[n] as I, rowBytes: scoreBytes })
+          source.logits({ first: row, count: place.rowCount }, tile, n, {
+            start: scores[n] as I,
+            rowBytes: scoreBytes
+          })
         })
         const hidden = e.variable(splat(0))
         const weigh = (certain: boolean) => (): void =>
@@ -70,9 +86,9 @@ export const make = (frame: Frame, problem: Problem, { rows, keys }: Tiles, tili
             place,
             scores,
             scoreBytes,
-            statistics,
+            statistics: own,
             start,
-            count: certain ? i32(keys) : count,
+            count,
             end: e.add(start, count),
             certain,
             hidden
@@ -87,13 +103,14 @@ export const make = (frame: Frame, problem: Problem, { rows, keys }: Tiles, tili
             hidden,
             rowCount: place.rowCount,
             tiling,
-            factor: statistics.factor,
+            factor: own.factor,
             panels: valuePanels,
-            sums,
+            sums: sumsOf(row),
             sumStride: stride,
             count
           })
         )
       })
+    }
   }
 }

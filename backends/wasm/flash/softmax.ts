@@ -19,25 +19,31 @@ export interface Statistics {
   readonly sum: (row: I) => V
   readonly factor: (row: I) => V
   readonly set: (row: I, what: "max" | "sum" | "factor", value: V) => void
+  /** Those of the rows from one on. */
+  readonly from: (row: I) => Statistics
 }
 
 export const memory = (frame: Frame, rows: number): Statistics => {
   const { e } = frame
   const start = frame.local(Dim.constant(3 * rows))
   const offset = { max: 0, sum: 16 * rows, factor: 32 * rows }
-  const place = (row: I): I => e.add(start, e.mul(row, i32(16)))
-  return {
-    reset: (count) =>
-      e.loop(i32(0), count, 1, (row) => {
-        e.line(store("v128.store", place(row), splatF32(-Infinity), offset.max))
-        e.line(store("v128.store", place(row), splat(0), offset.sum))
-        e.line(store("v128.store", place(row), splatF32(1), offset.factor))
-      }),
-    max: (row) => load("v128.load", place(row), offset.max),
-    sum: (row) => load("v128.load", place(row), offset.sum),
-    factor: (row) => load("v128.load", place(row), offset.factor),
-    set: (row, what, value) => e.line(store("v128.store", place(row), value, offset[what]))
+  const at = (first: I): Statistics => {
+    const place = (row: I): I => e.add(first, e.mul(row, i32(16)))
+    return {
+      reset: (count) =>
+        e.loop(i32(0), count, 1, (row) => {
+          e.line(store("v128.store", place(row), splatF32(-Infinity), offset.max))
+          e.line(store("v128.store", place(row), splat(0), offset.sum))
+          e.line(store("v128.store", place(row), splatF32(1), offset.factor))
+        }),
+      max: (row) => load("v128.load", place(row), offset.max),
+      sum: (row) => load("v128.load", place(row), offset.sum),
+      factor: (row) => load("v128.load", place(row), offset.factor),
+      set: (row, what, value) => e.line(store("v128.store", place(row), value, offset[what])),
+      from: (row) => at(place(row))
+    }
   }
+  return at(start)
 }
 
 /** Distances are taken from a finite number, so that those of -inf are -inf. */

@@ -1,6 +1,6 @@
 import * as Dim from "../../../ir/Dim.ts"
 import type { Node } from "../../../ir/Node.ts"
-import { type Expr, i32, load, op, splatF32, store } from "../assembler/Instruction.ts"
+import { type Expr, i32, load, op, store } from "../assembler/Instruction.ts"
 import type { Variable } from "../emit/Emitter.ts"
 import type { Frame } from "../emit/Frame.ts"
 import { madd } from "../emit/math.ts"
@@ -74,119 +74,125 @@ interface Product extends Lying {
 const halves = [0, 16] as const
 
 /**
- * Adds weighted values. Where a pair takes no part and a value is not finite, pairs are added one by one, so that it stays with those
- * that see it; else as a matrix product.
+ * Adds weighted values, as a matrix product. Where a pair takes no part and its value is not finite, its product with 0 shows as NaN in
+ * a sum: then pairs are added one by one, so that it stays with those that see it.
  */
 export const add = (frame: Frame, product: Product): void => {
   const { e } = frame
-  const careful = e.variable(i32(0))
-  e.branch(op("v128.any_true", product.hidden.value), () => careful.set(isOpen(frame, product)))
-  e.branch(
-    careful.value,
-    () => oneByOne(frame, product),
-    () => multiply(frame, product)
-  )
-}
-
-/** Whether a value of the tile is infinite or NaN: its product with 0 is no 0. */
-const isOpen = ({ e }: Frame, { values, panels, panelBytes, step, count }: Product): I => {
-  const zeros = e.variable(splatF32(0))
+  const { rowCount, panels, tiling } = product
+  const rows = tiling.exact ? rowCount : e.add(rowCount, i32(tiling.rows - 1))
+  const whole = e.mul(e.div(rows, i32(tiling.rows)), i32(tiling.rows))
   e.loop(i32(0), panels, 1, (panel) => {
-    const start = e.add(values, e.mul(panel, panelBytes))
-    e.loop(i32(0), count, 1, (key) => {
-      const at = e.add(start, e.mul(key, i32(step)))
-      for (const half of halves)
-        zeros.set(op("f32x4.add", zeros.value, op("f32x4.mul", load("v128.load", at, half), splatF32(0))))
-    })
+    e.loop(i32(0), whole, tiling.rows, (row) => addTile(frame, product, row, panel))
   })
-  return op("v128.any_true", op("f32x4.ne", zeros.value, zeros.value))
+  if (tiling.exact) e.loop(whole, rowCount, 1, (row) => addRow(frame, product, row))
 }
 
-const oneByOne = ({ e }: Frame, p: Product): void =>
-  e.loop(i32(0), p.rowCount, 1, (r) => {
-    const row = e.add(p.weights, e.mul(r, i32(p.weightStride)))
-    const factor = e.now(p.factor(r))
-    e.loop(i32(0), p.panels, 1, (panel) => {
-      const to = e.add(e.add(p.sums, e.mul(panel, i32(4 * tileColumns))), e.mul(r, p.sumStride))
-      const from = e.add(p.values, e.mul(panel, p.panelBytes))
-      const sums = halves.map((half) => e.variable(op("f32x4.mul", load("v128.load", to, half), factor)))
-      e.loop(i32(0), p.count, 1, (key) => {
-        const at = e.add(row, e.mul(key, i32(4)))
-        e.branch(op("i32.ne", load("i32.load", at), i32(noPart)), () => {
-          const weight = e.now(load("v128.load32_splat", at))
-          const value = e.add(from, e.mul(key, i32(p.step)))
-          sums.forEach((sum, n) => {
-            sum.set(madd(e, weight, load("v128.load", value, 16 * n), sum.value))
-          })
-        })
-      })
-      sums.forEach((sum, n) => {
-        e.line(store("v128.store", to, sum.value, 16 * n))
-      })
-    })
-  })
+/** Where the sums of a panel lie. */
+const sumsAt = ({ e }: Frame, { sums, sumStride }: Product, row: I, panel: I): I =>
+  e.add(e.add(sums, e.mul(panel, i32(4 * tileColumns))), e.mul(row, sumStride))
 
-const multiply = (frame: Frame, p: Product): void => {
+const weightsAt = ({ e }: Frame, { weights, weightStride }: Product, row: I): I =>
+  e.add(weights, e.mul(row, i32(weightStride)))
+
+const valuesAt = ({ e }: Frame, { values, panelBytes }: Product, panel: I): I =>
+  e.add(values, e.mul(panel, panelBytes))
+
+/** A tile of rows and one panel. */
+const addTile = (frame: Frame, p: Product, first: I, panel: I): void => {
   const { e } = frame
-  const { rows: tileRows, exact } = p.tiling
-  const tiles = e.div(exact ? p.rowCount : e.add(p.rowCount, i32(tileRows - 1)), i32(tileRows))
-  const whole = e.mul(tiles, i32(tileRows))
-  e.loop(i32(0), p.panels, 1, (panel) => {
-    e.loop(i32(0), whole, tileRows, (firstRow) => {
-      const to = e.add(e.add(p.sums, e.mul(panel, i32(4 * tileColumns))), e.mul(firstRow, p.sumStride))
-      const rows = Array.from({ length: tileRows }, (_, r) => e.add(to, e.mul(p.sumStride, i32(r))))
-      const tile = rows.map((row, r) => {
-        const factor = e.now(p.factor(e.add(firstRow, i32(r))))
-        const sum = (half: number) => e.variable(op("f32x4.mul", load("v128.load", row, half), factor))
-        return [sum(0), sum(16)] as const
-      })
-      accumulate(
-        e,
-        tile,
-        {
-          start: e.add(p.weights, e.mul(firstRow, i32(p.weightStride))),
-          step: 4,
-          row: (r) => p.weightStride * r
-        },
-        { start: e.add(p.values, e.mul(panel, p.panelBytes)), step: p.step },
-        p.count
-      )
-      tile.forEach((row, r) => {
-        row.forEach((sum, half) => {
-          e.line(store("v128.store", rows[r] as I, sum.value, 16 * half))
-        })
-      })
-    })
+  const rows = Array.from({ length: p.tiling.rows }, (_, r) => e.add(first, i32(r)))
+  const places = rows.map((row) => sumsAt(frame, p, row, panel))
+  const tile = rows.map((row, r) => {
+    const factor = e.now(p.factor(row))
+    const sum = (half: number) => e.variable(op("f32x4.mul", load("v128.load", places[r] as I, half), factor))
+    return [sum(0), sum(16)] as const
   })
-  if (exact) e.loop(whole, p.rowCount, 1, (row) => multiplyRow(frame, p, row))
+  accumulate(
+    e,
+    tile,
+    { start: weightsAt(frame, p, first), step: 4, row: (r) => p.weightStride * r },
+    { start: valuesAt(frame, p, panel), step: p.step },
+    p.count
+  )
+  const sums = tile.flatMap((row, r) => row.map((sum, n) => ({ sum, at: places[r] as I, offset: 16 * n })))
+  const last = e.min(p.rowCount, e.add(first, i32(p.tiling.rows)))
+  keep(frame, p, sums, () => e.loop(first, last, 1, (row) => oneByOne(frame, p, row, panel)))
 }
 
 /** Panels whose sums a single row keeps in registers. */
 const widest = 4
 
-const multiplyRow = ({ e }: Frame, p: Product, row: I): void => {
+/** A row, with as many panels at a time as fit. */
+const addRow = (frame: Frame, p: Product, row: I): void => {
+  const { e } = frame
   const factor = e.now(p.factor(row))
-  const weights = e.add(p.weights, e.mul(row, i32(p.weightStride)))
-  const own = e.add(p.sums, e.mul(row, p.sumStride))
-  const some = (panel: I, count: number): void => {
-    const to = e.add(own, e.mul(panel, i32(4 * tileColumns)))
-    const places = Array.from({ length: 2 * count }, (_, n) => 16 * n)
-    const sums = places.map((at) => e.variable(op("f32x4.mul", load("v128.load", to, at), factor)))
-    const pa = e.variable(weights)
-    const pb = e.variable(e.add(p.values, e.mul(panel, p.panelBytes)))
+  const some = (first: I, count: number): void => {
+    const at = sumsAt(frame, p, row, first)
+    const sums = Array.from({ length: 2 * count }, (_, n) => ({
+      sum: e.variable(op("f32x4.mul", load("v128.load", at, 16 * n), factor)),
+      at,
+      offset: 16 * n
+    }))
+    const pa = e.variable(weightsAt(frame, p, row))
+    const pb = e.variable(valuesAt(frame, p, first))
     e.loop(i32(0), p.count, 1, () => {
       const weight = e.now(load("v128.load32_splat", pa.value))
-      sums.forEach((sum, n) => {
-        sum.set(madd(e, weight, load("v128.load", pb.value, places[n] as number), sum.value))
-      })
+      for (const { sum, offset } of sums)
+        sum.set(madd(e, weight, load("v128.load", pb.value, offset), sum.value))
       pa.set(op("i32.add", pa.value, i32(4)))
       pb.set(op("i32.add", pb.value, i32(p.step)))
     })
-    sums.forEach((sum, n) => {
-      e.line(store("v128.store", to, sum.value, places[n] as number))
-    })
+    const last = e.add(first, i32(count))
+    keep(frame, p, sums, () => e.loop(first, last, 1, (panel) => oneByOne(frame, p, row, panel)))
   }
   const whole = e.bind(op("i32.and", p.panels, i32(-widest)))
   e.loop(i32(0), whole, widest, (panel) => some(panel, widest))
   e.loop(whole, p.panels, 1, (panel) => some(panel, 1))
+}
+
+/** Sums in registers, and where they come from. */
+interface Sum {
+  readonly sum: Variable<"v128">
+  readonly at: I
+  readonly offset: number
+}
+
+/** Stores sums, unless what they must not contain may have come into one. */
+const keep = ({ e }: Frame, { hidden }: Product, sums: ReadonlyArray<Sum>, again: () => void): void => {
+  const isOpen = e.variable(i32(0))
+  e.branch(op("v128.any_true", hidden.value), () => {
+    const all = sums.map(({ sum }): V => op("f32x4.ne", sum.value, sum.value))
+    isOpen.set(
+      op(
+        "v128.any_true",
+        all.reduce((a, b) => op("v128.or", a, b))
+      )
+    )
+  })
+  e.branch(isOpen.value, again, () => {
+    for (const { sum, at, offset } of sums) e.line(store("v128.store", at, sum.value, offset))
+  })
+}
+
+/** The pairs of a row that take part, and one panel. */
+const oneByOne = (frame: Frame, p: Product, row: I, panel: I): void => {
+  const { e } = frame
+  const to = sumsAt(frame, p, row, panel)
+  const [weights, values] = [weightsAt(frame, p, row), valuesAt(frame, p, panel)]
+  const factor = e.now(p.factor(row))
+  const sums = halves.map((half) => e.variable(op("f32x4.mul", load("v128.load", to, half), factor)))
+  e.loop(i32(0), p.count, 1, (key) => {
+    const at = e.add(weights, e.mul(key, i32(4)))
+    e.branch(op("i32.ne", load("i32.load", at), i32(noPart)), () => {
+      const weight = e.now(load("v128.load32_splat", at))
+      const value = e.add(values, e.mul(key, i32(p.step)))
+      sums.forEach((sum, n) => {
+        sum.set(madd(e, weight, load("v128.load", value, 16 * n), sum.value))
+      })
+    })
+  })
+  sums.forEach((sum, n) => {
+    e.line(store("v128.store", to, sum.value, 16 * n))
+  })
 }

@@ -211,9 +211,9 @@ describe("attention, however it is cut and divided", () => {
 })
 
 /** q, k, v of one head: random, but for one key and its value, which are filled. */
-const marked = (key: number, value: number): ReadonlyArray<HostArray.HostArray> => {
+const marked = (length: number, key: number, value: number): ReadonlyArray<HostArray.HostArray> => {
   const from = arrays.random(5)
-  const [q, k, v] = [0, 1, 2].map(() => arrays.array(from, "f32", [1, 1, 6, 8])) as [
+  const [q, k, v] = [0, 1, 2].map(() => arrays.array(from, "f32", [1, 1, length, 8])) as [
     HostArray.HostArray<"f32">,
     HostArray.HostArray<"f32">,
     HostArray.HostArray<"f32">
@@ -238,14 +238,15 @@ test.each([1, 12, 40])(
   }
 )
 
-describe("what is not a number stays with the pairs that see it", () => {
+// Keys that are read where they lie, and keys that are packed.
+describe.each([6, 70])("what is not a number stays with the pairs that see it, %i keys", (length) => {
   const run = (attention: Attention, inputs: ReadonlyArray<HostArray.HostArray>) =>
-    agree(flashText({ heads: [1, 1], sizes: [1, 6, 6], ...attention }), [{}], { inputs })
+    agree(flashText({ heads: [1, 1], sizes: [1, length, length], ...attention }), [{}], { inputs })
 
   test.each([Number.NaN, Infinity, -Infinity])("a value of %s", async (value) => {
     for (const attention of [causal, window(2), { ...causal, fill: "-3" }] satisfies ReadonlyArray<Attention>)
-      await run(attention, marked(1, value))
-    await run({ ...causal, normaliser: "none" }, marked(1, value))
+      await run(attention, marked(length, 1, value))
+    await run({ ...causal, normaliser: "none" }, marked(length, 1, value))
     // A mask that is a score.
     await run(
       {
@@ -256,12 +257,12 @@ describe("what is not a number stays with the pairs that see it", () => {
           "%masked: f32[] = select %seen, %logit, %out"
         ]
       },
-      marked(1, value)
+      marked(length, 1, value)
     )
   })
   test.each([Number.NaN, Infinity, -Infinity])("a key of %s", async (key) => {
-    await run({ ...causal, outputs: ["result", "lse"] }, marked(key, 1))
-    await run({ ...causal, normaliser: "none" }, marked(key, 1))
+    await run({ ...causal, outputs: ["result", "lse"] }, marked(length, key, 1))
+    await run({ ...causal, normaliser: "none" }, marked(length, key, 1))
   })
   // A weight of 0 is a weight.
   test("weights of 0", () =>
@@ -271,7 +272,7 @@ describe("what is not a number stays with the pairs that see it", () => {
         normaliser: "none",
         score: ["%zero: f32[] = constant {values = [0]}", "%x: f32[] = max %logit, %zero"]
       },
-      marked(-1, Number.NaN)
+      marked(length, -1, Number.NaN)
     ))
 })
 
@@ -301,5 +302,38 @@ describe("ranges bound the keys that are visited", () => {
       const actual = await byHand(planned(flashText({ mask: everything, ...range }))).run(inputs, sizes)
       expectOutputs(told, sizes, actual, expected, { exponent: 8 })
     }
+  })
+
+  test("by the rows of a tile, each tile its own", async () => {
+    const attention = { mask: everything, range: window(10).range }
+    const sizes = { T: 100, S: 100 }
+    const from = arrays.random(13)
+    // What the window of the first of six rows to that of the last one shows.
+    const told = graphOf(
+      flashText({
+        mask: [
+          "%six: i32[] = constant {values = [6]}",
+          "%five: i32[] = constant {values = [5]}",
+          "%nine: i32[] = constant {values = [9]}",
+          "%eight: i32[] = constant {values = [8]}",
+          "%tile: i32[] = floor_div %i, %six",
+          "%first: i32[] = mul %tile, %six",
+          "%last: i32[] = add %first, %five",
+          "%end: i32[] = dim {value = T - 1}",
+          "%within: i32[] = min %last, %end",
+          "%back: i32[] = sub %first, %nine",
+          // Keys are looked at from the beginning of a panel on.
+          "%panel: i32[] = floor_div %back, %eight",
+          "%begin: i32[] = mul %panel, %eight",
+          "%after: bool[] = ge %j, %begin",
+          "%before: bool[] = le %j, %within",
+          "%seen: bool[] = and %after, %before"
+        ]
+      })
+    )
+    const inputs = told.inputs.map((i) => arrays.array(from, "f32", Shape.evaluate(i.type.shape, sizes)))
+    const expected = Reference.evaluate(told, inputs, sizes, { precision: "f64" })
+    const actual = await byHand(planned(flashText(attention))).run(inputs, sizes)
+    expectOutputs(told, sizes, actual, expected, { exponent: 8 })
   })
 })

@@ -86,6 +86,12 @@ describe("matrix products, at any number of rows by the same kernels", () => {
       "i32[M, 2]"
     ),
     "without columns": dot("f32[M, 3]", "f32[3]", `${none}, lhsContract = [1], rhsContract = [0]`, "f32[M]"),
+    "over axes that lie side by side": dot(
+      "f32[M, 3, 7]",
+      "f32[9, 3, 7]",
+      `${none}, lhsContract = [1, 2], rhsContract = [1, 2]`,
+      "f32[M, 9]"
+    ),
     "over several axes": dot(
       "f32[2, M, 3]",
       "f32[3, 9, 2]",
