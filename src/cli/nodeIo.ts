@@ -5,15 +5,15 @@ import type { IoShape } from "./Io.ts"
 import { paintFor } from "./Paint.ts"
 
 const reasons: { readonly [code: string]: string } = {
-  ENOENT: "there is no such file",
   EISDIR: "is a folder",
   EACCES: "may not be opened",
   ENOTDIR: "part of the path is not a folder",
   ENAMETOOLONG: "the name is too long"
 }
 
-const reason = (cause: unknown): string => {
+const reason = (cause: unknown, missing = "there is no such file"): string => {
   const code = (cause as { readonly code?: unknown }).code
+  if (code === "ENOENT") return missing
   const known = typeof code === "string" && Object.hasOwn(reasons, code) ? reasons[code] : undefined
   return known ?? (cause instanceof Error ? cause.message : String(cause))
 }
@@ -40,7 +40,7 @@ export const nodeIo = (): IoShape => ({
   write: (file, content) =>
     Effect.tryPromise({
       try: () => writeFile(file, content),
-      catch: (cause) => badInput(`cannot write ${quoted(file)}: ${reason(cause)}`)
+      catch: (cause) => badInput(`cannot write ${quoted(file)}: ${reason(cause, "there is no such folder")}`)
     }),
   env: process.env
 })

@@ -15,6 +15,7 @@ import { Io } from "../Io.ts"
 import { gather } from "../inputs.ts"
 import { load } from "../load.ts"
 import { table } from "../table.ts"
+import { trialTable, trialTime } from "../trialTable.ts"
 
 export const bench = Command.make(
   "bench",
@@ -113,28 +114,13 @@ export const bench = Command.make(
   Command.withShortDescription("Measure fused against unfused"),
   Command.withExamples([
     { command: "effuse bench attention.ts --random 1 --dim B=1 --dim T=512 --dim S=512 --runs 20" },
-    { command: "effuse bench attention.ts --random 1 --dim B=1 --dim T=512 --dim S=512 --tune" },
+    {
+      command:
+        "effuse bench attention.ts --random 1 --dim B=1 --dim T=512 --dim S=512 --backend webgpu --tune"
+    },
     { command: "effuse bench attention.ts --random 1 --dim B=1 --dim T=512 --dim S=512 --trace trace.json" }
   ])
 )
-
-const trialTime = ({ milliseconds: time }: Trial): string =>
-  time === undefined ? "does not run here" : milliseconds(time)
-
-/** What was measured, the fastest first for each attention. */
-const trialTable = (trials: ReadonlyArray<Trial>): string => {
-  const sorted = trials.toSorted(
-    (a, b) =>
-      a.attention.localeCompare(b.attention) || (a.milliseconds ?? Infinity) - (b.milliseconds ?? Infinity)
-  )
-  const rows = sorted.map((trial) => [
-    trialTime(trial),
-    trial.number === 1 ? "chosen unmeasured" : "",
-    trial.attention,
-    trial.schedule
-  ])
-  return table([["fastest", "", "attention", "schedule"], ...rows], [0])
-}
 
 /** What each kernel of the fused program takes, and the calls as a file. */
 const showProfile = (profiles: ReadonlyArray<Profile.Profile>, file: Option.Option<string>) =>
