@@ -111,12 +111,6 @@ export const of = (session: Session.Session): BackendShape => {
     Effect.map(
       owned((made) =>
         attempt(() => {
-          if (array.dtype === "f64") {
-            throw new UnsupportedByDevice({
-              message: "the WebAssembly backend has no f64",
-              hint: "cast to f32, or use the reference backend"
-            })
-          }
           const address = heap.allocate(storageBytes(array.dtype, array.shape), () => "the array")
           write(memory.buffer, address, array)
           made([DeviceTensor.make(session, array.dtype, [...array.shape], address, heap.release)])
@@ -194,7 +188,7 @@ const compiled = async (
   try {
     const binary = encode(program.module, { shared })
     const module = await assembled(engine, binary)
-    const { exports } = await engine.instantiate(module, { env: { memory, pow: Math.pow } })
+    const { exports } = await engine.instantiate(module, { env: { memory }, Math })
     const names = program.kernels.map(({ func }) => func.name)
     return { bytes: binary.length, module, names, kernels: names.map((name) => exports[name] as Run) }
   } catch (cause) {

@@ -5,7 +5,6 @@ import * as KernelBody from "../../ir/KernelBody.ts"
 import { donorOf } from "../../ir/MemoryPlan.ts"
 import type * as Node from "../../ir/Node.ts"
 import type { Plan } from "../Backend.ts"
-import { UnsupportedByDevice } from "../errors.ts"
 import { sameCode } from "./assembler/sameCode.ts"
 import { constantOf } from "./constants.ts"
 import * as Epilogue from "./emit/epilogue.ts"
@@ -24,12 +23,14 @@ import * as Work from "./work.ts"
 
 /**
  * Turns a plan into a program. Every node of the graph is an input, a constant, or becomes one or more kernels: a fused node by its
- * body, any other op as a body of its own. Throws `UnsupportedByDevice` for what this backend cannot do.
+ * body, any other op as a body of its own.
  */
 export const lower = (plan: Plan, features: Features, tiles: Tiles = standard): Program.Program => {
   const { graph, memory } = plan
-  refuse(graph)
-  const unit = Unit.make(features)
+  const unit = Unit.make(
+    features,
+    [...Graph.everyNode(graph)].some(({ type }) => type.dtype === "f64")
+  )
   const symbols = Graph.symbols(graph)
   const kernels: Array<Program.Kernel> = []
   const steps: Array<Program.Step> = []
@@ -227,16 +228,5 @@ const lowerJob = (job: Job, tiles: Tiles): ReadonlyArray<Lowered> => {
       return flash(job, tiles)
     default:
       return [rows(job)]
-  }
-}
-
-const refuse = (graph: Graph.Graph): void => {
-  for (const node of Graph.everyNode(graph)) {
-    if (node.type.dtype !== "f64") continue
-    const what = node.op === "input" ? `the input ${JSON.stringify(node.attrs.name)}` : node.op
-    throw new UnsupportedByDevice({
-      message: `${what} has dtype f64, which the WebAssembly backend does not compute`,
-      hint: "cast to f32, or run on the reference"
-    })
   }
 }

@@ -73,7 +73,7 @@ export const byHand = (plan: Plan, tiles: Tiles = standard): ByHand => {
     program.constants.forEach(({ data }, i) => {
       new Uint8Array(memory.buffer, addresses.constant[i]).set(data)
     })
-    const { exports } = await host.instantiate(await compiled, { env: { memory, pow: Math.pow } })
+    const { exports } = await host.instantiate(await compiled, { env: { memory }, Math })
     for (const step of steps) {
       const words = [
         local,

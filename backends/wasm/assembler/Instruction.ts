@@ -25,7 +25,7 @@ export interface Expr<T extends ValueType = ValueType> {
 export type Immediate =
   | { readonly _tag: "local"; readonly local: Local }
   | { readonly _tag: "i32"; readonly value: number }
-  | { readonly _tag: "f32"; readonly value: number }
+  | { readonly _tag: "f32" | "f64"; readonly value: number }
   | { readonly _tag: "words"; readonly words: ReadonlyArray<number> }
   | { readonly _tag: "bytes"; readonly bytes: ReadonlyArray<number> }
   | { readonly _tag: "lane"; readonly lane: number }
@@ -68,7 +68,7 @@ export interface Callee {
 }
 
 type Plain = typeof plain
-type Operands<T extends ReadonlyArray<ValueType>> = { readonly [I in keyof T]: Expr<T[I]> }
+export type Operands<T extends ReadonlyArray<ValueType>> = { readonly [I in keyof T]: Expr<T[I]> }
 
 /** An instruction without immediates: `op("f32x4.add", a, b)`. */
 export const op = <K extends keyof Plain>(name: K, ...operands: Operands<Plain[K][1]>): Expr<Plain[K][2]> => {
@@ -98,6 +98,14 @@ export const f32 = (value: number): Expr<"f32"> => ({
   code: codes["f32.const"],
   operands: [],
   immediate: { _tag: "f32", value: Math.fround(value) }
+})
+
+export const f64 = (value: number): Expr<"f64"> => ({
+  type: "f64",
+  name: "f64.const",
+  code: codes["f64.const"],
+  operands: [],
+  immediate: { _tag: "f64", value }
 })
 
 /** A vector of four words. */

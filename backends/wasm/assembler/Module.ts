@@ -3,7 +3,7 @@ import type { ValueType } from "./instructions.ts"
 
 /** A WebAssembly module: functions over one imported memory. */
 export interface Module {
-  /** Functions that the host gives, under `env`. */
+  /** Functions of the host's `Math`. */
   readonly imports: ReadonlyArray<Callee>
   readonly functions: ReadonlyArray<Func>
 }
@@ -39,6 +39,6 @@ export const localsOf = (f: Func): ReadonlyArray<Local> => {
   }
   visit(f.body)
   // Grouped by type, as the binary format declares them.
-  const order: ReadonlyArray<ValueType> = ["i32", "f32", "f64", "v128"]
+  const order: ReadonlyArray<ValueType> = ["i32", "f32", "f64", "v128", "v256"]
   return order.flatMap((type) => [...found].filter((l) => l.type === type))
 }

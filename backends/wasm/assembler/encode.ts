@@ -36,7 +36,7 @@ export const encode = (
       vector([
         [...text("env"), ...text("memory"), 2, ...memoryLimits(memory.shared)],
         ...module.imports.map((c, i) => [
-          ...text("env"),
+          ...text("Math"),
           ...text(c.name),
           0,
           ...unsigned(typeNumbers[i] as number)
@@ -70,7 +70,12 @@ export const encode = (
   return bytes
 }
 
-const typeByte = (type: ValueType): ReadonlyArray<number> => [typeCodes[type]]
+const typeCode = (type: ValueType): number => {
+  if (type === "v256") throw new Error("no engine has vectors of four doubles")
+  return typeCodes[type]
+}
+
+const typeByte = (type: ValueType): ReadonlyArray<number> => [typeCode(type)]
 
 /** Appends without the limit on arguments of a call. */
 const append = (to: Array<number>, from: ReadonlyArray<number>): void => {
@@ -116,7 +121,7 @@ const sized = (content: ReadonlyArray<number>): ReadonlyArray<number> => {
 
 const text = (name: string): ReadonlyArray<number> => sized([...new TextEncoder().encode(name)])
 
-const float = new DataView(new ArrayBuffer(4))
+const float = new DataView(new ArrayBuffer(8))
 
 const pushWord = (to: Array<number>, x: number): void => {
   to.push(x & 255, (x >> 8) & 255, (x >> 16) & 255, (x >> 24) & 255)
@@ -125,6 +130,12 @@ const pushWord = (to: Array<number>, x: number): void => {
 const pushFloat = (to: Array<number>, x: number): void => {
   float.setFloat32(0, x, true)
   pushWord(to, float.getInt32(0, true))
+}
+
+const pushDouble = (to: Array<number>, x: number): void => {
+  float.setFloat64(0, x, true)
+  pushWord(to, float.getInt32(0, true))
+  pushWord(to, float.getInt32(4, true))
 }
 
 const functionBytes = (f: Func, functions: ReadonlyMap<string, number>): ReadonlyArray<number> => {
@@ -136,7 +147,7 @@ const functionBytes = (f: Func, functions: ReadonlyMap<string, number>): Readonl
     else runs.push({ type, count: 1 })
   }
   const indices = new Map<Local, number>([...f.params, ...locals].map((l, i) => [l, i] as const))
-  const out: Array<number> = [...vector(runs.map(({ type, count }) => [...unsigned(count), typeCodes[type]]))]
+  const out: Array<number> = [...vector(runs.map(({ type, count }) => [...unsigned(count), typeCode(type)]))]
 
   const code = (c: number): void => {
     if (c > 0xffff) {
@@ -159,6 +170,9 @@ const functionBytes = (f: Func, functions: ReadonlyMap<string, number>): Readonl
         return
       case "f32":
         pushFloat(out, x.value)
+        return
+      case "f64":
+        pushDouble(out, x.value)
         return
       case "words":
         for (const word of x.words) pushWord(out, word)

@@ -1,5 +1,8 @@
 /** Types of values on the WebAssembly stack. */
-export type ValueType = "i32" | "f32" | "f64" | "v128"
+export type EngineType = "i32" | "i64" | "f32" | "f64" | "v128"
+
+/** And four doubles, which no engine has: `halve` and `scalarise` write them out. */
+export type ValueType = EngineType | "v256"
 
 /** Code, operands and result of an instruction. Codes with a prefix byte are `prefix << 16 | code`. */
 type Spec = readonly [code: number, operands: ReadonlyArray<ValueType>, result: ValueType | undefined]
@@ -55,10 +58,39 @@ export const plain = {
   "f32.convert_i32_u": [0xb3, ["i32"], "f32"],
   "f32.demote_f64": [0xb6, ["f64"], "f32"],
   "f64.promote_f32": [0xbb, ["f32"], "f64"],
+  "f64.eq": [0x61, ["f64", "f64"], "i32"],
+  "f64.ne": [0x62, ["f64", "f64"], "i32"],
+  "f64.lt": [0x63, ["f64", "f64"], "i32"],
+  "f64.gt": [0x64, ["f64", "f64"], "i32"],
+  "f64.le": [0x65, ["f64", "f64"], "i32"],
+  "f64.ge": [0x66, ["f64", "f64"], "i32"],
+  "f64.abs": [0x99, ["f64"], "f64"],
+  "f64.neg": [0x9a, ["f64"], "f64"],
+  "f64.ceil": [0x9b, ["f64"], "f64"],
+  "f64.floor": [0x9c, ["f64"], "f64"],
+  "f64.nearest": [0x9e, ["f64"], "f64"],
+  "f64.sqrt": [0x9f, ["f64"], "f64"],
+  "f64.add": [0xa0, ["f64", "f64"], "f64"],
+  "f64.sub": [0xa1, ["f64", "f64"], "f64"],
+  "f64.mul": [0xa2, ["f64", "f64"], "f64"],
+  "f64.div": [0xa3, ["f64", "f64"], "f64"],
+  "f64.min": [0xa4, ["f64", "f64"], "f64"],
+  "f64.max": [0xa5, ["f64", "f64"], "f64"],
+  "f64.convert_i32_s": [0xb7, ["i32"], "f64"],
+  "f64.convert_i32_u": [0xb8, ["i32"], "f64"],
+  "i64.or": [0x84, ["i64", "i64"], "i64"],
+  "i64.shl": [0x86, ["i64", "i64"], "i64"],
+  "i64.shr_u": [0x88, ["i64", "i64"], "i64"],
+  "i64.extend_i32_u": [0xad, ["i32"], "i64"],
+  "i32.wrap_i64": [0xa7, ["i64"], "i32"],
+  "i64.reinterpret_f64": [0xbd, ["f64"], "i64"],
+  "f64.reinterpret_i64": [0xbf, ["i64"], "f64"],
   "i32.reinterpret_f32": [0xbc, ["f32"], "i32"],
   "f32.reinterpret_i32": [0xbe, ["i32"], "f32"],
   "i32.trunc_sat_f32_s": [saturating + 0, ["f32"], "i32"],
   "i32.trunc_sat_f32_u": [saturating + 1, ["f32"], "i32"],
+  "i32.trunc_sat_f64_s": [saturating + 2, ["f64"], "i32"],
+  "i32.trunc_sat_f64_u": [saturating + 3, ["f64"], "i32"],
 
   "i32x4.splat": [simd + 0x11, ["i32"], "v128"],
   "f32x4.splat": [simd + 0x13, ["f32"], "v128"],
@@ -116,6 +148,36 @@ export const plain = {
   "i32x4.trunc_sat_f32x4_u": [simd + 0xf9, ["v128"], "v128"],
   "f32x4.convert_i32x4_s": [simd + 0xfa, ["v128"], "v128"],
   "f32x4.convert_i32x4_u": [simd + 0xfb, ["v128"], "v128"],
+  "f64x2.splat": [simd + 0x14, ["f64"], "v128"],
+  "f64x2.eq": [simd + 0x47, ["v128", "v128"], "v128"],
+  "f64x2.ne": [simd + 0x48, ["v128", "v128"], "v128"],
+  "f64x2.lt": [simd + 0x49, ["v128", "v128"], "v128"],
+  "f64x2.gt": [simd + 0x4a, ["v128", "v128"], "v128"],
+  "f64x2.le": [simd + 0x4b, ["v128", "v128"], "v128"],
+  "f64x2.ge": [simd + 0x4c, ["v128", "v128"], "v128"],
+  "f32x4.demote_f64x2_zero": [simd + 0x5e, ["v128"], "v128"],
+  "f64x2.promote_low_f32x4": [simd + 0x5f, ["v128"], "v128"],
+  "f64x2.ceil": [simd + 0x74, ["v128"], "v128"],
+  "f64x2.floor": [simd + 0x75, ["v128"], "v128"],
+  "f64x2.nearest": [simd + 0x94, ["v128"], "v128"],
+  "i64x2.extend_low_i32x4_s": [simd + 0xc7, ["v128"], "v128"],
+  "i64x2.extend_high_i32x4_s": [simd + 0xc8, ["v128"], "v128"],
+  "f64x2.abs": [simd + 0xec, ["v128"], "v128"],
+  "f64x2.neg": [simd + 0xed, ["v128"], "v128"],
+  "f64x2.sqrt": [simd + 0xef, ["v128"], "v128"],
+  "f64x2.add": [simd + 0xf0, ["v128", "v128"], "v128"],
+  "f64x2.sub": [simd + 0xf1, ["v128", "v128"], "v128"],
+  "f64x2.mul": [simd + 0xf2, ["v128", "v128"], "v128"],
+  "f64x2.div": [simd + 0xf3, ["v128", "v128"], "v128"],
+  "f64x2.min": [simd + 0xf4, ["v128", "v128"], "v128"],
+  "f64x2.max": [simd + 0xf5, ["v128", "v128"], "v128"],
+  "f64x2.pmin": [simd + 0xf6, ["v128", "v128"], "v128"],
+  "f64x2.pmax": [simd + 0xf7, ["v128", "v128"], "v128"],
+  "i32x4.trunc_sat_f64x2_s_zero": [simd + 0xfc, ["v128"], "v128"],
+  "i32x4.trunc_sat_f64x2_u_zero": [simd + 0xfd, ["v128"], "v128"],
+  "f64x2.convert_low_i32x4_s": [simd + 0xfe, ["v128"], "v128"],
+  "f64x2.convert_low_i32x4_u": [simd + 0xff, ["v128"], "v128"],
+  "f64x2.relaxed_madd": [simd + 0x107, ["v128", "v128", "v128"], "v128"],
   // a * b + c, rounded once or twice as the engine likes.
   "f32x4.relaxed_madd": [simd + 0x105, ["v128", "v128", "v128"], "v128"],
   // Lanes of the first where those of the third are ones, of the second where they are zeros.
@@ -127,9 +189,11 @@ export const loads = {
   "i32.load": [0x28, 2, "i32"],
   "i32.load16_u": [0x2f, 1, "i32"],
   "f32.load": [0x2a, 2, "f32"],
+  "f64.load": [0x2b, 3, "f64"],
   "v128.load": [simd + 0x00, 4, "v128"],
   "v128.load16x4_u": [simd + 0x04, 3, "v128"],
-  "v128.load32_splat": [simd + 0x09, 2, "v128"]
+  "v128.load32_splat": [simd + 0x09, 2, "v128"],
+  "v128.load64_splat": [simd + 0x0a, 3, "v128"]
 } as const satisfies {
   readonly [name: string]: readonly [code: number, align: number, result: ValueType]
 }
@@ -139,6 +203,7 @@ export const stores = {
   "i32.store": [0x36, 2, "i32"],
   "i32.store16": [0x3b, 1, "i32"],
   "f32.store": [0x38, 2, "f32"],
+  "f64.store": [0x39, 3, "f64"],
   "v128.store": [simd + 0x0b, 4, "v128"]
 } as const satisfies {
   readonly [name: string]: readonly [code: number, align: number, value: ValueType]
@@ -147,7 +212,8 @@ export const stores = {
 /** Reads and writes of one lane of a vector. */
 export const laneLoads = {
   "v128.load16_lane": [simd + 0x55, 1],
-  "v128.load32_lane": [simd + 0x56, 2]
+  "v128.load32_lane": [simd + 0x56, 2],
+  "v128.load64_lane": [simd + 0x57, 3]
 } as const satisfies { readonly [name: string]: readonly [code: number, align: number] }
 
 export const laneStores = {
@@ -161,7 +227,9 @@ export const lanes = {
   "i32x4.extract_lane": [simd + 0x1b, ["v128"], "i32"],
   "i32x4.replace_lane": [simd + 0x1c, ["v128", "i32"], "v128"],
   "f32x4.extract_lane": [simd + 0x1f, ["v128"], "f32"],
-  "f32x4.replace_lane": [simd + 0x20, ["v128", "f32"], "v128"]
+  "f32x4.replace_lane": [simd + 0x20, ["v128", "f32"], "v128"],
+  "f64x2.extract_lane": [simd + 0x21, ["v128"], "f64"],
+  "f64x2.replace_lane": [simd + 0x22, ["v128", "f64"], "v128"]
 } as const satisfies Table
 
 /** Codes of what has constructors of its own. */
@@ -170,6 +238,7 @@ export const codes = {
   "local.set": 0x21,
   "i32.const": 0x41,
   "f32.const": 0x43,
+  "f64.const": 0x44,
   "v128.const": simd + 0x0c,
   "i8x16.shuffle": simd + 0x0d,
   select: 0x1b,
@@ -185,8 +254,9 @@ export const codes = {
 } as const
 
 /** Type codes of the binary format. */
-export const typeCodes: { readonly [T in ValueType]: number } = {
+export const typeCodes: { readonly [T in EngineType]: number } = {
   i32: 0x7f,
+  i64: 0x7e,
   f32: 0x7d,
   f64: 0x7c,
   v128: 0x7b

@@ -2,7 +2,7 @@ import { type Expr, i32, op, select } from "./Instruction.ts"
 import { plain } from "./instructions.ts"
 
 /** What a lane of a vector is without vectors. */
-export type Word = "i32" | "f32"
+export type Word = "i32" | "f32" | "f64"
 export type Lane = Expr<Word>
 
 /** Puts a value into a local where it is more than one, for it is used twice. */
@@ -10,6 +10,7 @@ type Bind = (e: Lane) => Lane
 
 /** What a vector instruction does to each lane. */
 export interface Rule {
+  /** Of vectors of doubles it takes doubles. */
   readonly takes: Word
   readonly gives: Word
   /** Whether `of` is a condition, and the lane all ones where it holds. */
@@ -34,15 +35,20 @@ const first = (name: "i32.lt_s" | "i32.lt_u" | "i32.gt_s" | "i32.gt_u"): Rule =>
   })
 
 /** The second where that compares so with the first. */
-const second = (name: "f32.lt" | "f32.gt"): Rule => ({
-  takes: "f32",
-  gives: "f32",
-  test: false,
-  of: (bind, x, y) => {
-    const [a, b] = [bind(x as Lane), bind(y as Lane)] as [Expr<"f32">, Expr<"f32">]
-    return select(b, a, op(name, b, a))
+const second = (name: "f32.lt" | "f32.gt" | "f64.lt" | "f64.gt"): Rule => {
+  const type = name.slice(0, 3) as "f32" | "f64"
+  return {
+    takes: type,
+    gives: type,
+    test: false,
+    of: (bind, x, y) => {
+      const [a, b] = [bind(x as Lane), bind(y as Lane)]
+      return select(b, a, (op as (...all: ReadonlyArray<unknown>) => Integer)(name, b, a))
+    }
   }
-})
+}
+
+const wide = (x: Integer): Expr<"i64"> => op("i64.extend_i32_u", x)
 
 const not = (x: Integer): Integer => op("i32.xor", x, i32(-1))
 
@@ -65,7 +71,37 @@ const rules: { readonly [name: string]: Rule } = {
   "i32x4.max_s": first("i32.gt_s"),
   "i32x4.max_u": first("i32.gt_u"),
   "f32x4.pmin": second("f32.lt"),
-  "f32x4.pmax": second("f32.gt")
+  "f32x4.pmax": second("f32.gt"),
+  "f64x4.pmin": second("f64.lt"),
+  "f64x4.pmax": second("f64.gt"),
+  "f64x4.select": {
+    takes: "i32",
+    gives: "f64",
+    test: false,
+    of: (_, x, y, mask) => select(x as Lane, y as Lane, mask as Integer)
+  },
+  "i32x4.low_f64x4": {
+    takes: "f64",
+    gives: "i32",
+    test: false,
+    of: (_, x) => op("i32.wrap_i64", op("i64.reinterpret_f64", x as Expr<"f64">))
+  },
+  "i32x4.high_f64x4": {
+    takes: "f64",
+    gives: "i32",
+    test: false,
+    of: (_, x) =>
+      op("i32.wrap_i64", op("i64.shr_u", op("i64.reinterpret_f64", x as Expr<"f64">), wide(i32(32))))
+  },
+  "f64x4.join_i32x4": {
+    takes: "i32",
+    gives: "f64",
+    test: false,
+    of: (_, low, high) => {
+      const upper = op("i64.shl", wide(high as Integer), wide(i32(32)))
+      return op("f64.reinterpret_i64", op("i64.or", wide(low as Integer), upper))
+    }
+  }
 }
 
 /** As 16 bits without a sign, the nearest there is. */

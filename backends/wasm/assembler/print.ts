@@ -7,7 +7,7 @@ export const print = (module: Module): string =>
     "(module",
     `  (import "env" "memory" (memory 1))`,
     ...module.imports.map(
-      (c) => `  (import "env" ${JSON.stringify(c.name)} (func $${c.name}${signature(c)}))`
+      (c) => `  (import "Math" ${JSON.stringify(c.name)} (func $${c.name}${signature(c)}))`
     ),
     ...module.functions.flatMap(printFunction).map((line) => `  ${line}`),
     ")"
@@ -48,6 +48,7 @@ const printImmediate = (x: Immediate): string => {
     case "i32":
       return String(x.value)
     case "f32":
+    case "f64":
       return printNumber(x.value)
     case "words":
       return `i32x4 ${x.words.map((w) => `0x${(w >>> 0).toString(16)}`).join(" ")}`

@@ -11,6 +11,7 @@ import {
   set,
   store
 } from "./Instruction.ts"
+import type { ValueType } from "./instructions.ts"
 import { type Lane, laneOf, saturate, type Word } from "./lanes.ts"
 import { type Func, localsOf } from "./Module.ts"
 
@@ -21,13 +22,13 @@ import { type Func, localsOf } from "./Module.ts"
  * Expressions have no effects, so what several lanes need is computed before the statement.
  */
 export const scalarise = (f: Func): Func => {
-  const lanes = f.params.some((p) => p.type === "v128") ? 1 : 4
+  const lanes = f.params.some(isVector) ? 1 : 4
   const numbers = Array.from({ length: lanes }, (_, n) => n)
   const kinds = kindsOf(f)
   const pieces = new Map(
     [...f.params, ...localsOf(f)].flatMap((local) => {
-      if (local.type !== "v128") return []
-      const type = kinds.get(local) ?? "f32"
+      if (!isVector(local)) return []
+      const type = local.type === "v256" ? "f64" : (kinds.get(local) ?? "f32")
       return [[local, numbers.map((n): Local<Word> => ({ type, name: `${local.name}_${n}` }))] as const]
     })
   )
@@ -38,8 +39,8 @@ export const scalarise = (f: Func): Func => {
   }
 
   /** Locals that live as long as one statement. */
-  const temporaries: { readonly [T in Word]: Array<Local<Word>> } = { i32: [], f32: [] }
-  let used = { i32: 0, f32: 0 }
+  const temporaries: { readonly [T in Word]: Array<Local<Word>> } = { i32: [], f32: [], f64: [] }
+  let used = { i32: 0, f32: 0, f64: 0 }
   let before: Array<Statement> = []
   const copy = (e: Lane): Lane => {
     const at = used[e.type]++
@@ -53,13 +54,13 @@ export const scalarise = (f: Func): Func => {
 
   /** The words of a vector, of the type that is wanted. */
   const words = (e: Expr | undefined, type: Word): ReadonlyArray<Lane> => {
-    if (e?.type !== "v128") throw new Error(`${f.name}: ${e?.name} is no vector`)
-    return given(e as Expr<"v128">, type).map((l) => as(l, type))
+    if (e === undefined || !isVector(e)) throw new Error(`${f.name}: ${e?.name} is no vector`)
+    return e.type === "v256" ? given(e, "f64") : given(e, type).map((l) => as(l, type))
   }
   const replaced = (all: ReadonlyArray<Lane>, n: number, by: Lane): ReadonlyArray<Lane> =>
     all.map((old, at) => (at === n ? by : old))
 
-  const given = (e: Expr<"v128">, type: Word): ReadonlyArray<Lane> => {
+  const given = (e: Expr, type: Word): ReadonlyArray<Lane> => {
     const [a, b, c] = e.operands
     const x = e.immediate
     if (x?._tag === "words") return numbers.map((n) => constant(x.words[n] as number, type))
@@ -76,6 +77,14 @@ export const scalarise = (f: Func): Func => {
           const value = bind(word(type, address, x.offset))
           return numbers.map(() => value)
         }
+        case "v256.load":
+          return numbers.map((n) => word("f64", address, x.offset + 8 * n))
+        case "v256.load64_splat": {
+          const value = bind(word("f64", address, x.offset))
+          return numbers.map(() => value)
+        }
+        case "v256.load64_lane":
+          return replaced(words(b, "f64"), number, word("f64", address, x.offset))
         case "v128.load32_lane":
           return replaced(words(b, type), number, word(type, address, x.offset))
         case "v128.load16_lane": {
@@ -95,10 +104,11 @@ export const scalarise = (f: Func): Func => {
     }
     if (x?._tag === "call") {
       const operands = e.operands.map((o) => words(o, "f32"))
-      const callee = { ...x.callee, params: x.callee.params.map(wordOf), result: "f32" as const }
+      const result: Word = e.type === "v256" ? "f64" : "f32"
+      const callee = { ...x.callee, params: x.callee.params.map(wordOf), result }
       return numbers.map((n) => ({
         ...e,
-        type: "f32",
+        type: result,
         operands: operands.map((o) => o[n] as Lane),
         immediate: { _tag: "call", callee }
       }))
@@ -108,7 +118,11 @@ export const scalarise = (f: Func): Func => {
       const [then, otherwise] = [words(a, type), words(b, type)]
       return numbers.map((n) => select(then[n] as Lane, otherwise[n] as Lane, condition))
     }
-    if (e.name === "i32x4.splat" || e.name === "f32x4.splat") {
+    if (e.name === "f64x4.swap1" || e.name === "f64x4.swap2") {
+      const all = words(a, "f64")
+      return numbers.map((n) => all[n ^ (e.name === "f64x4.swap1" ? 1 : 2)] as Lane)
+    }
+    if (e.name === "i32x4.splat" || e.name === "f32x4.splat" || e.name === "f64x4.splat") {
       const value = bind(scalar(a as Expr) as Lane)
       return numbers.map(() => value)
     }
@@ -118,12 +132,13 @@ export const scalarise = (f: Func): Func => {
         op("i32.or", all[2 * n] as Expr<"i32">, op("i32.shl", all[2 * n + 1] as Expr<"i32">, i32(16)))
       )
     }
-    const test = e.name === "v128.bitselect" ? laneOf((c as Expr).name) : undefined
+    const chooses = e.name === "v128.bitselect" || e.name === "f64x4.select"
+    const test = chooses ? laneOf((c as Expr).name) : undefined
     if (test?.test === true) {
       const [then, otherwise, left, right] = [
         words(a, type),
         words(b, type),
-        ...(c as Expr<"v128">).operands.map((o) => words(o, test.takes))
+        ...(c as Expr).operands.map((o) => words(o, test.takes))
       ] as [ReadonlyArray<Lane>, ReadonlyArray<Lane>, ReadonlyArray<Lane>, ReadonlyArray<Lane>]
       return numbers.map((n) =>
         select(
@@ -136,7 +151,7 @@ export const scalarise = (f: Func): Func => {
     const rule = laneOf(e.name)
     if (rule === undefined) throw new Error(`${e.name} has no form without vectors`)
     const operands = e.operands.map((o) => {
-      if (o.type === "v128") return words(o, rule.takes)
+      if (isVector(o)) return words(o, rule.takes)
       const same = bindInteger(o)
       return numbers.map((): Lane => same)
     })
@@ -148,7 +163,7 @@ export const scalarise = (f: Func): Func => {
 
   /** An expression that is no vector. */
   const scalar = (e: Expr): Expr => {
-    if (e.type === "v128") throw new Error(`${f.name}: ${e.name} is a vector`)
+    if (isVector(e)) throw new Error(`${f.name}: ${e.name} is a vector`)
     if (e.immediate?._tag === "lane") {
       const found = words(e.operands[0], e.type as Word)
       return found[lanes === 1 ? 0 : e.immediate.lane] as Lane
@@ -163,7 +178,7 @@ export const scalarise = (f: Func): Func => {
   }
 
   const assigned = (local: Local, value: Expr): ReadonlyArray<Statement> => {
-    if (local.type !== "v128") return [set(local, scalar(value))]
+    if (!isVector(local)) return [set(local, scalar(value))]
     const targets = piecesOf(local)
     const values = words(value, (targets[0] as Local<Word>).type)
     // Lanes are set one after the other: one that reads another is computed before.
@@ -175,13 +190,15 @@ export const scalarise = (f: Func): Func => {
   const effect = (s: Statement & { readonly _tag: "effect" }): ReadonlyArray<Statement> => {
     const [to, value] = s.operands as [Expr, Expr]
     const x = s.immediate
-    if (value?.type !== "v128" || x?._tag !== "memory") return [{ ...s, operands: s.operands.map(scalar) }]
+    if (value === undefined || !isVector(value) || x?._tag !== "memory")
+      return [{ ...s, operands: s.operands.map(scalar) }]
     const address = bindInteger(to)
     // What is stored is read before anything is written.
     const all = words(value, kindOf(value, kinds) ?? "f32").map(bind)
     const number = x.lane ?? 0
     const stored = (n: number, offset: number): Statement => {
       const v = all[n] as Lane
+      if (v.type === "f64") return store("f64.store", address, v as Expr<"f64">, x.offset + offset)
       return v.type === "f32"
         ? store("f32.store", address, v as Expr<"f32">, x.offset + offset)
         : store("i32.store", address, v as Expr<"i32">, x.offset + offset)
@@ -189,6 +206,10 @@ export const scalarise = (f: Func): Func => {
     switch (s.name) {
       case "v128.store":
         return numbers.map((n) => stored(n, 4 * n))
+      case "v256.store":
+        return numbers.map((n) => stored(n, 8 * n))
+      case "v256.store64_lane":
+        return [stored(number, 0)]
       case "v128.store64_lane":
         return [stored(2 * number, 0), stored(2 * number + 1, 4)]
       case "v128.store32_lane":
@@ -208,7 +229,7 @@ export const scalarise = (f: Func): Func => {
     const made = make()
     const all = [...before, ...made]
     before = []
-    used = { i32: 0, f32: 0 }
+    used = { i32: 0, f32: 0, f64: 0 }
     return all
   }
   const statements = (list: ReadonlyArray<Statement>): ReadonlyArray<Statement> =>
@@ -236,17 +257,18 @@ export const scalarise = (f: Func): Func => {
   const params = f.params.flatMap((p): ReadonlyArray<Local> => pieces.get(p) ?? [p])
   const body = statements(f.body)
   if (f.result === undefined) return { ...f, params, body }
-  const result = f.result.type === "v128" ? (words(f.result, "f32")[0] as Lane) : scalar(f.result)
+  const result = isVector(f.result) ? (words(f.result, "f32")[0] as Lane) : scalar(f.result)
   return { ...f, params, body: [...body, ...after(() => [])], result }
 }
 
-const wordOf = <T>(type: T): T | "f32" => (type === "v128" ? "f32" : type)
+const isVector = ({ type }: { readonly type: ValueType }): boolean => type === "v128" || type === "v256"
+
+const wordOf = (type: ValueType): ValueType => (type === "v256" ? "f64" : type === "v128" ? "f32" : type)
 
 const reads = (e: Expr, local: Local): boolean =>
   (e.immediate?._tag === "local" && e.immediate.local === local) || e.operands.some((o) => reads(o, local))
 
-const word = (type: Word, address: Expr<"i32">, offset: number): Lane =>
-  load(type === "f32" ? "f32.load" : "i32.load", address, offset)
+const word = (type: Word, address: Expr<"i32">, offset: number): Lane => load(`${type}.load`, address, offset)
 
 const as = (e: Lane, type: Word): Lane => {
   if (e.type === type) return e

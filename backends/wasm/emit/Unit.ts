@@ -1,30 +1,36 @@
+import { halve } from "../assembler/halve.ts"
 import { hoist } from "../assembler/hoist.ts"
 import type { Callee } from "../assembler/Instruction.ts"
 import { calleeOf, type Func, type Module } from "../assembler/Module.ts"
 import { scalarise } from "../assembler/scalarise.ts"
 import type { Features } from "../features.ts"
-import { type HelperName, helpers, type ImportName, imports } from "./library.ts"
+import { type HelperF64, type HelperName, helpers, helpersF64, type ImportName, imports } from "./library.ts"
 
 /** What the kernels of one program share: its module, with the functions that several of them call. */
 export interface Unit {
   readonly features: Features
   /** A function of the module that is made when it is first asked for. */
   readonly helper: (name: HelperName) => Callee & { readonly result: "v128" }
+  /** The same, of doubles. */
+  readonly helperF64: (name: HelperF64) => Callee & { readonly result: "v256" }
   readonly imported: (name: ImportName) => Callee & { readonly result: "f64" }
   /** The module of these kernels and all that they call. */
   readonly module: (kernels: ReadonlyArray<Func>) => Module
 }
 
-export const make = (features: Features): Unit => {
-  const made = new Map<HelperName, Func>()
+/** `doubles` says whether kernels compute in f64. */
+export const make = (features: Features, doubles = false): Unit => {
+  const made = new Map<string, Func>()
   const used = new Map<ImportName, Callee>()
+  const helper = (name: string, make: (unit: Unit, name: string) => Func): Callee => {
+    const func = made.get(name) ?? make(unit, name)
+    made.set(name, func)
+    return calleeOf(func)
+  }
   const unit: Unit = {
     features,
-    helper: (name) => {
-      const func = made.get(name) ?? helpers[name](unit, name)
-      made.set(name, func)
-      return { ...calleeOf(func), result: "v128" }
-    },
+    helper: (name) => ({ ...helper(name, helpers[name]), result: "v128" }),
+    helperF64: (name) => ({ ...helper(`${name}_f64`, helpersF64[name]), result: "v256" }),
     imported: (name) => {
       const callee = { name, params: imports[name].map(() => "f64" as const), result: "f64" as const }
       used.set(name, callee)
@@ -32,7 +38,9 @@ export const make = (features: Features): Unit => {
     },
     module: (kernels) => ({
       imports: [...used.values()],
-      functions: [...made.values(), ...kernels].map(features.simd ? hoist : scalarise)
+      functions: [...made.values(), ...kernels].map((f) =>
+        !features.simd ? scalarise(f) : hoist(doubles ? halve(f) : f)
+      )
     })
   }
   return unit

@@ -8,12 +8,20 @@ import { constantOf, type Emitter, keyOf as exprKey } from "./Emitter.ts"
  * The elements at hand: those of one vector. What is known of integers is kept, since they become addresses: where the numbers of the
  * lanes lie at regular distances, one scalar stands for all.
  */
-export type Value = Vector | Affine | Lanes
+export type Value = Vector | Doubles | Affine | Lanes
 
 export interface Vector {
   readonly _tag: "vector"
   readonly v: Expr<"v128">
 }
+
+export interface Doubles {
+  readonly _tag: "doubles"
+  readonly v: Expr<"v256">
+}
+
+/** Elements in a register: words, or doubles. */
+export type Register = Expr<"v128" | "v256">
 
 /** base, base + step, base + 2 step, … */
 export interface Affine {
@@ -38,11 +46,17 @@ const alignOf = (n: number): number => (n === 0 ? mostAlign : Math.min(mostAlign
 
 export const vector = (v: Expr<"v128">): Value => ({ _tag: "vector", v })
 
+export const doubles = (v: Expr<"v256">): Value => ({ _tag: "doubles", v })
+
+export const ofRegister = (v: Register): Value => (isDoubles(v) ? doubles(v) : vector(v as Expr<"v128">))
+
+export const isDoubles = (v: Register): v is Expr<"v256"> => v.type === "v256"
+
 /** Text of a value: equal exactly for equal ones. */
 export const keyOf = (x: Value): string =>
   x._tag === "affine"
     ? `${exprKey(x.base)}+${x.step}`
-    : x._tag === "vector"
+    : x._tag === "vector" || x._tag === "doubles"
       ? exprKey(x.v)
       : x.lanes.map(exprKey).join()
 
@@ -73,6 +87,14 @@ export const along = (e: Emitter, base: Expr<"i32">, below: Dim.Dim): Affine => 
 export const isUniform = (x: Value): x is Affine & { readonly step: 0 } => x._tag === "affine" && x.step === 0
 
 /** As a register. */
+export const toRegister = (e: Emitter, x: Value): Register => (x._tag === "doubles" ? x.v : toVector(e, x))
+
+export const toDoubles = (x: Value): Expr<"v256"> => {
+  if (x._tag === "doubles") return x.v
+  throw new Error("the elements are no doubles")
+}
+
+/** As words. */
 export const toVector = (e: Emitter, x: Value): Expr<"v128"> => {
   switch (x._tag) {
     case "vector":
@@ -84,6 +106,8 @@ export const toVector = (e: Emitter, x: Value): Expr<"v128"> => {
       const all = e.bind(op("i32x4.splat", x.base))
       return step === 0 ? all : e.bind(op("i32x4.add", all, words(0, step, 2 * step, 3 * step)))
     }
+    case "doubles":
+      throw new Error("the elements are doubles")
     case "lanes":
       return x.lanes.reduce<Expr<"v128">>(
         (all, one, n) =>
@@ -101,6 +125,8 @@ export const toLanes = (e: Emitter, x: Value): ReadonlyArray<Expr<"i32">> => {
       return all.map((n) => e.bind(lane("i32x4.extract_lane", n, x.v)))
     case "affine":
       return all.map((n) => e.add(x.base, i32(n * x.step)))
+    case "doubles":
+      throw new Error("doubles are no indices")
     case "lanes":
       return x.lanes
   }

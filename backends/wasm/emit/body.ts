@@ -3,10 +3,12 @@ import * as DType from "../../../ir/DType.ts"
 import type { Graph } from "../../../ir/Graph.ts"
 import type { Node, NodeOf } from "../../../ir/Node.ts"
 import type { OfFamily } from "../../../ir/ops.ts"
+import { splatF64 } from "../assembler/doubles.ts"
 import { call, type Expr, i32, op, select, splat, splatF32 } from "../assembler/Instruction.ts"
 import { operand, type Ref } from "../Job.ts"
 import type { Frame } from "./Frame.ts"
 import { broadcastFrom, moved } from "./moved.ts"
+import { where } from "./real.ts"
 import { compute, isScalarOp, scalar } from "./scalar.ts"
 import { load } from "./storage.ts"
 import * as Value from "./Value.ts"
@@ -55,17 +57,12 @@ export const body = (frame: Frame, graph: Graph, sources: Sources): Body => {
   const clamped = (position: Node, indices: Indices, size: Dim.Dim): Value.Value =>
     Value.clamp(e, at(position, indices), size, position.type.dtype === "u32")
 
-  const zero = (node: Node): Value.Value =>
-    compute(node.type.dtype) === "f32" || node.type.dtype === "bool"
-      ? Value.vector(splat(0))
-      : Value.integer(0)
-
   /** Both are computed; what is read for elements that are not chosen has been clamped into its axis. */
   const choose = (condition: Condition, then: Value.Value, otherwise: Value.Value): Value.Value => {
     if (condition === true) return then
-    const [a, b] = [Value.toVector(e, then), Value.toVector(e, otherwise)]
-    return Value.vector(
-      e.bind(condition.type === "i32" ? select(a, b, condition) : op("v128.bitselect", a, b, condition))
+    const [a, b] = [Value.toRegister(e, then), Value.toRegister(e, otherwise)]
+    return Value.ofRegister(
+      e.bind(condition.type === "i32" ? select(a, b, condition) : where(condition, a, b))
     )
   }
 
@@ -76,7 +73,7 @@ export const body = (frame: Frame, graph: Graph, sources: Sources): Body => {
     const all = open
       .map((d) => op("i32.ne", e.dim(d), i32(0)) as Expr<"i32">)
       .reduce((a, b) => op("i32.and", a, b))
-    return choose(e.bind(all), value, zero(node))
+    return choose(e.bind(all), value, literal(node.type.dtype, 0))
   }
 
   const found: Body["found"] = ({ operands, attrs: { axis } }, indices) => {
@@ -233,13 +230,16 @@ export const literal = (dtype: DType.DType, x: number): Value.Value => {
       return Value.integer(x | 0)
     case "f32":
       return Value.vector(splatF32(x))
+    case "f64":
+      return Value.doubles(splatF64(x))
   }
 }
 
-/** The node whose value is stored in place of a result: a final cast from one float type to a 16-bit one happens in the store. */
+/** The node whose value is stored in place of a result: a final cast from one float type to a smaller one happens in the store. */
 export const stored = (root: Node): Node => {
   const x = root.operands[0]
   return root.op === "cast" &&
+    root.type.dtype !== "f64" &&
     DType.isFloat(root.type.dtype) &&
     x !== undefined &&
     DType.isFloat(x.type.dtype)

@@ -2,12 +2,14 @@ import { call, type Expr, get, i32, type Local, lane, op, splat, splatF32 } from
 import type { Func } from "../assembler/Module.ts"
 import * as Emitter from "./Emitter.ts"
 import * as M from "./math.ts"
+import * as F64 from "./mathF64.ts"
 import type { Unit } from "./Unit.ts"
 
 type V = Expr<"v128">
+type D = Expr<"v256">
 
-/** Functions of the host, by the names of their arguments: what is rare and hard to approximate. */
-export const imports = { pow: ["x", "y"] } as const
+/** Functions of the host's `Math`, by the names of their arguments: what is rare and hard to approximate. */
+export const imports = { pow: ["x", "y"], sin: ["x"], cos: ["x"] } as const
 
 export type ImportName = keyof typeof imports
 
@@ -32,17 +34,18 @@ export type HelperName =
 
 type Make = (unit: Unit, name: string) => Func
 
-const vector =
-  (count: number, body: (e: Emitter.Emitter, ...args: ReadonlyArray<V>) => V): Make =>
+const of =
+  <T extends "v128" | "v256">(type: T) =>
+  (count: number, body: (e: Emitter.Emitter, ...args: ReadonlyArray<Expr<T>>) => Expr<T>): Make =>
   (unit, name) => {
-    const params: ReadonlyArray<Local<"v128">> = Array.from({ length: count }, (_, i) => ({
-      type: "v128",
-      name: `p${i}`
-    }))
+    const params = Array.from({ length: count }, (_, i): Local<T> => ({ type, name: `p${i}` }))
     const e = Emitter.make(unit, params, () => i32(0))
     const result = body(e, ...params.map(get))
     return { name, exported: false, params, result, body: e.statements() }
   }
+
+const vector = of("v128")
+const doubles = of("v256")
 
 /** A function of lanes, one after the other. */
 const perLane = (e: Emitter.Emitter, x: V, y: V, f: (x: Expr<"i32">, y: Expr<"i32">) => Expr<"i32">): V =>
@@ -152,3 +155,18 @@ export const helpers: { readonly [K in HelperName]: Make } = {
     return x
   })
 }
+
+/** Functions on vectors of doubles. */
+export const helpersF64 = {
+  exp: doubles(1, (e, x) => F64.exp(e, x as D)),
+  exp2: doubles(1, (e, x) => F64.exp2(e, x as D)),
+  log: doubles(1, (e, x) => F64.log(e, x as D)),
+  sin: doubles(1, F64.host("sin")),
+  cos: doubles(1, F64.host("cos")),
+  tanh: doubles(1, (e, x) => F64.tanh(e, x as D)),
+  erf: doubles(1, (e, x) => F64.erf(e, x as D)),
+  sigmoid: doubles(1, (e, x) => F64.sigmoid(e, x as D)),
+  pow: doubles(2, F64.host("pow"))
+} as const satisfies { readonly [name: string]: Make }
+
+export type HelperF64 = keyof typeof helpersF64

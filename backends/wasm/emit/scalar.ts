@@ -1,35 +1,35 @@
 import type { DType } from "../../../ir/DType.ts"
 import type { OfFamily, OpName } from "../../../ir/ops.ts"
-import { UnsupportedByDevice } from "../../errors.ts"
+import { splatF64, wide } from "../assembler/doubles.ts"
 import { call, type Expr, op, splat, splatF32 } from "../assembler/Instruction.ts"
 import type { Emitter } from "./Emitter.ts"
-import { floorDiv, floorDivUnsigned, type HelperName, modulo } from "./library.ts"
+import { floorDiv, floorDivUnsigned, type HelperF64, type HelperName, modulo } from "./library.ts"
+import { toOdd } from "./mathF64.ts"
+import { type Binary, type Comparison, type Real, reals, type Unary, where } from "./real.ts"
 import { widen } from "./storage.ts"
 import * as Value from "./Value.ts"
 
 type V = Expr<"v128">
 
 /** Type that arithmetic on a dtype happens in: a bool is a lane of ones or zeros, 16-bit floats are computed in f32. */
-export type Compute = "f32" | "i32" | "u32" | "bool"
+export type Compute = "f64" | "f32" | "i32" | "u32" | "bool"
 
-/** Throws `UnsupportedByDevice` for f64. */
 export const compute = (dtype: DType): Compute => {
   switch (dtype) {
-    case "f64":
-      throw new UnsupportedByDevice({
-        message: "the WebAssembly backend has no f64",
-        hint: "cast to f32, or run on the reference"
-      })
     case "f32":
     case "f16":
     case "bf16":
       return "f32"
+    case "f64":
     case "i32":
     case "u32":
     case "bool":
       return dtype
   }
 }
+
+/** Whether elements are floats, which of two sizes. */
+export const isReal = (type: Compute): type is "f32" | "f64" => type === "f32" || type === "f64"
 
 /** Ops with a meaning on single elements. */
 export type ScalarOp = OfFamily<"elementwise" | "compare">
@@ -54,27 +54,15 @@ const onVectors =
   }
 
 type Name = Parameters<typeof op>[0]
-type Binary = Extract<Name, `${"f32x4" | "i32x4" | "v128"}.${string}`>
 
 const one =
-  (
-    name:
-      | "f32x4.neg"
-      | "f32x4.abs"
-      | "f32x4.sqrt"
-      | "f32x4.floor"
-      | "f32x4.ceil"
-      | "f32x4.nearest"
-      | "i32x4.neg"
-      | "i32x4.abs"
-      | "v128.not"
-  ): OnVectors =>
+  (name: "i32x4.neg" | "i32x4.abs" | "v128.not"): OnVectors =>
   (_, x) =>
     op(name, x)
 
 type Two = {
-  [K in Binary]: Parameters<typeof op<K>> extends [K, V, V] ? K : never
-}[Binary]
+  [K in Name]: Parameters<typeof op<K>> extends [K, V, V] ? K : never
+}[Name]
 
 const two =
   (name: Two): OnVectors =>
@@ -82,19 +70,53 @@ const two =
     op(name, x, y)
 
 const helper =
-  (name: HelperName, arity: 1 | 2 = 1): OnVectors =>
+  (name: HelperName): OnVectors =>
   ({ e }, x, y) =>
-    arity === 1 ? call(e.unit.helper(name), x) : call(e.unit.helper(name), x, y)
+    call(e.unit.helper(name), x, y)
+
+type R = Value.Register
+
+/** What floats of both sizes do. */
+type OnFloats = (real: Real, x: R, y: R, e: Emitter) => R
+
+const onFloats =
+  (f: OnFloats): Emit =>
+  ({ e, from }, ...args) => {
+    const real = reals[compute(from) as Real["type"]]
+    const [x, y] = args.map((a) => Value.toRegister(e, a)) as [R, R | undefined]
+    return Value.ofRegister(e.bind(f(real, x, y ?? x, e)))
+  }
+
+/** A function that kernels call. */
+const called = (name: HelperF64, arity: 1 | 2 = 1): Emit =>
+  onFloats((real, x, y, e) => real.call(e, name, ...(arity === 1 ? [x] : [x, y])))
 
 /** One way for floats, one for signed, one for unsigned integers; bools are compared as unsigned ones. */
-const byType = (ways: { readonly f32: OnVectors; readonly i32: OnVectors; readonly u32: OnVectors }): Emit =>
-  onVectors((context, ...args) => {
+const byType = (ways: {
+  readonly float: OnFloats
+  readonly i32: OnVectors
+  readonly u32: OnVectors
+}): Emit => {
+  const [float, i32, u32] = [onFloats(ways.float), onVectors(ways.i32), onVectors(ways.u32)]
+  return (context, ...args) => {
     const type = compute(context.from)
-    return ways[type === "bool" ? "u32" : type](context, ...args)
-  })
+    return (isReal(type) ? float : type === "i32" ? i32 : u32)(context, ...args)
+  }
+}
 
 /** The same for all integers. */
-const floatOr = (f32: OnVectors, integer: OnVectors): Emit => byType({ f32, i32: integer, u32: integer })
+const floatOr = (float: OnFloats, integer: OnVectors): Emit => byType({ float, i32: integer, u32: integer })
+
+/** The instruction of that name. */
+const float =
+  (name: keyof Real & Unary): OnFloats =>
+  (real, x) =>
+    real[name](x)
+
+const floats =
+  (name: keyof Real & (Binary | Comparison)): OnFloats =>
+  (real, x, y) =>
+    real[name](x, y)
 
 /** Integers whose lanes are regular stay so. */
 const affineOr =
@@ -118,84 +140,83 @@ const uniformOr =
   }
 
 /** Of the types that divide rounding down. */
-const quotient = (name: "floor_div" | "mod", f32: OnVectors): Emit =>
+const quotient = (name: "floor_div" | "mod", float: OnFloats): Emit =>
   uniformOr(
     ({ e, from }, x, y) => {
       const divide = from === "u32" ? floorDivUnsigned : floorDiv
       return (name === "mod" ? modulo(divide) : divide)(e, x, y)
     },
-    byType({ f32, i32: helper(`${name}_i32`, 2), u32: helper(`${name}_u32`, 2) })
+    byType({ float, i32: helper(`${name}_i32`), u32: helper(`${name}_u32`) })
   )
 
 const extreme = (name: "min" | "max"): Emit =>
   uniformOr(
     ({ e, from }, x, y) => (from === "i32" ? e[name](x, y) : undefined),
-    byType({ f32: two(`f32x4.${name}`), i32: two(`i32x4.${name}_s`), u32: two(`i32x4.${name}_u`) })
+    byType({ float: floats(name), i32: two(`i32x4.${name}_s`), u32: two(`i32x4.${name}_u`) })
   )
 
 /** A lane of ones, true, is the largest unsigned number. */
 const ordered = (name: "lt" | "le" | "gt" | "ge"): Emit =>
-  byType({ f32: two(`f32x4.${name}`), i32: two(`i32x4.${name}_s`), u32: two(`i32x4.${name}_u`) })
+  byType({ float: floats(name), i32: two(`i32x4.${name}_s`), u32: two(`i32x4.${name}_u`) })
 
 /** (x > 0) - (x < 0), and x itself where it is neither: 0, -0 or NaN. */
-const signF32: OnVectors = ({ e }, x) => {
-  const [above, below] = [op("f32x4.gt", x, splatF32(0)), op("f32x4.lt", x, splatF32(0))]
-  const negative = e.bind(op("v128.bitselect", splatF32(-1), x, below))
-  return op("v128.bitselect", splatF32(1), negative, above)
+const signOf: OnFloats = (real, x, _, e) => {
+  const [above, below] = [real.gt(x, real.splat(0)), real.lt(x, real.splat(0))]
+  return where(above, real.splat(1), e.bind(where(below, real.splat(-1), x)))
 }
-
-const infinite: OnVectors = (_, x) => op("f32x4.eq", op("f32x4.abs", x), splatF32(Infinity))
 
 /** Every op on single elements, on vectors of them. */
 export const scalar: { readonly [K in ScalarOp]: Emit } = {
   neg: (context, x) =>
     (x as Value.Value)._tag === "affine"
       ? Value.sub(context.e, Value.integer(0), x as Value.Value)
-      : floatOr(one("f32x4.neg"), one("i32x4.neg"))(context, x as Value.Value),
-  abs: byType({ f32: one("f32x4.abs"), i32: one("i32x4.abs"), u32: (_, x) => x }),
+      : floatOr(float("neg"), one("i32x4.neg"))(context, x as Value.Value),
+  abs: byType({ float: float("abs"), i32: one("i32x4.abs"), u32: (_, x) => x }),
   sign: byType({
-    f32: signF32,
+    float: signOf,
     i32: (_, x) => op("i32x4.max_s", op("i32x4.min_s", x, splat(1)), splat(-1)),
     u32: (_, x) => op("i32x4.min_u", x, splat(1))
   }),
-  floor: floatOr(one("f32x4.floor"), (_, x) => x),
-  ceil: floatOr(one("f32x4.ceil"), (_, x) => x),
-  round: floatOr(one("f32x4.nearest"), (_, x) => x),
-  exp: onVectors(helper("exp")),
-  exp2: onVectors(helper("exp2")),
-  log: onVectors(helper("log")),
-  sqrt: onVectors(one("f32x4.sqrt")),
-  rsqrt: onVectors((_, x) => op("f32x4.div", splatF32(1), op("f32x4.sqrt", x))),
-  sin: onVectors(helper("sin")),
-  cos: onVectors(helper("cos")),
-  tanh: onVectors(helper("tanh")),
-  erf: onVectors(helper("erf")),
-  sigmoid: onVectors(helper("sigmoid")),
+  floor: floatOr(float("floor"), (_, x) => x),
+  ceil: floatOr(float("ceil"), (_, x) => x),
+  round: floatOr(float("nearest"), (_, x) => x),
+  exp: called("exp"),
+  exp2: called("exp2"),
+  log: called("log"),
+  sqrt: onFloats(float("sqrt")),
+  rsqrt: onFloats((real, x) => real.div(real.splat(1), real.sqrt(x))),
+  sin: called("sin"),
+  cos: called("cos"),
+  tanh: called("tanh"),
+  erf: called("erf"),
+  sigmoid: called("sigmoid"),
   not: onVectors(one("v128.not")),
-  add: affineOr(Value.add, floatOr(two("f32x4.add"), two("i32x4.add"))),
-  sub: affineOr(Value.sub, floatOr(two("f32x4.sub"), two("i32x4.sub"))),
-  mul: uniformOr(({ e }, x, y) => e.mul(x, y), floatOr(two("f32x4.mul"), two("i32x4.mul"))),
-  div: onVectors(two("f32x4.div")),
-  floor_div: quotient("floor_div", (_, x, y) => op("f32x4.floor", op("f32x4.div", x, y))),
-  mod: quotient("mod", (_, x, y) =>
-    op("f32x4.sub", x, op("f32x4.mul", y, op("f32x4.floor", op("f32x4.div", x, y))))
-  ),
-  pow: onVectors(helper("pow", 2)),
+  add: affineOr(Value.add, floatOr(floats("add"), two("i32x4.add"))),
+  sub: affineOr(Value.sub, floatOr(floats("sub"), two("i32x4.sub"))),
+  mul: uniformOr(({ e }, x, y) => e.mul(x, y), floatOr(floats("mul"), two("i32x4.mul"))),
+  div: onFloats(floats("div")),
+  floor_div: quotient("floor_div", (real, x, y) => real.floor(real.div(x, y))),
+  mod: quotient("mod", (real, x, y) => real.sub(x, real.mul(y, real.floor(real.div(x, y))))),
+  pow: called("pow", 2),
   min: extreme("min"),
   max: extreme("max"),
   and: onVectors(two("v128.and")),
   or: onVectors(two("v128.or")),
   xor: onVectors(two("v128.xor")),
   cast: (context, x) => cast(context, x as Value.Value),
-  eq: floatOr(two("f32x4.eq"), two("i32x4.eq")),
-  ne: floatOr(two("f32x4.ne"), two("i32x4.ne")),
+  eq: floatOr(floats("eq"), two("i32x4.eq")),
+  ne: floatOr(floats("ne"), two("i32x4.ne")),
   lt: ordered("lt"),
   le: ordered("le"),
   gt: ordered("gt"),
   ge: ordered("ge"),
-  is_nan: onVectors((_, x) => op("f32x4.ne", x, x)),
-  is_inf: onVectors(infinite),
-  select: onVectors((_, condition, then, otherwise) => op("v128.bitselect", then, otherwise, condition))
+  is_nan: onFloats((real, x) => real.ne(x, x)),
+  is_inf: onFloats((real, x) => real.eq(real.abs(x), real.splat(Infinity))),
+  select: ({ e }, ...args) => {
+    const [condition, then, otherwise] = args as [Value.Value, Value.Value, Value.Value]
+    const [a, b] = [Value.toRegister(e, then), Value.toRegister(e, otherwise)]
+    return Value.ofRegister(e.bind(where(Value.toVector(e, condition), a, b)))
+  }
 }
 
 export const isScalarOp = (name: OpName): name is ScalarOp => Object.hasOwn(scalar, name)
@@ -205,22 +226,43 @@ const cast = ({ e, from, to }: Context, x: Value.Value): Value.Value => {
   const [source, target] = [compute(from), compute(to)]
   if (target === "i32" || target === "u32") {
     if (source === "i32" || source === "u32") return x
+    const sign = target === "i32" ? "s" : "u"
+    if (source === "f64")
+      return Value.vector(e.bind(wide(`i32x4.trunc_sat_f64x4_${sign}`, Value.toDoubles(x))))
     const v = Value.toVector(e, x)
     if (source === "bool") return Value.vector(e.bind(op("v128.and", v, splat(1))))
-    const name = target === "i32" ? "i32x4.trunc_sat_f32x4_s" : "i32x4.trunc_sat_f32x4_u"
-    return Value.vector(e.bind(op(name, v)))
+    return Value.vector(e.bind(op(`i32x4.trunc_sat_f32x4_${sign}`, v)))
   }
-  const v = Value.toVector(e, x)
   if (target === "bool") {
     if (source === "bool") return x
-    return Value.vector(
-      e.bind(source === "f32" ? op("f32x4.ne", v, splatF32(0)) : op("i32x4.ne", v, splat(0)))
-    )
+    if (isReal(source)) return onFloats((real, v) => real.ne(v, real.splat(0)))({ e, from, to }, x)
+    return Value.vector(e.bind(op("i32x4.ne", Value.toVector(e, x), splat(0))))
   }
-  return Value.vector(rounded(e, from, to, toFloat(e, source, v)))
+  if (target === "f64") return Value.doubles(toDouble(e, source, x))
+  if (source === "f64") {
+    const v = Value.toDoubles(x)
+    const single = to === "f32" ? e.bind(wide("f32x4.demote_f64x4", v)) : toOdd(e, v)
+    return Value.vector(rounded(e, from, to, single))
+  }
+  return Value.vector(rounded(e, from, to, toFloat(e, source, Value.toVector(e, x))))
 }
 
-const toFloat = (e: Emitter, source: Compute, v: V): V => {
+const toDouble = (e: Emitter, source: Compute, x: Value.Value): Expr<"v256"> => {
+  switch (source) {
+    case "f64":
+      return Value.toDoubles(x)
+    case "f32":
+      return e.bind(wide("f64x4.promote_f32x4", Value.toVector(e, x)))
+    case "i32":
+      return e.bind(wide("f64x4.convert_i32x4_s", Value.toVector(e, x)))
+    case "u32":
+      return e.bind(wide("f64x4.convert_i32x4_u", Value.toVector(e, x)))
+    case "bool":
+      return e.bind(wide("f64x4.select", splatF64(1), splatF64(0), Value.toVector(e, x)))
+  }
+}
+
+const toFloat = (e: Emitter, source: Exclude<Compute, "f64">, v: V): V => {
   switch (source) {
     case "f32":
       return v

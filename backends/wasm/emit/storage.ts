@@ -1,5 +1,6 @@
 import * as DType from "../../../ir/DType.ts"
 import type * as Shape from "../../../ir/Shape.ts"
+import { loadF64, loadLaneF64, splatF64, storeF64, wide } from "../assembler/doubles.ts"
 import {
   call,
   type Expr,
@@ -13,6 +14,7 @@ import {
   store as write
 } from "../assembler/Instruction.ts"
 import type { Emitter } from "./Emitter.ts"
+import { toOdd } from "./mathF64.ts"
 import * as Value from "./Value.ts"
 
 type V = Expr<"v128">
@@ -52,7 +54,18 @@ export const load = (
 ): Value.Value => {
   const bytes = bytesOf(dtype)
   const at = Value.linearize(e, indices, shape, bytes, pointer)
-  return Value.vector(decode(e, dtype, loadRaw(e, at, bytes)))
+  return dtype === "f64"
+    ? Value.doubles(loadDoubles(e, at))
+    : Value.vector(decode(e, dtype, loadRaw(e, at, bytes)))
+}
+
+const loadDoubles = (e: Emitter, at: Value.Value): Expr<"v256"> => {
+  if (Value.isUniform(at) || e.width === 1)
+    return e.bindLoad(loadF64("v256.load64_splat", Value.first(e, at)))
+  if (at._tag === "affine" && at.step === 8) return e.bindLoad(loadF64("v256.load", at.base))
+  return e.bindLoad(
+    Value.toLanes(e, at).reduce<Expr<"v256">>((all, a, n) => loadLaneF64(a, all, n), splatF64(0))
+  )
 }
 
 const loadRaw = (e: Emitter, at: Value.Value, bytes: number): V => {
@@ -76,6 +89,12 @@ const loadRaw = (e: Emitter, at: Value.Value, bytes: number): V => {
   )
 }
 
+/** Doubles that are stored as another float are rounded once. */
+const narrow = (e: Emitter, dtype: DType.DType, value: Value.Value): Value.Value =>
+  value._tag !== "doubles"
+    ? value
+    : Value.vector(dtype === "f32" ? e.bind(wide("f32x4.demote_f64x4", value.v)) : toOdd(e, value.v))
+
 /** Stores the elements of a result. */
 export const store = (
   e: Emitter,
@@ -87,7 +106,13 @@ export const store = (
 ): void => {
   const bytes = bytesOf(dtype)
   const at = Value.linearize(e, indices, shape, bytes, pointer)
-  const raw = encode(e, dtype, Value.toVector(e, value))
+  if (dtype === "f64") {
+    const all = Value.toDoubles(value)
+    if (e.width === 4 && at._tag === "affine" && at.step === bytes) e.line(storeF64(at.base, all))
+    else for (const [lane, a] of Value.toLanes(e, at).entries()) e.line(storeF64(a, all, { lane }))
+    return
+  }
+  const raw = encode(e, dtype, Value.toVector(e, narrow(e, dtype, value)))
   if (e.width === 4 && at._tag === "affine" && at.step === bytes) {
     e.line(
       bytes === 2

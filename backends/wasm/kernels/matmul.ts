@@ -26,6 +26,8 @@ export const matmul = (job: Job): ReadonlyArray<Lowered> => {
   const few: Condition = { _tag: "size", left: rows, relation: "<=", right: fewRows }
   const many: Condition = { ...few, relation: ">" }
   const known = Dim.value(rows)
+  // Doubles are rare: they are read where they lie.
+  if (anchor.type.dtype === "f64") return [matvec(job, lhs, rhs)]
   const direct = known !== undefined && known > fewRows ? [] : [{ ...matvec(job, lhs, rhs), when: [few] }]
   if (known !== undefined && known <= fewRows) return direct
   const [left, right] = [pack(job, lhs, tileRows), pack(job, rhs, tileColumns)]

@@ -6,14 +6,15 @@ import * as Body from "../emit/body.ts"
 import type { Variable } from "../emit/Emitter.ts"
 import * as Epilogue from "../emit/epilogue.ts"
 import * as Frame from "../emit/Frame.ts"
-import { madd } from "../emit/math.ts"
-import { compute } from "../emit/scalar.ts"
+import { reals } from "../emit/real.ts"
+import { compute, isReal } from "../emit/scalar.ts"
 import * as Value from "../emit/Value.ts"
 import type { Job, Lowered } from "../Job.ts"
 import type { Side } from "./pack.ts"
 import { across, active } from "./rowOps.ts"
 
 type V = Expr<"v128">
+type R = Value.Register
 
 /** Columns of an item: as many accumulators as a tile has. */
 const blockColumns = 32
@@ -33,9 +34,14 @@ export const matvec = (job: Job, lhs: Side, rhs: Side): Lowered => {
     Dim.Dim,
     Dim.Dim
   ]
-  const integers = compute(anchor.type.dtype) !== "f32"
-  const multiplyAdd = (a: V, b: V, sum: V): V =>
-    integers ? op("i32x4.add", op("i32x4.mul", a, b), sum) : madd(e, a, b, sum)
+  const type = compute(anchor.type.dtype)
+  const real = isReal(type) ? reals[type] : undefined
+  const zero = real?.splat(0) ?? splat(0)
+  const multiplyAdd = (a: R, b: R, sum: R): R =>
+    real?.madd(e, a, b, sum) ?? op("i32x4.add", op("i32x4.mul", a as V, b as V), sum as V)
+  const plus = (a: R, b: R): R => real?.add(a, b) ?? op("i32x4.add", a as V, b as V)
+  // A double takes two places.
+  const vectors = type === "f64" ? streamVectors / 2 : streamVectors
   const blocks = e.div(e.add(e.dim(columns), i32(blockColumns - 1)), i32(blockColumns))
 
   e.loop(frame.begin, frame.end, 1, (item) => {
@@ -45,17 +51,16 @@ export const matvec = (job: Job, lhs: Side, rhs: Side): Lowered => {
     const stop = e.min(e.add(first, i32(blockColumns)), e.dim(columns))
     e.loop(i32(0), e.dim(rows), 1, (row) => {
       const rowIndices = Value.delinearize(e, Value.uniform(row), lhs.free)
-      const elements = (side: Side, free: ReadonlyArray<Value.Value>, k: Value.Value): V =>
-        Value.toVector(e, side.at(body, e, batch, free, Value.delinearize(e, k, side.depth)))
-      const put = (free: ReadonlyArray<Value.Value>, value: V): void =>
-        epilogue([...batch, ...rowIndices, ...free], Value.vector(value))
+      const elements = (side: Side, free: ReadonlyArray<Value.Value>, k: Value.Value): R =>
+        Value.toRegister(e, side.at(body, e, batch, free, Value.delinearize(e, k, side.depth)))
+      const put = (free: ReadonlyArray<Value.Value>, value: R): void =>
+        epilogue([...batch, ...rowIndices, ...free], Value.ofRegister(value))
 
       if (isAlongDepth(anchor)) {
-        const plus = (a: V, b: V): V => op(integers ? "i32x4.add" : "f32x4.add", a, b)
         e.loop(first, stop, 1, (column) => {
           const free = Value.delinearize(e, Value.uniform(column), rhs.free)
-          const sums = Array.from({ length: streamVectors }, () => e.variable(splat(0)))
-          const add = (sum: Variable<"v128">, k: Expr<"i32">): void => {
+          const sums = Array.from({ length: vectors }, () => e.variable(zero))
+          const add = (sum: Variable<R["type"]>, k: Expr<"i32">): void => {
             const at = Value.along(e, k, depth)
             const product = e.bind(
               multiplyAdd(elements(lhs, rowIndices, at), elements(rhs, free, at), sum.value)
@@ -63,18 +68,19 @@ export const matvec = (job: Job, lhs: Side, rhs: Side): Lowered => {
             sum.set(active(e, product, sum.value))
           }
           const length = e.dim(depth)
-          const [most, whole] = [-4 * streamVectors, -4].map((n) =>
-            e.bind(op("i32.and", length, i32(n)))
-          ) as [Expr<"i32">, Expr<"i32">]
-          e.loop(i32(0), most, 4 * streamVectors, (k) =>
+          const [most, whole] = [-4 * vectors, -4].map((n) => e.bind(op("i32.and", length, i32(n)))) as [
+            Expr<"i32">,
+            Expr<"i32">
+          ]
+          e.loop(i32(0), most, 4 * vectors, (k) =>
             e.at(4, () => {
               for (const [n, sum] of sums.entries()) add(sum, e.add(k, i32(4 * n)))
             })
           )
-          const last = sums[0] as Variable<"v128">
+          const last = sums[0] as Variable<R["type"]>
           e.loop(most, whole, 4, (k) => e.at(4, () => add(last, k)))
           e.loop(whole, length, 1, (k) => e.at(1, () => add(last, k)))
-          const total = sums.map((sum) => sum.value as V).reduce((a, b) => e.now(plus(a, b)))
+          const total = sums.map((sum) => sum.value).reduce((a, b) => e.now(plus(a, b)))
           e.at(1, () => put(free, across(e, total, plus)))
         })
         return
@@ -82,7 +88,7 @@ export const matvec = (job: Job, lhs: Side, rhs: Side): Lowered => {
       /** Some vectors of neighbouring columns, all depth steps. */
       const together = (starts: ReadonlyArray<Expr<"i32">>): void => {
         const free = starts.map((c) => Value.delinearize(e, Value.along(e, c, columns), rhs.free))
-        const sums = starts.map(() => e.variable(splat(0)))
+        const sums = starts.map(() => e.variable(zero))
         e.loop(i32(0), e.dim(depth), 1, (k) => {
           const at = Value.uniform(k)
           const element = elements(lhs, rowIndices, at)

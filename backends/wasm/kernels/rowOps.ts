@@ -1,11 +1,13 @@
 import type { NodeOf } from "../../../ir/Node.ts"
 import type { OfFamily } from "../../../ir/ops.ts"
-import { call, type Expr, op, shuffle, splat, splatF32, words } from "../assembler/Instruction.ts"
-import type { Emitter, Variable } from "../emit/Emitter.ts"
-import { exp2Below } from "../emit/math.ts"
-import type { Compute } from "../emit/scalar.ts"
+import { type Expr, op, splat, words } from "../assembler/Instruction.ts"
+import type { Emitter } from "../emit/Emitter.ts"
+import { type Real, reals, swapped, where } from "../emit/real.ts"
+import { type Compute, isReal } from "../emit/scalar.ts"
+import type { Register } from "../emit/Value.ts"
 
 type V = Expr<"v128">
+type R = Register
 
 /** A row, or four, as an anchor's recipe sees it. */
 export interface RowOp {
@@ -17,22 +19,22 @@ export interface RowOp {
   /** Number of elements. */
   readonly length: Expr<"i32">
   /** Loops over the columns; `inside` is given their elements and what is needed to store results there. */
-  readonly columns: (inside: (element: V, column: Column) => void) => void
+  readonly columns: (inside: (element: R, column: Column) => void) => void
   /** The same, one column after the other. */
-  readonly oneByOne: (inside: (element: V, column: Column) => void) => void
+  readonly oneByOne: (inside: (element: R, column: Column) => void) => void
   /** As `columns`, where `keep` has left a value for every column. */
-  readonly again: (inside: (kept: V, column: Column) => void) => void
+  readonly again: (inside: (kept: R, column: Column) => void) => void
   /** Stores the row's result: the same in all lanes along a row. */
-  readonly storeRow: (value: V) => void
+  readonly storeRow: (value: R) => void
 }
 
 export interface Column {
   /** The number of each. */
   readonly number: V
   /** Leaves a value for another pass. */
-  readonly keep: (value: V) => void
+  readonly keep: (value: R) => void
   /** Stores the results. */
-  readonly store: (value: V) => void
+  readonly store: (value: R) => void
 }
 
 /** Ops that read whole rows. */
@@ -41,108 +43,110 @@ type RowOpName = OfFamily<"reduce" | "normalise">
 export type RowAnchor = { [K in RowOpName]: NodeOf<K> }[RowOpName]
 
 /** At the end of a row only lane 0 holds an element; the others do nothing. */
-export const active = (e: Emitter, x: V, neutral: V): V =>
-  e.width === 4 ? x : e.bind(op("v128.bitselect", x, neutral, words(-1, 0, 0, 0)))
-
-const swapped = (x: V, by: 1 | 2): V => shuffle(x, x, by === 2 ? [2, 3, 0, 1] : [1, 0, 3, 2])
+export const active = <T extends R>(e: Emitter, x: T, neutral: T): T =>
+  e.width === 4 ? x : (e.bind(where(words(-1, 0, 0, 0), x, neutral)) as T)
 
 /** All lanes to one, which all of them hold afterwards. */
-export const across = (e: Emitter, x: V, merge: (a: V, b: V) => V): V => {
-  const half = e.now(merge(x, swapped(x, 2)))
-  return e.now(merge(half, swapped(half, 1)))
+export const across = <T extends R>(e: Emitter, x: T, merge: (a: T, b: T) => T): T => {
+  const half = e.now(merge(x, swapped(x, 2) as T)) as T
+  return e.now(merge(half, swapped(half, 1) as T)) as T
 }
 
-type Merge = (a: V, b: V) => V
+type Merge = (a: R, b: R) => R
 
 interface Monoid {
-  readonly neutral: V
+  readonly neutral: R
   readonly merge: Merge
 }
 
 const fold = (
   { e, alongRow, columns }: Pick<RowOp, "e" | "alongRow" | "columns">,
   { neutral, merge }: Monoid,
-  term: (element: V) => V = (x) => x
-): V => {
-  const total: Variable<"v128"> = e.variable(neutral)
+  term: (element: R) => R = (x) => x
+): R => {
+  const total = e.variable(neutral)
   columns((x) => total.set(merge(total.value, alongRow ? active(e, term(x), neutral) : term(x))))
   return alongRow ? across(e, total.value, merge) : e.now(total.value)
 }
 
-const sum: Monoid = { neutral: splatF32(0), merge: (a, b) => op("f32x4.add", a, b) }
+const sum = (real: Real): Monoid => ({ neutral: real.splat(0), merge: real.add })
 
-const integers = (neutral: number, merge: Merge): { readonly i32: Monoid; readonly u32: Monoid } => ({
-  i32: { neutral: splat(neutral), merge },
-  u32: { neutral: splat(neutral), merge }
+const onWords = (merge: (a: V, b: V) => V): Merge => merge as Merge
+
+const integers = (neutral: number, merge: (a: V, b: V) => V) => ({
+  i32: { neutral: splat(neutral), merge: onWords(merge) },
+  u32: { neutral: splat(neutral), merge: onWords(merge) }
 })
 
-const every: Monoid = { neutral: splat(-1), merge: (a, b) => op("v128.and", a, b) }
-const some: Monoid = { neutral: splat(0), merge: (a, b) => op("v128.or", a, b) }
+const floats = (make: (real: Real) => Monoid) => ({ f32: make(reals.f32), f64: make(reals.f64) })
 
-const largest: Monoid = { neutral: splatF32(-Infinity), merge: (a, b) => op("f32x4.max", a, b) }
+const every: Monoid = { neutral: splat(-1), merge: onWords((a, b) => op("v128.and", a, b)) }
+const some: Monoid = { neutral: splat(0), merge: onWords((a, b) => op("v128.or", a, b)) }
+
+const largest = (real: Real): Monoid => ({ neutral: real.splat(-Infinity), merge: real.max })
 
 /** The same where NaN shows elsewhere: engines need one instruction for it, and several for the other. */
-const largestNumber: Monoid = { ...largest, merge: (a, b) => op("f32x4.pmax", a, b) }
+const largestNumber = (real: Real): Monoid => ({ ...largest(real), merge: real.pmax })
 
-/** exp(x - max), where nothing is greater than that. */
-const expBelow = (e: Emitter, x: V, max: V): V =>
-  exp2Below(e, e.bind(op("f32x4.mul", op("f32x4.sub", x, max), splatF32(Math.LOG2E))))
+/** The arithmetic of a row's elements. */
+const realOf = ({ type }: RowOp): Real => reals[type as Real["type"]]
 
 /** The greatest element, or the least finite number over nothing but -inf, and the sum of exponentials of the distances to it, which are kept. */
-const statistics = (row: RowOp, monoid: Monoid): { readonly max: V; readonly sum: V } => {
+const statistics = (row: RowOp, monoid: (real: Real) => Monoid): { readonly max: R; readonly sum: R } => {
   const { e } = row
+  const real = realOf(row)
   const kept: RowOp["columns"] = (inside) =>
     row.columns((x, column) => {
       column.keep(x)
       inside(x, column)
     })
-  const greatest = fold({ ...row, columns: kept }, monoid)
+  const greatest = fold({ ...row, columns: kept }, monoid(real))
   // Comparisons with NaN are false: it stays.
-  const max = e.now(op("f32x4.pmax", greatest, splatF32(-3.4028234663852886e38)))
+  const max = e.now(real.pmax(greatest, real.splat(real.least)))
   const weights: RowOp["columns"] = (inside) =>
     row.again((x, column) => {
-      const weight = expBelow(e, x, max)
+      const weight = real.expBelow(e, real.sub(x, max))
       column.keep(weight)
       inside(weight, column)
     })
-  return { max, sum: fold({ ...row, columns: weights }, sum) }
+  return { max, sum: fold({ ...row, columns: weights }, sum(real)) }
 }
 
-const lengthOf = ({ e, length }: RowOp): V => e.bind(op("f32x4.splat", op("f32.convert_i32_s", length)))
+const lengthOf = ({ e, length }: RowOp, real: Real): R => e.bind(real.fromInt(length))
 
 /** One over the root of a mean and a little more. */
-const inverseRoot = (row: RowOp, total: V, epsilon: number): V =>
-  row.e.now(
-    op(
-      "f32x4.div",
-      splatF32(1),
-      op("f32x4.sqrt", op("f32x4.add", op("f32x4.div", total, lengthOf(row)), splatF32(epsilon)))
-    )
-  )
+const inverseRoot = (row: RowOp, total: R, epsilon: number): R => {
+  const real = realOf(row)
+  const mean = real.div(total, lengthOf(row, real))
+  return row.e.now(real.div(real.splat(1), real.sqrt(real.add(mean, real.splat(epsilon)))))
+}
 
-const greater = (type: Compute, a: V, b: V): V =>
-  type === "f32" ? op("f32x4.gt", a, b) : op(type === "i32" ? "i32x4.gt_s" : "i32x4.gt_u", a, b)
+const greater = (type: Compute, a: R, b: R): V =>
+  isReal(type) ? reals[type].gt(a, b) : op(type === "i32" ? "i32x4.gt_s" : "i32x4.gt_u", a as V, b as V)
+
+const equal = (type: Compute, a: R, b: R): V =>
+  isReal(type) ? reals[type].eq(a, b) : op("i32x4.eq", a as V, b as V)
 
 type Reduction = Extract<RowOpName, `reduce_${string}`>
 
 /** What each reduction adds up, and how. */
 const monoids: { readonly [K in Reduction]: { readonly [T in Compute]: Monoid } } = {
-  reduce_sum: { f32: sum, ...integers(0, (a, b) => op("i32x4.add", a, b)), bool: some },
+  reduce_sum: { ...floats(sum), ...integers(0, (a, b) => op("i32x4.add", a, b)), bool: some },
   reduce_prod: {
-    f32: { neutral: splatF32(1), merge: (a, b) => op("f32x4.mul", a, b) },
+    ...floats((real) => ({ neutral: real.splat(1), merge: real.mul })),
     ...integers(1, (a, b) => op("i32x4.mul", a, b)),
     bool: every
   },
   reduce_max: {
-    f32: largest,
-    i32: { neutral: splat(-2147483648), merge: (a, b) => op("i32x4.max_s", a, b) },
-    u32: { neutral: splat(0), merge: (a, b) => op("i32x4.max_u", a, b) },
+    ...floats(largest),
+    ...integers(0, (a, b) => op("i32x4.max_u", a, b)),
+    i32: { neutral: splat(-2147483648), merge: onWords((a, b) => op("i32x4.max_s", a, b)) },
     bool: some
   },
   reduce_min: {
-    f32: { neutral: splatF32(Infinity), merge: (a, b) => op("f32x4.min", a, b) },
-    i32: { neutral: splat(2147483647), merge: (a, b) => op("i32x4.min_s", a, b) },
-    u32: { neutral: splat(-1), merge: (a, b) => op("i32x4.min_u", a, b) },
+    ...floats((real) => ({ neutral: real.splat(Infinity), merge: real.min })),
+    ...integers(-1, (a, b) => op("i32x4.min_u", a, b)),
+    i32: { neutral: splat(2147483647), merge: onWords((a, b) => op("i32x4.min_s", a, b)) },
     bool: every
   }
 }
@@ -165,81 +169,81 @@ export const rowOps: { readonly [K in RowOpName]: (row: RowOp, anchor: NodeOf<K>
 
   argmax: (row) => {
     const { e, type } = row
-    const best = e.variable(splat(0))
+    const best = e.variable(type === "f64" ? reals.f64.splat(0) : (splat(0) as R))
     const at = e.variable(splat(-1))
     row.columns((x, column) => {
       const none = op("i32x4.lt_s", at.value, splat(0))
       const wins = op("v128.or", none, greater(type, x, best.value))
       const here = e.now(row.alongRow ? active(e, e.now(wins), splat(0)) : wins)
-      best.set(op("v128.bitselect", x, best.value, here))
+      best.set(where(here, x, best.value))
       at.set(op("v128.bitselect", column.number, at.value, here))
     })
     for (const by of row.alongRow ? ([2, 1] as const) : []) {
-      const [b, j] = [e.now(swapped(best.value, by)), e.now(swapped(at.value, by))]
-      const tie = op(
-        "v128.and",
-        op(type === "f32" ? "f32x4.eq" : "i32x4.eq", b, best.value),
-        op("i32x4.lt_s", j, at.value)
-      )
+      const [b, j] = [e.now(swapped(best.value, by)), e.now(swapped(at.value, by) as V)]
+      const tie = op("v128.and", equal(type, b, best.value), op("i32x4.lt_s", j, at.value))
       const better = op("v128.or", greater(type, b, best.value), tie)
       const none = op("i32x4.lt_s", at.value, splat(0))
       const other = e.now(op("v128.and", op("i32x4.ge_s", j, splat(0)), op("v128.or", none, better)))
-      best.set(op("v128.bitselect", b, best.value, other))
+      best.set(where(other, b, best.value))
       at.set(op("v128.bitselect", j, at.value, other))
     }
     row.storeRow(e.now(op("i32x4.max_s", at.value, splat(0))))
   },
 
   cumsum: (row) => {
-    const { e, type } = row
-    const total = e.variable(splat(0))
+    const { neutral, merge } = monoids.reduce_sum[row.type]
+    const total = row.e.variable(neutral)
     row.oneByOne((x, column) => {
-      total.set(op(type === "f32" ? "f32x4.add" : "i32x4.add", total.value, x))
-      column.store(e.now(total.value))
+      total.set(merge(total.value, x))
+      column.store(row.e.now(total.value))
     })
   },
 
   softmax: (row) => {
     const { e } = row
+    const real = realOf(row)
     const { sum } = statistics(row, largestNumber)
-    const some = op("f32x4.ne", sum, splatF32(0))
-    const scale = e.now(op("v128.and", op("f32x4.div", splatF32(1), sum), some))
-    row.again((weight, column) => column.store(e.bind(op("f32x4.mul", weight, scale))))
+    const some = real.ne(sum, real.splat(0))
+    const scale = e.now(where(some, real.div(real.splat(1), sum), real.splat(0)))
+    row.again((weight, column) => column.store(e.bind(real.mul(weight, scale))))
   },
 
   logsumexp: (row) => {
     const { e } = row
+    const real = realOf(row)
     const { max, sum } = statistics(row, largest)
-    const value = op("f32x4.add", max, call(e.unit.helper("log"), sum))
+    const value = real.add(max, real.call(e, "log", sum))
     // Over nothing log gives -inf; an infinite maximum is the answer.
-    row.storeRow(e.now(op("v128.bitselect", max, value, op("f32x4.eq", max, splatF32(Infinity)))))
+    row.storeRow(e.now(where(real.eq(max, real.splat(Infinity)), max, value)))
   },
 
   layer_norm: (row, { attrs }) => {
     const { e } = row
+    const real = realOf(row)
     const kept: RowOp["columns"] = (inside) =>
       row.columns((x, column) => {
         column.keep(x)
         inside(x, column)
       })
-    const mean = e.now(op("f32x4.div", fold({ ...row, columns: kept }, sum), lengthOf(row)))
-    const squares = fold({ ...row, columns: row.again }, sum, (x) => {
-      const d = e.bind(op("f32x4.sub", x, mean))
-      return op("f32x4.mul", d, d)
+    const mean = e.now(real.div(fold({ ...row, columns: kept }, sum(real)), lengthOf(row, real)))
+    const squares = fold({ ...row, columns: row.again }, sum(real), (x) => {
+      const d = e.bind(real.sub(x, mean))
+      return real.mul(d, d)
     })
     const scale = inverseRoot(row, squares, attrs.epsilon)
-    row.again((x, column) => column.store(e.bind(op("f32x4.mul", op("f32x4.sub", x, mean), scale))))
+    row.again((x, column) => column.store(e.bind(real.mul(real.sub(x, mean), scale))))
   },
 
   rms_norm: (row, { attrs }) => {
     const { e } = row
+    const real = realOf(row)
     const kept: RowOp["columns"] = (inside) =>
       row.columns((x, column) => {
         column.keep(x)
         inside(x, column)
       })
-    const squares = fold({ ...row, columns: kept }, sum, (x) => op("f32x4.mul", x, x))
+    const squares = fold({ ...row, columns: kept }, sum(real), (x) => real.mul(x, x))
     const scale = inverseRoot(row, squares, attrs.epsilon)
-    row.again((x, column) => column.store(e.bind(op("f32x4.mul", x, scale))))
+    row.again((x, column) => column.store(e.bind(real.mul(x, scale))))
   }
 }

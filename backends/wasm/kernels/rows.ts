@@ -1,11 +1,13 @@
 import * as Dim from "../../../ir/Dim.ts"
 import type { Node } from "../../../ir/Node.ts"
 import * as Shape from "../../../ir/Shape.ts"
-import { type Expr, i32, load, op, store, storeLane } from "../assembler/Instruction.ts"
+import { type Expr, i32, op } from "../assembler/Instruction.ts"
 import * as Body from "../emit/body.ts"
 import * as Epilogue from "../emit/epilogue.ts"
 import * as Frame from "../emit/Frame.ts"
+import { keep, keepFirst, kept as whatIsKept } from "../emit/real.ts"
 import { compute as computeType } from "../emit/scalar.ts"
+import { bytesOf } from "../emit/storage.ts"
 import * as Value from "../emit/Value.ts"
 import type { Job, Lowered } from "../Job.ts"
 import { type Column, monoidOf, type RowAnchor, type RowOp, rowOps } from "./rowOps.ts"
@@ -35,10 +37,11 @@ export const rows = (job: Job): Lowered => {
   const body = Body.make(frame, job.body)
   const epilogue = Epilogue.make(frame)
   let scratch: Expr<"i32"> | undefined
+  const bytes = bytesOf(x.type.dtype) === 8 ? 8 : 4
   // A vector for each element is more than enough along a row, and a polynomial, which a quarter of a length is not.
-  const memory = (): Expr<"i32"> => (scratch ??= frame.local(length))
+  const memory = (): Expr<"i32"> => (scratch ??= frame.local(Dim.mul(length, Dim.constant(bytes / 4))))
   const place = (number: Value.Value): Expr<"i32"> =>
-    e.add(memory(), e.mul(Value.first(e, number), i32(alongRow ? 4 : 16)))
+    e.add(memory(), e.mul(Value.first(e, number), i32(alongRow ? bytes : 4 * bytes)))
 
   /** The index tuple of the operand. */
   const indicesOf = (
@@ -87,19 +90,14 @@ export const rows = (job: Job): Lowered => {
       get number() {
         return Value.toVector(e, number)
       },
-      keep: (value) =>
-        e.line(
-          e.width === 4 || !alongRow
-            ? store("v128.store", place(number), value)
-            : storeLane("v128.store32_lane", place(number), value, 0)
-        ),
-      store: (value) => epilogue(indices, Value.vector(value))
+      keep: (value) => e.line((e.width === 4 || !alongRow ? keep : keepFirst)(place(number), value)),
+      store: (value) => epilogue(indices, Value.ofRegister(value))
     })
     const visiting =
       (width: 1 | 4): RowOp["columns"] =>
       (inside) =>
         visit((indices, number) => {
-          inside(Value.toVector(e, body.at(x, indices)), columnOf(indices, number))
+          inside(Value.toRegister(e, body.at(x, indices)), columnOf(indices, number))
         }, width)
 
     const context: RowOp = {
@@ -111,10 +109,10 @@ export const rows = (job: Job): Lowered => {
       oneByOne: visiting(1),
       again: (inside) =>
         visit((indices, number) => {
-          inside(e.now(load("v128.load", place(number))), columnOf(indices, number))
+          inside(e.now(whatIsKept(bytes, place(number))), columnOf(indices, number))
         }, 4),
       storeRow: (value) => {
-        const put = (): void => epilogue(rowIndices, Value.vector(value))
+        const put = (): void => epilogue(rowIndices, Value.ofRegister(value))
         if (alongRow) e.at(1, put)
         else put()
       }
@@ -145,11 +143,11 @@ export const rows = (job: Job): Lowered => {
           const own = Value.delinearize(e, Value.uniform(n), sizes(axes))
           totals.forEach((total, v) => {
             const indices = indicesOf(vectors[v] as ReadonlyArray<Value.Value>, own)
-            total.set(monoid.merge(total.value, Value.toVector(e, body.at(x, indices))))
+            total.set(monoid.merge(total.value, Value.toRegister(e, body.at(x, indices))))
           })
         })
         totals.forEach((total, v) => {
-          epilogue(vectors[v] as ReadonlyArray<Value.Value>, Value.vector(e.now(total.value)))
+          epilogue(vectors[v] as ReadonlyArray<Value.Value>, Value.ofRegister(e.now(total.value)))
         })
       }
       e.branch(e.bind(op("i32.eq", e.sub(stop, first), i32(neighbours))), line, () => {

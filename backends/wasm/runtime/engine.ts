@@ -8,7 +8,7 @@ export interface Engine {
   ) => CompiledModule
   readonly instantiate: (
     module: CompiledModule,
-    imports: { readonly env: { readonly [name: string]: unknown } }
+    imports: { readonly env: { readonly memory: Memory }; readonly Math?: typeof Math }
   ) => Promise<Instance>
   readonly Memory: new (size: {
     readonly initial: number

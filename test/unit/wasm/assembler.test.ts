@@ -50,8 +50,10 @@ const func = (body: ReadonlyArray<Statement>, result?: Expr): Func => ({
 const zero: { readonly [T in ValueType]: Expr } = {
   i32: i32(0),
   f32: f32(0),
-  f64: op("f64.promote_f32", f32(0)),
-  v128: splat(0)
+  i64: op("i64.extend_i32_u", i32(0)),
+  f64: f64(0),
+  v128: splat(0),
+  v256: splatF64(0)
 }
 
 const instructionsOf = <K extends string>(table: { readonly [N in K]: unknown }): ReadonlyArray<K> =>

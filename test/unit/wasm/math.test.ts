@@ -34,7 +34,8 @@ const compiled = async (f: OnVectors, features: Features): Promise<(data: Float3
   const module = unit.module([{ name: "map", exported: true, params, body: e.statements() }])
   const memory = new host.Memory({ initial: (most * 4) / 65536, maximum: (most * 4) / 65536 })
   const { exports } = await host.instantiate(await host.compile(encode(module)), {
-    env: { memory, pow: Math.pow }
+    env: { memory },
+    Math
   })
   return (data) => {
     const view = new Float32Array(memory.buffer, 0, data.length)

@@ -70,7 +70,7 @@ port.onmessage = ({ data }) => {
     thread = data.thread
     Atomics.add(words, ${w.ready}, 1)
   } else if (data.module) {
-    const { exports } = new WebAssembly.Instance(data.module, { env: { memory, pow: Math.pow } })
+    const { exports } = new WebAssembly.Instance(data.module, { env: { memory }, Math })
     programs.set(data.program, data.names.map((name) => exports[name]))
   } else programs.delete(data.program)
   seen++

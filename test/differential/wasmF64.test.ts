@@ -1,0 +1,126 @@
+import { describe, expect, test } from "vitest"
+import * as Print from "../../ir/Print.ts"
+import * as Shape from "../../ir/Shape.ts"
+import * as arrays from "../support/arrays.ts"
+import { agree, compiled } from "../support/onWasm.ts"
+import { randomGraph } from "../support/randomGraph.ts"
+
+type Lengths = ReadonlyArray<{ readonly [name: string]: number }>
+
+/** A program in which every float is a double. */
+const doubled = (text: string): string => text.replaceAll(/\b(f32|f16|bf16)\b/g, "f64")
+
+/** What the reference says, with vectors and without, and the same bits of both. */
+const both = async (program: string, lengths: Lengths): Promise<void> => {
+  await agree(program, lengths, { threads: 1 })
+  const { graph, run: scalar } = await compiled(program, { simd: false, threads: 1 })
+  const { run: vectors } = await compiled(program, { relaxed: false, threads: 1 })
+  for (const [n, sizes] of lengths.entries()) {
+    const from = arrays.random(3 + n)
+    const inputs = graph.inputs.map((i) =>
+      arrays.array(from, i.type.dtype, Shape.evaluate(i.type.shape, sizes))
+    )
+    expect(await scalar(inputs, sizes)).toEqual(await vectors(inputs, sizes))
+  }
+}
+
+const lengths = [
+  { R: 1, C: 1 },
+  { R: 5, C: 16 },
+  { R: 40, C: 21 },
+  { R: 0, C: 3 },
+  { R: 2, C: 0 }
+]
+
+describe("elements", () => {
+  const unary = [
+    "neg",
+    "abs",
+    "sign",
+    "floor",
+    "ceil",
+    "round",
+    "exp",
+    "exp2",
+    "sin",
+    "cos",
+    "tanh",
+    "erf",
+    "sigmoid"
+  ]
+  test.each(unary)("%s", (op) =>
+    both(`%x: f64[R, C] = input {name = "x"}\n%y: f64[R, C] = ${op} %x\nreturn %y`, lengths)
+  )
+  test.each(["log", "sqrt", "rsqrt"])("%s of magnitudes", (op) =>
+    both(
+      `%x: f64[R, C] = input {name = "x"}\n%a: f64[R, C] = abs %x\n%y: f64[R, C] = ${op} %a\nreturn %y`,
+      lengths
+    )
+  )
+  test.each(["add", "sub", "mul", "div", "floor_div", "mod", "min", "max"])("%s", (op) =>
+    both(
+      `%x: f64[R, C] = input {name = "x"}\n%w: f64[C] = input {name = "w"}\n%y: f64[R, C] = ${op} %x, %w\nreturn %y`,
+      lengths
+    )
+  )
+  test("pow", () =>
+    both(
+      `%x: f64[R, C] = input {name = "x"}\n%w: f64[C] = input {name = "w"}\n%a: f64[R, C] = abs %x\n%y: f64[R, C] = pow %a, %w\nreturn %y`,
+      lengths
+    ))
+  test.each(["eq", "ne", "lt", "le", "gt", "ge"])("%s, and a choice", (op) =>
+    both(
+      `%x: f64[R, C] = input {name = "x"}\n%w: f64[C] = input {name = "w"}\n%c: bool[R, C] = ${op} %x, %w\n%y: f64[R, C] = select %c, %x, %w\nreturn "c": %c, "y": %y`,
+      lengths
+    )
+  )
+  test.each(["f32", "f16", "bf16", "i32", "u32", "bool"])("to and from %s", (dtype) =>
+    both(
+      `%x: ${dtype}[R, C] = input {name = "x"}\n%d: f64[R, C] = cast %x\n%w: f64[R, C] = input {name = "w"}\n%s: f64[R, C] = mul %d, %w\n%y: ${dtype}[R, C] = cast %s\nreturn "d": %d, "y": %y`,
+      lengths
+    )
+  )
+})
+
+describe("rows", () => {
+  test.each(
+    ["softmax", "logsumexp", "layer_norm", "rms_norm", "argmax", "cumsum"].flatMap((op) =>
+      [0, 1].map((axis) => [op, axis] as const)
+    )
+  )("%s, axis %i", (op, axis) => {
+    const kept = axis === 0 ? "C" : "R"
+    const type = op === "argmax" ? `i32[${kept}]` : op === "logsumexp" ? `f64[${kept}]` : "f64[R, C]"
+    const attrs = op.endsWith("norm") ? `axis = ${axis}, epsilon = 0.001` : `axis = ${axis}`
+    const sizes = op === "argmax" ? lengths.filter((l) => l.C > 0 && l.R > 0) : lengths
+    return both(`%x: f64[R, C] = input {name = "x"}\n%y: ${type} = ${op} %x {${attrs}}\nreturn %y`, sizes)
+  })
+  test.each(["sum", "max", "min", "prod"])("reduce_%s", (op) =>
+    both(
+      `%x: f64[R, C, 3] = input {name = "x"}\n${[[0], [1], [2], [0, 2], [1, 2], [0, 1, 2]].map((axes, n) => `%y${n}: f64[${["R", "C", "3"].filter((_, a) => !axes.includes(a)).join(", ")}] = reduce_${op} %x {axes = [${axes.join(", ")}]}`).join("\n")}\nreturn ${[0, 1, 2, 3, 4, 5].map((n) => `"y${n}": %y${n}`).join(", ")}`,
+      lengths
+    )
+  )
+})
+
+describe("matrix products", () => {
+  test.each([
+    ["R, K", "K, 45", "lhsContract = [1], rhsContract = [0]"],
+    ["R, K", "45, K", "lhsContract = [1], rhsContract = [1]"],
+    ["K, R", "45, K", "lhsContract = [0], rhsContract = [1]"]
+  ])("[%s] and [%s]", (a, b, contract) =>
+    both(
+      `%a: f64[${a}] = input {name = "a"}\n%b: f64[${b}] = input {name = "b"}\n%c: f64[R, 45] = dot %a, %b {lhsBatch = [], rhsBatch = [], ${contract}}\nreturn %c`,
+      [1, 2, 5, 61, 0].flatMap((R) => [9, 1, 0].map((K) => ({ R, K })))
+    )
+  )
+})
+
+test.each(Array.from({ length: 30 }, (_, n) => n + 1))("random program %i", (seed) =>
+  both(doubled(Print.graph(randomGraph(seed))), [
+    { T: 5, S: 3 },
+    { T: 1, S: 7 },
+    { T: 0, S: 4 },
+    { T: 3, S: 0 },
+    { T: 18, S: 37 }
+  ])
+)
