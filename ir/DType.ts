@@ -1,8 +1,8 @@
 /**
  * Element types.
  *
- * `bf16` is a storage type: arithmetic on it happens in f32. `f64` runs on the reference only; a device
- * backend refuses it by name.
+ * `bf16` is a storage type: arithmetic on it happens in f32. `f64` runs on WebAssembly and on the reference;
+ * WebGPU refuses it by name.
  */
 export type DType = "f64" | "f32" | "f16" | "bf16" | "i32" | "u32" | "bool"
 

@@ -35,6 +35,11 @@ export interface Options {
   readonly sinks?: Tensor.Tensor | undefined
   /** The score of a key that a mask takes out: -inf unless told otherwise, so that a row without keys gives 0. */
   readonly fill?: number | undefined
+  /**
+   * `"f64"`: logits, softmax and sums in float64, of q, k and v as they are stored; the result is rounded once. The same as casting
+   * the three to f64 and the result back. WebGPU has no such numbers, and refuses.
+   */
+  readonly accumulate?: "f64" | undefined
   /** Weights that become 0 at random, after the softmax; `broadcast` draws once for all batch entries and heads. */
   readonly dropout?: (DropoutOptions & { readonly broadcast?: boolean | undefined }) | undefined
 }
@@ -214,7 +219,7 @@ const weigh = (
  * `softmax(scale * q·kᵀ + mask) · v`, with the meaning of MLX's `fast.scaled_dot_product_attention` (0.32): q [B, N, T, D],
  * k [B, M, S, D], v [B, M, S, E] to [B, N, T, E]. Key/value heads are not repeated by the caller: query head n reads head n div (N / M).
  *
- * The result's dtype is what q, k and v promote to; the softmax is f32 (f64 for f64). A row whose keys all are masked gives 0.
+ * The result's dtype is what q, k and v promote to; the softmax is f32 (f64 for f64, or where `accumulate` says so). A row whose keys all are masked gives 0.
  * Order: scale, softcap, score, bias, mask, window, sinks, softmax, dropout.
  *
  * Throws `ShapeError` for another rank, heads that do not divide, sizes that differ; `DTypeError` for integers and for a mask, bias or
@@ -247,7 +252,8 @@ export const stages: (q: Tensor.Tensor, k: Tensor.Tensor, v: Tensor.Tensor, opti
 
 const attend = (q: Tensor.Tensor, k: Tensor.Tensor, v: Tensor.Tensor, options: Options): Stages => {
   const group = groups(q, k, v)
-  const dtype = floatType(q, k, v)
+  const own = floatType(q, k, v)
+  const dtype = accumulated(options) ?? own
   const [queries, keys, values] = [q, k, v].map((x) => Tensor.cast(x, dtype)) as [
     Tensor.Tensor,
     Tensor.Tensor,
@@ -272,8 +278,18 @@ const attend = (q: Tensor.Tensor, k: Tensor.Tensor, v: Tensor.Tensor, options: O
   const scores = windowed(masked(biased, mask, dtype, fill), window, fill)
   const weights = weigh(scores, options.sinks, q, dtype)
   const kept = dropped(weights, options.dropout)
-  const result = Tensor.matmul(Tensor.cast(kept, dtype), repeated(values)) as Tensor.Tensor
+  const summed = Tensor.matmul(Tensor.cast(kept, dtype), repeated(values)) as Tensor.Tensor
+  const result = Tensor.cast(summed, own) as Tensor.Tensor
   return { logits, capped, scores, weights, kept, result }
+}
+
+const accumulated = ({ accumulate }: Options): "f64" | undefined => {
+  if (accumulate === undefined || accumulate === "f64") return accumulate
+  throw Site.attrError(
+    op,
+    `accumulate is "f64" or absent, not ${String(accumulate)}`,
+    "sums are f32 otherwise"
+  )
 }
 
 const dropped = (weights: Tensor.Tensor, options: Options["dropout"]): Tensor.Tensor => {

@@ -77,7 +77,7 @@ export const make = (
             if (array.dtype === "f64") {
               throw new UnsupportedByDevice({
                 message: "WebGPU has no f64",
-                hint: "cast to f32, or use the reference backend"
+                hint: "cast to f32, or use WebAssembly: Wasm.layer"
               })
             }
             const buffer = await transact(session, (acquire) => {

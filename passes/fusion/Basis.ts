@@ -123,7 +123,8 @@ export interface Factor {
   readonly exponent: 1 | -1
 }
 
-const widening = new Set(["f16>f32", "bf16>f32", "f16>f64", "bf16>f64"])
+/** Casts that attention makes by itself. One to f64 asks for sums in f64, and stays. */
+const widening = new Set(["f16>f32", "bf16>f32"])
 
 /** An operand and everything behind it, as far as views, exact casts and scalar factors reach. */
 export const chain = (walk: Walk, node: Node.Node, at: At): ReadonlyArray<Link> => {

@@ -2,6 +2,8 @@ import { describe, expect, test } from "vitest"
 import * as Print from "../../ir/Print.ts"
 import * as Shape from "../../ir/Shape.ts"
 import * as arrays from "../support/arrays.ts"
+import { all, lengths as attentionLengths, cases } from "../support/flashCases.ts"
+import { causal, flashText } from "../support/flashText.ts"
 import { agree, compiled } from "../support/onWasm.ts"
 import { randomGraph } from "../support/randomGraph.ts"
 
@@ -124,3 +126,21 @@ test.each(Array.from({ length: 30 }, (_, n) => n + 1))("random program %i", (see
     { T: 18, S: 37 }
   ])
 )
+
+describe("attention", () => {
+  test.each(Object.entries(cases))("%s", (_, attention) =>
+    both(doubled(flashText(attention)), attentionLengths)
+  )
+  test.each(["f32", "f16", "bf16"])("of keys and values that are stored as %s", (dtype) => {
+    const text = doubled(flashText(all({ ...causal, heads: [4, 2], head: [12, 9] })))
+    const inputs = ["q", "k", "v"].map((n) => new RegExp(`%${n}: f64(.*) = input .*`))
+    const stored = inputs.reduce(
+      (t, line) => t.replace(line, (whole) => whole.replace("f64", dtype).replace(/%(.)/, "%$1_")),
+      text
+    )
+    const casts = [..."qkv"].map(
+      (n) => `%${n}: f64[1, ${n === "q" ? "4, T" : "2, S"}, ${n === "v" ? 9 : 12}] = cast %${n}_`
+    )
+    return both(stored.replace("%result", `${casts.join("\n")}\n%result`), attentionLengths)
+  })
+})

@@ -7,6 +7,7 @@ import type { Condition } from "../Program.ts"
 import { attend } from "./attend.ts"
 import { combine } from "./combine.ts"
 import { decode, partBytes } from "./decode.ts"
+import { double } from "./double.ts"
 import * as Lines from "./lines.ts"
 import * as Problem from "./Problem.ts"
 import type { Tiles } from "./Tiles.ts"
@@ -15,6 +16,7 @@ import * as Values from "./values.ts"
 /** The kernels of a body around `flash_attention`. Lengths choose: few rows read keys where they lie, which are divided; many pack them first. */
 export const flash = (job: Job, tiles: Tiles): ReadonlyArray<Lowered> => {
   const problem = Problem.of(job)
+  if (problem.node.operands[0]?.type.dtype === "f64") return [double(problem)]
   const rows = Dim.mul(problem.T, problem.group)
   const few: Condition = { _tag: "size", left: rows, relation: "<=", right: tiles.rows }
   const known = Dim.value(rows)

@@ -1,10 +1,12 @@
 import { describe, expect, test } from "vitest"
+import { splatF64 } from "../../../backends/wasm/assembler/doubles.ts"
 import { encode, signed, unsigned } from "../../../backends/wasm/assembler/encode.ts"
 import { hoist } from "../../../backends/wasm/assembler/hoist.ts"
 import {
   call,
   type Expr,
   f32,
+  f64,
   get,
   i32,
   type Label,
@@ -68,7 +70,7 @@ describe("the engine takes what the tables say", () => {
   })
   test.each(instructionsOf(lanes))("%s", (name) => {
     const make = lane as (name: string, index: number, ...operands: ReadonlyArray<Expr>) => Expr
-    validates(func([], make(name, 3, ...lanes[name][1].map((t) => zero[t]))))
+    validates(func([], make(name, name.startsWith("f64") ? 1 : 3, ...lanes[name][1].map((t) => zero[t]))))
   })
   test.each(instructionsOf(loads))("%s", (name) => validates(func([], load(name, i32(0), 8))))
   test.each(instructionsOf(stores))("%s", (name) =>

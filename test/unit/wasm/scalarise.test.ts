@@ -1,5 +1,17 @@
 import { describe, expect, test } from "vitest"
+import {
+  names as doubleNames,
+  laneF64,
+  loadF64,
+  loadLaneF64,
+  operandsOf,
+  splatF64,
+  storeF64,
+  wide as wideOp,
+  withLaneF64
+} from "../../../backends/wasm/assembler/doubles.ts"
 import { encode } from "../../../backends/wasm/assembler/encode.ts"
+import { halve } from "../../../backends/wasm/assembler/halve.ts"
 import {
   call,
   type Expr,
@@ -78,7 +90,7 @@ const same = async (
   const functions = [...helpers, f]
   const scalar = { imports: [], functions: functions.map(scalarise) }
   expect(print(scalar)).not.toMatch(vector)
-  const expected = await run({ imports: [], functions })
+  const expected = await run({ imports: [], functions: functions.map(halve) })
   expect(expected).not.toEqual(untouched())
   expect(seen(await run(scalar))).toEqual(seen(expected))
 }
@@ -119,9 +131,11 @@ const locals = (count: number): ReadonlyArray<Local<"v128">> =>
 
 const given: { readonly [T in ValueType]: ReadonlyArray<Expr> } = {
   v128: [wide, next, third],
+  v256: [0, 40, 80].map((offset) => loadF64("v256.load", here, offset)),
   i32: [load("i32.load", here), load("i32.load", here, 40)],
+  i64: [],
   f32: [load("f32.load", here), load("f32.load", here, 40)],
-  f64: []
+  f64: [load("f64.load", here)]
 }
 
 const result = (type: ValueType | undefined, value: Expr): Statement =>
@@ -133,7 +147,11 @@ const make = op as (name: string, ...operands: ReadonlyArray<Expr>) => Expr
 const namesOf = <K extends string>(table: { readonly [N in K]: unknown }): ReadonlyArray<K> =>
   Object.keys(table) as unknown as ReadonlyArray<K>
 
-const vectors = namesOf(plain).filter((name) => vector.test(name))
+/** What stands in kernels; two doubles come of four. */
+const written = <K extends string>(names: ReadonlyArray<K>): ReadonlyArray<K> =>
+  names.filter((name) => !/64x2|128.*64_(splat|lane)/.test(name) || name === "v128.store64_lane")
+
+const vectors = written(namesOf(plain)).filter((name) => vector.test(name))
 
 describe("the same bits as with vectors", () => {
   test.each(vectors.filter((name) => !name.includes("relaxed")))("%s", async (name) => {
@@ -149,17 +167,17 @@ describe("the same bits as with vectors", () => {
     const before = [set(x, wide), set(y, next), set(z, op("i32x4.lt_s", get(x), get(y)))]
     await same(each([...before, ...first]), [], seen)
   })
-  test.each(namesOf(lanes))("%s", async (name) => {
+  test.each(written(namesOf(lanes)))("%s", async (name) => {
     const of = lane as (name: string, index: number, ...operands: ReadonlyArray<Expr>) => Expr
     const [, operands, type] = lanes[name]
     for (const k of [0, 1, 2, 3])
       await same(each([result(type, of(name, k, ...operands.map((t, i) => given[t][i] as Expr)))]))
   })
-  test.each(namesOf(loads))("%s", async (name) => {
+  test.each(written(namesOf(loads)).filter((name) => name !== "f64.load"))("%s", async (name) => {
     const value = load(name, here, 8)
     await same(each([result(value.type, value)]))
   })
-  test.each(namesOf(laneLoads))("%s", async (name) => {
+  test.each(written(namesOf(laneLoads)))("%s", async (name) => {
     for (const k of name === "v128.load16_lane" ? [0, 1, 2, 5, 7] : [0, 3])
       await same(each([keep(loadLane(name, op("i32.add", here, i32(40)), wide, k))]))
   })
@@ -210,6 +228,79 @@ describe("the same bits as with vectors", () => {
     }
     const callee = { ...calleeOf(helper), result: "v128" as const }
     await same(each([keep(call(callee, call(callee, wide, next), third))]), [helper])
+  })
+})
+
+/** One NaN of doubles is as good as another, too. */
+const plainNaNs = (all: Int32Array): Int32Array =>
+  plainNaN(all).map((w, n, words) => {
+    const upper = words[n | 1] as number
+    return (upper & 0x7fffffff) >= 0x7ff00000 ? (n % 2 === 1 ? upper & 0x7ff00000 : 0) : w
+  })
+
+describe("four doubles, as two and as one by one", () => {
+  const to = op("i32.add", op("i32.shl", get(n), i32(5)), i32(at))
+  const keepAll = (value: Expr): Statement =>
+    value.type === "v256" ? storeF64(to, value as Expr<"v256">) : store("v128.store", to, value as V)
+  const four = (name: string, count: number): ReadonlyArray<Local<"v256">> =>
+    Array.from({ length: count }, (_, k) => ({ type: "v256", name: `${name}${k}` }))
+
+  test.each(doubleNames.filter((name) => !name.includes("relaxed")))("%s", async (name) => {
+    const any = wideOp as (name: string, ...operands: ReadonlyArray<Expr>) => Expr
+    const types = operandsOf(name)
+    const mask = op("i32x4.lt_s", wide, next)
+    const magnitude = wideOp("f64x4.abs", given.v256[0] as Expr<"v256">)
+    const direct = types.map((t, k) =>
+      name === "f64x4.select" && k === 2
+        ? mask
+        : name === "f64x4.eq" && k === 1
+          ? magnitude
+          : (given[t][k] as Expr)
+    )
+    await same(each([keepAll(any(name, ...direct))]), [], plainNaNs)
+    // From locals, into one of them.
+    const [x, y] = four("x", 2) as [Local<"v256">, Local<"v256">]
+    const bound = types.map((t, k) => (t === "v256" ? get([x, y][k] as Local) : (direct[k] as Expr)))
+    const value = any(name, ...bound)
+    const last = value.type === "v256" ? [set(x, value), keepAll(get(x))] : [keepAll(value)]
+    const before = [
+      set(x, given.v256[0] as Expr),
+      set(y, name === "f64x4.eq" ? magnitude : (given.v256[1] as Expr))
+    ]
+    await same(each([...before, ...last]), [], plainNaNs)
+  })
+  test.each([0, 1, 2, 3])("lane %i", async (k) => {
+    const all = given.v256[0] as Expr<"v256">
+    await same(each([storeF64(to, all, { lane: k })]))
+    await same(each([keepAll(loadLaneF64(op("i32.add", here, i32(40)), all, k))]))
+    await same(each([keepAll(withLaneF64(k, all, laneF64(3 - k, all)))]))
+    await same(each([keepAll(loadF64("v256.load64_splat", here, 8))]))
+    await same(each([keepAll(splatF64(k - 1.1))]))
+  })
+  test("comparisons and choices, where they are bound and where they are not", async () => {
+    const [a, b, c] = given.v256 as ReadonlyArray<Expr<"v256">> as [Expr<"v256">, Expr<"v256">, Expr<"v256">]
+    const m: Local<"v128"> = { type: "v128", name: "m" }
+    const less = wideOp("f64x4.lt", a, b)
+    await same(each([keepAll(wideOp("f64x4.select", a, c, less))]))
+    await same(each([set(m, less), keepAll(wideOp("f64x4.select", a, c, get(m)))]))
+    await same(each([keepAll(select(a, b, op("i32.and", get(n), i32(1))))]))
+    await same(each([keepAll(op("v128.bitselect", wide, next, less))]))
+  })
+  test("what is stored is read before, where they overlap", () =>
+    same(each([storeF64(here, wideOp("f64x4.neg", loadF64("v256.load", here, 8)))])))
+  test("functions of doubles, half by half", async () => {
+    const [x, y] = four("x", 2) as [Local<"v256">, Local<"v256">]
+    const k: Local<"v128"> = { type: "v128", name: "k" }
+    const helper: Func = {
+      name: "helper",
+      exported: false,
+      params: [x, y],
+      body: [set(k, op("v128.xor", wideOp("i32x4.high_f64x4", get(x)), wideOp("f64x4.lt", get(x), get(y))))],
+      result: wideOp("f64x4.join_i32x4", wideOp("i32x4.low_f64x4", get(y)), get(k))
+    }
+    const callee = { ...calleeOf(helper), result: "v256" as const }
+    const [a, b] = given.v256 as ReadonlyArray<Expr<"v256">> as [Expr<"v256">, Expr<"v256">]
+    await same(each([keepAll(call(callee, call(callee, a, b), b))]), [helper])
   })
 })
 
