@@ -133,43 +133,39 @@ export const sigmoid = (e: Emitter, x: D): D => {
   return e.bind(div(top, add(splatF64(1), small)))
 }
 
-/** Cephes: a quotient of polynomials to 1, 1 - e^(-x²) times another beyond. */
+/** erf x / x for x of at most 1, of x². Cephes. */
+const [erfTop, erfBottom] = [
+  [0, 9.604973739870516, 90.02601972038427, 2232.005345946843, 7003.325141128051, 55592.30130103949],
+  [1, 33.56171416475031, 521.3579497801527, 4594.323829709801, 22629.000061389095, 49267.39426086359]
+] as const
+
+/** erfc x · e^x² for x from 1 to 8. Cephes. */
+const [erfcTop, erfcBottom] = [
+  [
+    2.461969814735305e-10, 0.5641895648310689, 7.463210564422699, 48.63719709856814, 196.5208329560771,
+    526.4451949954773, 934.5285271719576, 1027.5518868951572, 557.5353353693994
+  ],
+  [
+    1, 13.228195115474499, 86.70721408859897, 354.9377788878199, 975.7085017432055, 1823.9091668790973,
+    2246.3376081871097, 1656.6630919416134, 557.5353408177277
+  ]
+] as const
+
+/** x plus x times what is small there, which loses fewer digits than a product, to 1; 1 - e^(-x²) times a quotient beyond. */
 export const erf = (e: Emitter, x: D): D => {
   const a = e.bind(wide("f64x4.pmin", wide("f64x4.abs", x), splatF64(6)))
   const z = e.bind(mul(a, a))
-  const near = mul(
-    a,
-    div(
-      polynomial(
-        e,
-        z,
-        [9.604973739870516, 90.02601972038427, 2232.005345946843, 7003.325141128051, 55592.30130103949]
-      ),
-      polynomial(
-        e,
-        z,
-        [1, 33.56171416475031, 521.3579497801527, 4594.323829709801, 22629.000061389095, 49267.39426086359]
-      )
-    )
-  )
-  const quotient = div(
+  const bottom = polynomial(e, z, erfBottom)
+  const rest = div(
     polynomial(
       e,
-      a,
-      [
-        2.461969814735305e-10, 0.5641895648310689, 7.463210564422699, 48.63719709856814, 196.5208329560771,
-        526.4451949954773, 934.5285271719576, 1027.5518868951572, 557.5353353693994
-      ]
+      z,
+      erfTop.map((c, n) => c - (erfBottom[n] as number))
     ),
-    polynomial(
-      e,
-      a,
-      [
-        1, 13.228195115474499, 86.70721408859897, 354.9377788878199, 975.7085017432055, 1823.9091668790973,
-        2246.3376081871097, 1656.6630919416134, 557.5353408177277
-      ]
-    )
+    bottom
   )
+  const near = add(a, mul(a, rest))
+  const quotient = div(polynomial(e, a, erfcTop), polynomial(e, a, erfcBottom))
   const far = sub(splatF64(1), mul(exp(e, e.bind(wide("f64x4.neg", z))), quotient))
   return signed(e, wide("f64x4.select", near, far, wide("f64x4.lt", a, splatF64(1))), x)
 }
