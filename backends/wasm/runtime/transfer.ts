@@ -25,14 +25,12 @@ export const read = (
 ): HostArray => {
   const size = shape.reduce((a, b) => a * b, 1)
   if (dtype === "bool") {
-    return {
-      dtype,
-      shape,
-      data: Uint8Array.from(new Uint32Array(buffer, address, size), (b) => (b === 0 ? 0 : 1))
-    }
+    const words = new Uint32Array(buffer, address, size)
+    const data = new Uint8Array(size)
+    for (let i = 0; i < size; i++) data[i] = words[i] === 0 ? 0 : 1
+    return { dtype, shape, data }
   }
-  // A copy in memory of its own: a slice of shared memory would be shared.
-  const bytes = new Uint8Array(storageBytes(dtype, shape))
-  bytes.set(new Uint8Array(buffer, address, bytes.byteLength))
-  return { dtype, shape, data: new arrayOf[dtype](bytes.buffer) }
+  // A copy in memory of its own, which is not filled with zeros first: a slice of shared memory would be shared.
+  const there = new arrayOf[dtype](buffer, address, size)
+  return { dtype, shape, data: new arrayOf[dtype](there as never) }
 }
