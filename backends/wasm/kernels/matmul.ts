@@ -15,6 +15,15 @@ import { accumulate, tileColumns, tileRows } from "./tile.ts"
 /** Rows of an item: what is packed of them stays in the second cache while columns pass. */
 const blockRows = 60
 
+/** Columns of an item, about: few rows, too, are divided among threads. */
+const blockColumns = 64
+
+/** Parts that the columns are divided into, of about as many panels each. */
+const partsOf = (columns: Dim.Dim): number => {
+  const known = Dim.value(columns)
+  return known === undefined ? 8 : Math.min(32, Math.max(1, Math.ceil(known / blockColumns)))
+}
+
 /** Calls of at most so many rows read both sides where they lie. */
 const fewRows = 3
 
@@ -87,13 +96,17 @@ const multiply = (
   const [rowBytes, columnBytes] = [panelBytes(e, lhs.depth, tileRows), panelBytes(e, rhs.depth, tileColumns)]
   const blocks = e.div(e.add(rowCount, i32(blockRows - 1)), i32(blockRows))
 
+  const parts = partsOf(columns)
+  const panelAt = (part: Expr<"i32">): Expr<"i32"> => e.div(e.mul(part, columnPanels), i32(parts))
   e.loop(frame.begin, frame.end, 1, (item) => {
-    const entry = e.div(item, blocks)
-    const block = e.sub(item, e.mul(entry, blocks))
+    const place = e.div(item, i32(parts))
+    const part = e.sub(item, e.mul(place, i32(parts)))
+    const entry = e.div(place, blocks)
+    const block = e.sub(place, e.mul(entry, blocks))
     const entryIndices = Value.delinearize(e, Value.uniform(entry), lhs.batch)
     const firstPanel = e.mul(block, i32(blockRows / tileRows))
     const lastPanel = e.min(e.add(firstPanel, i32(blockRows / tileRows)), rowPanels)
-    e.loop(i32(0), columnPanels, 1, (columnPanel) => {
+    e.loop(panelAt(part), panelAt(e.add(part, i32(1))), 1, (columnPanel) => {
       const pb = e.add(b, e.mul(e.add(e.mul(entry, columnPanels), columnPanel), columnBytes))
       const firstColumn = e.mul(columnPanel, i32(tileColumns))
       e.loop(firstPanel, lastPanel, 1, (rowPanel) => {
@@ -134,7 +147,11 @@ const multiply = (
       })
     })
   })
-  return frame.finish("matmul", { times: Shape.size(lhs.batch), of: rows, per: blockRows })
+  return frame.finish("matmul", {
+    times: Dim.mul(Shape.size(lhs.batch), Dim.constant(parts)),
+    of: rows,
+    per: blockRows
+  })
 }
 
 /** Gives a tile of values in memory to the epilogue, in vectors and what is left one by one. */
