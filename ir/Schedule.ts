@@ -19,20 +19,23 @@ export interface Rows {
   readonly threads: number
 }
 
-/**
- * A workgroup computes rows × columns of the result, depth elements of the contraction at a time. Calls with few rows run a variant of their
- * own, which is compiled beside the other where rows are not known before.
- */
-export interface Matmul {
-  readonly kind: "matmul"
+/** A workgroup computes rows × columns of the result, depth elements of the contraction at a time. */
+export interface MatmulTile {
   readonly rows: number
   readonly columns: number
   readonly depth: number
   /** Result elements of one thread. */
   readonly threadRows: number
   readonly threadColumns: number
-  /** The four threads of a quad compute the same rows: each reads a fourth of them and hands it to the others. */
+  /** The four threads of a workgroup are a quad and compute the same rows: each reads a fourth of them and hands it to the others. */
   readonly quads: boolean
+  /** For results of few tiles: parts of the depth are summed by workgroups of their own, and added up by a second kernel. */
+  readonly split: MatmulSplit | undefined
+}
+
+/** Calls with few rows run variants of their own, which are compiled beside the others where rows are not known before. */
+export interface Matmul extends MatmulTile {
+  readonly kind: "matmul"
   /** Calls of at most `rows`, one after the other: `share` threads add up one sum, of `columns` results, in workgroups of `threads`. */
   readonly vector: {
     readonly rows: number
@@ -40,8 +43,8 @@ export interface Matmul {
     readonly share: number
     readonly columns: number
   }
-  /** For results of few tiles: parts of the depth are summed by workgroups of their own, and added up by a second kernel. */
-  readonly split: MatmulSplit | undefined
+  /** Calls of more rows than these and of at most `rows` take smaller tiles. */
+  readonly few: { readonly rows: number; readonly tile: MatmulTile } | undefined
 }
 
 export interface MatmulSplit {

@@ -1,13 +1,22 @@
 import type { Graph } from "../ir/Graph.ts"
 import { anchorOf } from "../ir/KernelBody.ts"
 import * as Print from "../ir/Print.ts"
-import type { FlashPrefill, Schedule, Schedules } from "../ir/Schedule.ts"
+import type { FlashPrefill, MatmulTile, Schedule, Schedules } from "../ir/Schedule.ts"
 import * as TensorType from "../ir/TensorType.ts"
 
 const places = { workgroup: "workgroup memory", registers: "registers" } as const
 
 const tilesOf = ({ rows, keys, tiles, threads, quads }: FlashPrefill): string =>
   `tiles of ${rows} rows x ${keys} keys in ${places[tiles]}, ${threads} threads${quads ? " of which four share what they load" : ""}`
+
+const productOf = ({ rows, columns, depth, threadRows, threadColumns, quads, split }: MatmulTile): string => {
+  const parts =
+    split === undefined
+      ? ""
+      : `, up to ${split.rows} rows in at most ${split.most} parts of ${split.depth} or more`
+  const shared = quads ? ", rows shared by quads" : ""
+  return `tiles of ${rows} x ${columns}, ${depth} deep, ${threadRows} x ${threadColumns} a thread${shared}${parts}`
+}
 
 /** A schedule in words. */
 export const describe = (schedule: Schedule): string => {
@@ -17,14 +26,10 @@ export const describe = (schedule: Schedule): string => {
     case "rows":
       return schedule.threads === 1 ? "one thread a row" : `${schedule.threads} threads a row`
     case "matmul": {
-      const { rows, columns, depth, threadRows, threadColumns, quads, vector, split } = schedule
-      const tiles = `tiles of ${rows} x ${columns}, ${depth} deep, ${threadRows} x ${threadColumns} a thread${quads ? ", rows shared by quads" : ""}`
-      const few = `up to ${vector.rows} rows: ${vector.columns} a thread, ${vector.share} share a sum`
-      const parts =
-        split === undefined
-          ? []
-          : [`up to ${split.rows} rows: at most ${split.most} parts of ${split.depth} or more`]
-      return [tiles, few, ...parts].join("; ")
+      const { vector, few } = schedule
+      const one = `up to ${vector.rows} rows: ${vector.columns} a thread, ${vector.share} share a sum`
+      const some = few === undefined ? [] : [`up to ${few.rows} rows: ${productOf(few.tile)}`]
+      return [productOf(schedule), one, ...some].join("; ")
     }
     case "flash": {
       const { prefill, decode, decodeRows, short } = schedule

@@ -289,13 +289,14 @@ const copied = (job: Job, { operands }: Node.NodeOf<"scatter">): Job => ({
 })
 
 /** The schedule of the largest tiles: parts of a dispatch have equally many threads, and any schedule serves. Together they are tiles enough. */
-const widest = (jobs: ReadonlyArray<Job>): Matmul | undefined =>
-  jobs
-    .flatMap(({ schedule }) => (schedule?.kind === "matmul" ? [{ ...schedule, split: undefined }] : []))
-    .reduce<Matmul | undefined>(
-      (a, b) => (a !== undefined && a.rows * a.columns >= b.rows * b.columns ? a : b),
-      undefined
-    )
+const widest = (jobs: ReadonlyArray<Job>): Matmul | undefined => {
+  const own = jobs.flatMap(({ schedule }) => (schedule?.kind === "matmul" ? [schedule] : []))
+  const [first, ...rest] = own
+  if (first === undefined) return undefined
+  const { few, ...most } = rest.reduce((a, b) => (a.rows * a.columns >= b.rows * b.columns ? a : b), first)
+  const whole = few && { ...few, tile: { ...few.tile, split: undefined } }
+  return { ...most, split: undefined, few: whole }
+}
 
 const mapPart: Part = { name: "map", emit: map }
 const updatePart: Part = { name: "update", emit: update }

@@ -58,7 +58,7 @@ export const contractionSum = (job: Job, { dot, sum, chain, row, column }: Contr
   const kept = free(operand, row, column, ...summed)
   const [rows, columns] = [shape[row] as Dim.Dim, shape[column] as Dim.Dim]
   const depthShape = sizesOf(lhsContract, left.type.shape)
-  const { threadColumns, ...schedule } = scheduleOf(job, {
+  const schedule = scheduleOf(job, {
     batch: sizesOf(kept),
     rows: [rows],
     columns: [columns],
@@ -67,7 +67,9 @@ export const contractionSum = (job: Job, { dot, sum, chain, row, column }: Contr
   })
 
   // Totals are kept beside the sums of an entry.
-  const threadRows = Math.min(4, schedule.threadRows)
+  const [threadRows, threadColumns] = [schedule.threadRows, schedule.threadColumns].map((n) =>
+    Math.min(4, n)
+  ) as [number, number]
   const module = Module.make(job)
   const e = Emitter.make(module)
   const threads = job.limits.kind === "cpu" ? 16 : 64
@@ -130,7 +132,7 @@ export const contractionSum = (job: Job, { dot, sum, chain, row, column }: Contr
       for (const at of steps(step)) {
         sums.forEach((own, i) => {
           own.forEach((s, j) => {
-            multiplyAdd(e, type, s, x(i, at), y(j, at))
+            multiplyAdd(e, type, s, x.at(i, at), y.at(j, at))
           })
         })
       }

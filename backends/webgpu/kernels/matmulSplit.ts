@@ -16,17 +16,17 @@ export interface Split {
   readonly sums: Ref
 }
 
-/** Divides the depth. The number of parts follows from its length alone, and they are added up in order: equal calls give equal bits. */
-export const splitOf = (job: Job, c: Contraction, { rows, depth, most }: MatmulSplit): Split => {
-  const parts = Size.min(most, Size.ceilDiv(Shape.size(c.depth), depth))
-  // Calls of more rows are not split, and need no room.
-  const results = Size.product([
-    Shape.size(c.batch),
-    Size.min(rows, Shape.size(c.rows)),
-    Shape.size(c.columns)
+/** Parts follow from the length of the depth alone, and are added up in order: equal calls give equal bits. */
+export const partsOf = (c: Contraction, { depth, most }: MatmulSplit): Size.Size =>
+  Size.min(most, Size.ceilDiv(Shape.size(c.depth), depth))
+
+/** Room for the sums of all parts. Calls of more rows are not split, and need none. */
+export const partBytes = (c: Contraction, split: MatmulSplit): Size.Size =>
+  Size.product([
+    partsOf(c, split),
+    Size.product([Shape.size(c.batch), Size.min(split.rows, Shape.size(c.rows)), Shape.size(c.columns)]),
+    4 * c.rhs.length
   ])
-  return { parts, sums: job.scratch(Size.product([parts, results, 4 * c.rhs.length])) }
-}
 
 /** What a tile sums, and what becomes of its sums. */
 interface Target {

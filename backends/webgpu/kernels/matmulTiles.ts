@@ -1,4 +1,5 @@
 import * as Dim from "../../../ir/Dim.ts"
+import type { MatmulTile } from "../../../ir/Schedule.ts"
 import * as Shape from "../../../ir/Shape.ts"
 import type { Job } from "../Job.ts"
 import type { Emitter } from "../wgsl/Emitter.ts"
@@ -10,7 +11,6 @@ import {
   divides,
   multiplyAdd,
   type Operand,
-  scheduleOf,
   steps,
   storeBlock,
   tileOf
@@ -24,11 +24,11 @@ export const matmulTiles = (
   job: Job,
   c: Contraction,
   workgroup: string,
+  schedule: MatmulTile,
   split?: Split
 ): Extent => {
   const { module } = emitter
   const type = compute(c.lhs.node.type.dtype)
-  const schedule = scheduleOf(job, c)
   const { threadRows, threadColumns, depth: step } = schedule
   const [rows, columns, depth] = [Shape.size(c.rows), Shape.size(c.columns), Shape.size(c.depth)]
   const [across, down] = [schedule.columns / threadColumns, schedule.rows / threadRows]

@@ -31,11 +31,14 @@ export const matmulVector = (emitter: Emitter, job: Job, c: Contraction, workgro
   // Columns that lie side by side are read together by neighbours, of which few are left to share a sum.
   const share = rights.some((right) => right?.along === "free") ? Math.min(4, vector.share) : vector.share
   const perGroup = vector.threads / share
+  // A workgroup that is a quad needs no order of threads.
+  const quads =
+    share === 4 && vector.threads === 4 && job.limits.kind === "cpu" && (job.limits.subgroups?.min ?? 0) >= 4
   const own = `${workgroup} * ${perGroup} + i32(lix)${share === 1 ? "" : ` / ${share}`}`
   const number = emitter.constant(perGroup === 1 ? workgroup : own)
   // Threads that others of their workgroup wait for do not leave.
   const tile = tileOf(emitter, number, c, 1, vector.columns, { stay: perGroup > 1 && share > 1 })
-  const lane = share === 1 ? "0" : emitter.constant(`i32(lix) % ${share}`)
+  const lane = share === 1 ? "0" : emitter.constant(quads ? "i32(sgi & 3u)" : `i32(lix) % ${share}`)
   const place = placeOf(job, c, emitter, tile.batch)
   const lhs = reader(
     emitter,
@@ -56,12 +59,11 @@ export const matmulVector = (emitter: Emitter, job: Job, c: Contraction, workgro
       const b = (rhs[n] as Reader).read(k, step)
       for (const at of steps(step)) {
         sums.forEach((sum, j) => {
-          multiplyAdd(emitter, type, sum, a(0, at), b(j, at))
+          multiplyAdd(emitter, type, sum, a.at(0, at), b.at(j, at))
         })
       }
     })
   })
-  const quads = share === 4 && job.limits.kind === "cpu" && (job.limits.subgroups?.min ?? 0) >= 4
   const totals = combine(
     emitter,
     { threads: vector.threads, share, quads },

@@ -169,7 +169,9 @@ export const make = (job: Pick<Job, "limits" | "symbols" | "body">): Module => {
     const text = [...declarations, ...included.values(), ...body].join("\n")
     const words = new Set(text.match(identifier))
     const f16 = words.has("f16") || buffers.some((b) => b.element.type.includes("f16"))
-    const subgroups = ["quadBroadcast", "quadSwapX", "quadSwapY"].some((name) => words.has(name))
+    const subgroups = ["quadBroadcast", "quadSwapX", "quadSwapY", "sgi", "sgs"].some((name) =>
+      words.has(name)
+    )
     const parameters = Object.entries(builtins).filter(([name]) => words.has(name))
     const sizes = ["zero", "first", ...Array.from({ length: symbolsUsed }, (_, i) => `s${i}`)]
     const wgsl = [

@@ -2,7 +2,7 @@ import { describe, expect, test } from "vitest"
 import type { Graph } from "../../../ir/Graph.ts"
 import { illegalMatmul } from "../../../ir/matmulSchedule.ts"
 import type { Node } from "../../../ir/Node.ts"
-import type { Matmul, Schedule } from "../../../ir/Schedule.ts"
+import type { Matmul, MatmulSplit, MatmulTile, Schedule } from "../../../ir/Schedule.ts"
 import { agree, input } from "../../support/agree.ts"
 import { limitsOf } from "../../support/runProgram.ts"
 
@@ -13,7 +13,9 @@ const all = <A>(...lists: ReadonlyArray<ReadonlyArray<A>>): ReadonlyArray<Readon
   )
 
 /** Variants for few rows are the same for either kind of device, but for the exchange in quads. */
-const vectors = all([16, 64], [1, 4, 16, 64], [1, 2, 8]) as ReadonlyArray<readonly [number, number, number]>
+const vectors = all([4, 16, 64], [1, 4, 16, 64], [1, 2, 8]) as ReadonlyArray<
+  readonly [number, number, number]
+>
 
 const vectorOf = (n: number): Matmul["vector"] => {
   const [threads, share, columns] = vectors[n % vectors.length] as readonly [number, number, number]
@@ -21,33 +23,41 @@ const vectorOf = (n: number): Matmul["vector"] => {
 }
 
 /** Every third sums parts of the depth apart, some of them of nothing. */
-const splitOf = (n: number): Matmul["split"] =>
+const splitOf = (n: number): MatmulSplit | undefined =>
   n % 3 === 0 ? { rows: 64, depth: 1 + (n % 7), most: 1 + (n % 5) } : undefined
 
-/** Every cut into threads, each with another variant for few rows. */
-const schedules: { readonly [K in "cpu" | "gpu"]: ReadonlyArray<Matmul> } = {
-  cpu: all([1, 2, 4, 8, 16], [1, 2, 4, 8], [0, 1]).map(([rows, columns, quads], n) => ({
+/** Every cut into threads, each with another variant for few rows, some with another cut. */
+const schedulesOf = (tiles: ReadonlyArray<MatmulTile>): ReadonlyArray<Matmul> =>
+  tiles.map((tile, n) => ({
     kind: "matmul",
-    rows: rows as number,
-    columns: (columns as number) * (quads === 1 ? 4 : 1),
-    depth: 4,
-    threadRows: rows as number,
-    threadColumns: columns as number,
-    quads: quads === 1,
+    ...tile,
     vector: vectorOf(n),
-    split: splitOf(n)
-  })),
-  gpu: all([4, 16, 64], [8, 32], [4, 16], [1, 4], [2, 4]).map(([rows, columns, depth, down, across], n) => ({
-    kind: "matmul",
-    rows: rows as number,
-    columns: columns as number,
-    depth: depth as number,
-    threadRows: down as number,
-    threadColumns: across as number,
-    quads: false,
-    vector: vectorOf(n),
-    split: splitOf(n)
+    few: n % 2 === 0 ? { rows: 12, tile: tiles[(n * 5 + 3) % tiles.length] as MatmulTile } : undefined
   }))
+
+const schedules: { readonly [K in "cpu" | "gpu"]: ReadonlyArray<Matmul> } = {
+  cpu: schedulesOf(
+    all([1, 2, 4, 8, 16, 32], [1, 2, 4, 8], [0, 1]).map(([rows, columns, quads], n) => ({
+      rows: rows as number,
+      columns: (columns as number) * (quads === 1 ? 4 : 1),
+      depth: 4,
+      threadRows: rows as number,
+      threadColumns: columns as number,
+      quads: quads === 1,
+      split: splitOf(n)
+    }))
+  ),
+  gpu: schedulesOf(
+    all([4, 16, 64], [8, 32], [4, 16], [1, 4], [2, 4]).map(([rows, columns, depth, down, across], n) => ({
+      rows: rows as number,
+      columns: columns as number,
+      depth: depth as number,
+      threadRows: down as number,
+      threadColumns: across as number,
+      quads: false,
+      split: splitOf(n)
+    }))
+  )
 }
 
 const [rows, depths, columns] = [

@@ -35,7 +35,9 @@ describe.each(kinds)("products whose sums are split, on a %s", (_, limits) => {
       return %0
     }`)
     const program = lower(planOf(graph), limits)
-    const { rows, most } = matmulSchedule(limits, sizes).split ?? { rows: 0, most: 0 }
+    const schedule = matmulSchedule(limits, sizes)
+    const rows = schedule.split?.rows ?? 0
+    const most = Math.max(schedule.split?.most ?? 0, schedule.few?.tile.split?.most ?? 0)
     const bytes = (M: number) => program.slots.map((slot) => Size.evaluate(slot.bytes, { M }))
     const used = (M: number) => Program.slotsOf(Program.steps(program, { M })).size
     expect(bytes(5)).toEqual([most * 5 * 64 * 4])
