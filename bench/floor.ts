@@ -144,6 +144,7 @@ const onWasm = async (): Promise<string> => {
     Markdown.table([
       ["ceiling", "measured"],
       ["multiply-adds in registers", `${digits(ceilings.flops)} GFLOP/s`],
+      ["tiles of 4 × 8, operands in the nearest cache", `${digits(ceilings.tile)} GFLOP/s`],
       ["reads of 256 KiB", `${digits(ceilings.cached)} GB/s`],
       ["reads of 4 MiB", `${digits(ceilings.large)} GB/s`],
       ["reads of 256 MiB", `${digits(ceilings.memory)} GB/s`]

@@ -7,7 +7,7 @@
  *
  * A run ends after a while, or when it is interrupted, and says what it knows by then.
  */
-import { cpus } from "node:os"
+import { cpus, loadavg } from "node:os"
 import { bytesOf, type Case, cpuCases, gpuCases } from "./cases/cases.ts"
 import { inputsOf } from "./cases/inputs.ts"
 import { judge } from "./cases/program.ts"
@@ -64,7 +64,7 @@ const progress = (text: string): void => {
 
 const limits = isCpu
   ? { turn: 120, slow: 500, callLimit: 6000, coldAllowance: 3000, skipLimit: 6000, tryAll: true }
-  : { turn: 250, slow: 500, callLimit: 10_000, coldAllowance: 5000, skipLimit: 15_000, tryAll: false }
+  : { turn: 250, slow: 500, callLimit: 10_000, coldAllowance: 5000, skipLimit: 12_000, tryAll: false }
 
 const isAlone = (c: Case): boolean => c.kind === "attention" && c.alone === true
 
@@ -104,13 +104,33 @@ const raced = async (cases: ReadonlyArray<Case>): Promise<ReadonlyArray<Result>>
   return results
 }
 
+const isDecode = (c: Case): boolean => c.kind === "attention" && c.T === 1 && c.S === 16384
+
+/** What the processor does at best, for each number of threads: in tiles, and reading what the longest decodes read. */
 const ceilingsOf = async (cases: ReadonlyArray<Case>): Promise<ReadonlyArray<ThreadCeilings>> => {
-  const decode = cases.find((c) => c.name === "decode-16384")
-  if (!isCpu || (decode === undefined && !cases.some((c) => c.kind === "product"))) return []
+  const sizes = Object.fromEntries(cases.filter(isDecode).map((c) => [c.name, bytesOf(c)]))
+  const isOfUse = cases.some((c) => c.kind === "product" || isDecode(c))
   const found: Array<ThreadCeilings> = []
-  for (const threads of options.threads)
-    found.push(await threadCeilings(threads, decode === undefined ? 2 ** 24 : bytesOf(decode)))
+  if (isCpu && isOfUse)
+    for (const threads of options.threads) found.push(await threadCeilings(threads, sizes))
   return found
+}
+
+/** The more of each: others on the machine only make it less. */
+const more = (
+  before: ReadonlyArray<ThreadCeilings>,
+  after: ReadonlyArray<ThreadCeilings>
+): ReadonlyArray<ThreadCeilings> =>
+  before.map(({ tile, reads }, n) => ({
+    tile: Math.max(tile, after[n]?.tile ?? 0),
+    reads: Object.fromEntries(
+      Object.entries(reads).map(([name, read]) => [name, Math.max(read, after[n]?.reads[name] ?? 0)])
+    )
+  }))
+
+const ceilingText = ({ tile, reads }: ThreadCeilings, n: number): string => {
+  const parts = Object.entries(reads).map(([name, read]) => `${digits(read)} GB/s read of ${name}`)
+  return `${options.threads[n]}t at best: ${[`${digits(tile)} GFLOP/s in tiles`, ...parts].join(", ")}\n`
 }
 
 const generate = async (): Promise<void> => {
@@ -122,16 +142,12 @@ const generate = async (): Promise<void> => {
 const run = async (): Promise<void> => {
   const all = isCpu ? cpuCases : gpuCases
   const cases = all.filter((c) => options.only.includes(c.name))
-  say(
-    `${cpus().length} processors, ${cpus()[0]?.model.trim() ?? "of some kind"}; Node ${process.version}; times in milliseconds\n`
-  )
-  const ceilings = await ceilingsOf(cases)
-  for (const [n, { tile, read }] of ceilings.entries())
-    say(
-      `${options.threads[n]}t at best: ${digits(tile)} GFLOP/s in tiles, ${digits(read)} GB/s read of the keys and values of decode-16384`
-    )
-  if (ceilings.length > 0) say("")
+  const cores = `${cpus().length} processors, ${cpus()[0]?.model.trim() ?? "of some kind"}`
+  const machine = `${cores}, load ${loadavg()[0]?.toFixed(1)}; Node ${process.version}`
+  say(`${machine}; times in milliseconds\n`)
+  const before = await ceilingsOf(cases)
   const results = await raced(cases)
+  const ceilings = more(before, interrupted ? [] : await ceilingsOf(cases))
   const everyGoal = isCpu
     ? options.threads.flatMap((threads, n) => cpuGoals(results, threads, ceilings[n]))
     : gpuGoals(results)
@@ -141,12 +157,12 @@ const run = async (): Promise<void> => {
   const missing = cases.filter((c) => !results.some((r) => r.case === c)).map((c) => c.name)
   const seconds = Math.round(elapsed())
   const complete = !interrupted && missing.length === 0
+  const about = { mode: options.mode, browser: options.browser, machine }
   if (options.json)
-    console.log(
-      JSON.stringify({ mode: options.mode, complete, seconds, ceilings, results, goals, line }, undefined, 2)
-    )
-  say(`${isCpu ? cpuLeads(results) : gpuLeads(results)}\n`)
-  say(`${goalsText(goals)}\n`)
+    console.log(JSON.stringify({ ...about, complete, seconds, ceilings, results, goals, line }, undefined, 2))
+  const ahead = isCpu ? cpuLeads(results) : gpuLeads(results)
+  if (ahead !== "") say(`${ahead}\n`)
+  say(`${ceilings.map(ceilingText).join("")}${goalsText(goals)}\n`)
   const threads = threadsOf(results)
   const counted = threads === undefined ? "" : `, ${threads} ${threads === 1 ? "thread" : "threads"} each`
   say(`medians${counted}; ${seconds} s`)

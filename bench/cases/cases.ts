@@ -59,6 +59,9 @@ const prefill = (name: string, T: number, options: Options = {}): Attention => a
 const decode = (S: number): Attention =>
   attention(`decode-${S}`, 1, S, { heads: [8, 2], causal: false, counts: "decode" })
 
+/** Nothing is shared: each byte is read for one query, so that reading is what takes the time. */
+const decodeOfEach: Attention = attention("decode-16384-mha", 1, 16384, { causal: false, alone: true })
+
 const block: Block = { kind: "block", name: "block-512", T: 512 }
 
 /** For WebAssembly and native code on the processor. */
@@ -74,7 +77,8 @@ export const cpuCases: ReadonlyArray<Case> = [
   { kind: "product", name: "matmul-1024", M: 1024, N: 1024, K: 1024 },
   prefill("512-d128", 512, { D: 128 }),
   prefill("512-f16", 512, { dtype: "f16" }),
-  prefill("8192-window", 8192, { window: 256 })
+  prefill("8192-window", 8192, { window: 256 }),
+  decodeOfEach
 ]
 
 /** For WebGPU. */

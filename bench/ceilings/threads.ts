@@ -6,8 +6,8 @@ import type { Told } from "./thread.ts"
 export interface ThreadCeilings {
   /** Multiplications and additions a second of tiles in registers whose operands are in the nearest cache, in billions. */
   readonly tile: number
-  /** Bytes read a second, in billions, of a memory that they share equally. */
-  readonly read: number
+  /** Bytes read a second, in billions, of a memory that they share equally, by name. */
+  readonly reads: { readonly [name: string]: number }
 }
 
 const turns = 5
@@ -25,13 +25,21 @@ const most = async (threads: ReadonlyArray<Worker>): Promise<number> => {
   return best / 1e6
 }
 
-export const threadCeilings = async (count: number, bytes: number): Promise<ThreadCeilings> => {
+/** `sizes` are the bytes of each memory. */
+export const threadCeilings = async (
+  count: number,
+  sizes: { readonly [name: string]: number }
+): Promise<ThreadCeilings> => {
   const threads = Array.from({ length: count }, () => new Worker(new URL("./thread.ts", import.meta.url)))
   try {
     await told(threads, { do: "tile" })
     const tile = await most(threads)
-    await told(threads, { do: "read", bytes: Math.ceil(bytes / count / 128) * 128 })
-    return { tile, read: await most(threads) }
+    const reads: { [name: string]: number } = {}
+    for (const [name, bytes] of Object.entries(sizes)) {
+      await told(threads, { do: "read", bytes: Math.ceil(bytes / count / 128) * 128 })
+      reads[name] = await most(threads)
+    }
+    return { tile, reads }
   } finally {
     await Promise.all(threads.map((thread) => thread.terminate()))
   }

@@ -131,7 +131,9 @@ export const cpuGoals = (
     ),
     ...["512-full", "2048-full"].flatMap((name) => beside(name, 1.8, 0.6)),
     ...["decode-4096", "decode-16384"].flatMap((name) => beside(name, 1.5, 0.6)),
-    part(said("decode-16384 of what can be read"), over(rate("decode-16384", bytesOf), ceilings?.read), 60),
+    ...["decode-16384", "decode-16384-mha"].map((name) =>
+      part(said(`${name} of what can be read`), over(rate(name, bytesOf), ceilings?.reads[name]), 60)
+    ),
     ahead(said("8192-window beside any peer"), of("8192-window", anyone), 10),
     ratio(
       said("512-d128 beside 512-causal, each flop"),

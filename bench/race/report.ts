@@ -155,7 +155,7 @@ export const leads = (
   of: ReadonlyArray<readonly [title: string, of: (peer: string) => boolean]>
 ): string => {
   const threads = threadsOf(results)
-  const raced = results.filter((r) => r.entries.length > 1)
+  const raced = results.filter((r) => r.entries.some((e) => e.peer !== "effuse"))
   const rows = raced.flatMap(({ case: c, entries }) =>
     of.map(([title, which], n) => {
       const found = lead(entries, threads, which)

@@ -176,7 +176,7 @@ describe("goals", () => {
         }
       ],
       2,
-      { tile: 200, read: 20 }
+      { tile: 200, reads: { "decode-16384": 20 } }
     )
     expect(lineOf("512-causal beside the best wasm peer, 2 threads", goals)).toMatch(/3\.00× .* ✓/)
     expect(lineOf("512-causal beside native, 2 threads", goals)).toMatch(/0\.80× +≥ 1\.00× +✗/)
