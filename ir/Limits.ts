@@ -16,6 +16,8 @@ export interface Limits {
   readonly maxStorageBuffersPerShaderStage: number
   /** Whether `enable f16` works. f16 storage does without it. */
   readonly shaderF16: boolean
+  /** Whether kernels cut their work themselves, at any size and of any dtype: then no schedules are chosen. */
+  readonly ownTiles?: boolean
   /** Whether a kernel may compute two contractions of one operand side by side. */
   readonly twinProducts?: boolean
   /** Smallest and largest subgroup a shader may run with, where subgroups are available. */

@@ -112,6 +112,7 @@ export const make = (options: Reference.Options = {}): BackendShape => {
     limits: {
       ...Limits.portable,
       kind: "cpu",
+      ownTiles: true,
       maxStorageBufferBindingSize: maxElements,
       maxBufferSize: maxElements
     },

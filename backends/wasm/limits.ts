@@ -10,6 +10,7 @@ export const mostBytes = 2 ** 31 - page
 export const limits: Limits.Limits = {
   ...Limits.portable,
   kind: "cpu",
+  ownTiles: true,
   maxStorageBufferBindingSize: mostBytes,
   maxBufferSize: mostBytes,
   maxStorageBuffersPerShaderStage: 32

@@ -1,10 +1,23 @@
+import { Effect, Result } from "effect"
 import { describe, expect, test } from "vitest"
+import { Backend } from "../../backends/Backend.ts"
+import * as Reference from "../../backends/reference/Reference.ts"
+import * as HostArray from "../../ir/HostArray.ts"
+import type { MemoryPlan } from "../../ir/MemoryPlan.ts"
 import * as Print from "../../ir/Print.ts"
 import * as Shape from "../../ir/Shape.ts"
+import * as Tolerance from "../../ir/Tolerance.ts"
+import * as Pipeline from "../../passes/Pipeline.ts"
+import * as Wasm from "../../src/Wasm.ts"
 import * as arrays from "../support/arrays.ts"
-import { all, lengths as attentionLengths, cases } from "../support/flashCases.ts"
-import { causal, flashText } from "../support/flashText.ts"
+import { graphOf } from "../support/evaluate.ts"
+import { lengths as attentionLengths, cases } from "../support/flashCases.ts"
+import { flashText } from "../support/flashText.ts"
 import { agree, compiled } from "../support/onWasm.ts"
+import { isCoarse } from "../support/programs/Axes.ts"
+import { inputs } from "../support/programs/arguments.ts"
+import { runs, traced } from "../support/programs/judge.ts"
+import { draw, describe as print } from "../support/programs/Program.ts"
 import { randomGraph } from "../support/randomGraph.ts"
 
 type Lengths = ReadonlyArray<{ readonly [name: string]: number }>
@@ -131,16 +144,46 @@ describe("attention", () => {
   test.each(Object.entries(cases))("%s", (_, attention) =>
     both(doubled(flashText(attention)), attentionLengths)
   )
-  test.each(["f32", "f16", "bf16"])("of keys and values that are stored as %s", (dtype) => {
-    const text = doubled(flashText(all({ ...causal, heads: [4, 2], head: [12, 9] })))
-    const inputs = ["q", "k", "v"].map((n) => new RegExp(`%${n}: f64(.*) = input .*`))
-    const stored = inputs.reduce(
-      (t, line) => t.replace(line, (whole) => whole.replace("f64", dtype).replace(/%(.)/, "%$1_")),
-      text
-    )
-    const casts = [..."qkv"].map(
-      (n) => `%${n}: f64[1, ${n === "q" ? "4, T" : "2, S"}, ${n === "v" ? 9 : 12}] = cast %${n}_`
-    )
-    return both(stored.replace("%result", `${casts.join("\n")}\n%result`), attentionLengths)
+})
+
+const pipeline = Result.getOrThrow(Pipeline.parse(Pipeline.defaultText))
+
+/** Fused as any program is: views, biases and masks in the kernel of an attention in float64. */
+test("attention drawn along the axes of spelling", async () => {
+  let compared = 0
+  const all = Effect.gen(function* () {
+    const backend = yield* Backend
+    for (let seed = 1; seed <= 80; seed++) {
+      const p = draw(seed)
+      // Numbers as large as a fill that is added leave their roundoff in the scores.
+      if (isCoarse(p.choices)) continue
+      const graph = graphOf(doubled(Print.graph(traced(p))))
+      const planned = Result.getOrThrow(Pipeline.run(pipeline, graph, { limits: backend.limits }))
+      const { schedules, memory } = planned
+      const f = yield* backend.compile({ graph: planned.graph, schedules, memory: memory as MemoryPlan })
+      for (const lengths of runs(p)) {
+        const named = inputs(p, lengths)
+        const given = graph.inputs.map(({ attrs: { name }, type: { dtype } }) => {
+          const own = named[name] as HostArray.HostArray
+          return HostArray.fromNumbers(dtype, own.shape, HostArray.toNumbers(own))
+        })
+        const sizes = Reference.bind(graph, given)
+        const expected = Reference.evaluate(graph, given, sizes, { precision: "f64" })
+        // Fusion may refine NaN.
+        if (expected.some((x) => HostArray.toNumbers(x).some(Number.isNaN))) continue
+        const actual = yield* f.call(given, sizes, { donated: new Set() })
+        for (const [i, tolerance] of Tolerance.of(graph, sizes, { reassociated: true }).entries()) {
+          const { ok, message } = Tolerance.compare(
+            actual[i] as HostArray.HostArray,
+            expected[i] as HostArray.HostArray,
+            tolerance
+          )
+          expect(ok, `${print(p)}\n${message}`).toBe(true)
+        }
+        compared++
+      }
+    }
   })
+  await Effect.runPromise(Effect.provide(all, Wasm.layer))
+  expect(compared).toBeGreaterThan(80)
 })

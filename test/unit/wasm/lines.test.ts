@@ -4,6 +4,7 @@ import type { Job } from "../../../backends/wasm/Job.ts"
 import * as Dim from "../../../ir/Dim.ts"
 import type { Graph } from "../../../ir/Graph.ts"
 import type { Node, NodeOf } from "../../../ir/Node.ts"
+import * as Print from "../../../ir/Print.ts"
 import { graphOf } from "../../support/evaluate.ts"
 import { fused } from "../../support/kernelTexts.ts"
 import { agree } from "../../support/onWasm.ts"
@@ -106,10 +107,12 @@ test.each(Object.entries(cases))("%s: where rows lie, and what they give", async
   const lines = Lines.of({ body } as Job, keys, 4)
   const run = lines?.run === undefined ? [] : [Dim.print(lines.run)]
   expect(lines && [lines.step, ...run]).toEqual(own.lies)
-  await agree(graph, [
+  const lengths = [
     { B: 2, T: 1, W: 3, P: 5 },
     { B: 1, T: 3, W: 13, P: 2 },
     { B: 2, T: 40, W: 5, P: 4 },
     { B: 1, T: 2, W: 2, P: 0 }
-  ])
+  ]
+  await agree(graph, lengths)
+  await agree(Print.graph(graph).replaceAll("f32", "f64"), lengths)
 })
