@@ -149,6 +149,12 @@ export const gpuLine = (results: ReadonlyArray<Result>): string => {
   return `bench: prefill ${of("prefill")} decode ${of("decode")} of the best correct WebGPU peer`
 }
 
+/** Why there is nobody to be compared with. */
+const missing = (entries: ReadonlyArray<Entry>): string => {
+  if (entries.some((e) => e.state === "slow")) return "too slow to be run"
+  return entries.every((e) => e.state === "cannot") ? "cannot" : "no correct peer"
+}
+
 /** Each case with a peer: times the best of them, and a bar of it. */
 export const leads = (
   results: ReadonlyArray<Result>,
@@ -158,12 +164,12 @@ export const leads = (
   const raced = results.filter((r) => r.entries.some((e) => e.peer !== "effuse"))
   const rows = raced.flatMap(({ case: c, entries }) =>
     of.map(([title, which], n) => {
-      const found = lead(entries, threads, which)
+      const own = entries.filter((e) => e.peer !== "effuse" && which(e.peer))
+      const found =
+        lead(entries, threads, which) ??
+        leadOfClosest([...entries.filter((e) => e.peer === "effuse"), ...own])
       const name = n === 0 ? c.name : ""
-      if (found === undefined) {
-        const isLeftOut = entries.some((e) => e.state === "slow" && which(e.peer))
-        return [name, title, "–", isLeftOut ? "too slow to be run" : "no correct peer"]
-      }
+      if (found === undefined) return [name, title, "–", missing(own)]
       return [name, title, times(found), `${bar(found.times / 8, 32)} ${found.peer}`]
     })
   )

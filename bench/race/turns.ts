@@ -115,6 +115,8 @@ const readied = async (
     const cold = await ask<Cold>(contender, { do: "prepare", case: c, variant }, coldLimit)
     if (cold.tag !== "done") {
       refusal ??= cold.tag === "slow" ? tooSlow(callLimit) : cold
+      // What comes after the first way is slower still.
+      if (cold.tag === "slow" && !tryAll) break
       continue
     }
     const out = await ask<Float32Array>(contender, { do: "read", variant }, coldLimit)

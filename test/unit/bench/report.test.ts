@@ -7,6 +7,7 @@ import {
   caseText,
   cpuLine,
   digits,
+  gpuLeads,
   gpuLine,
   lead,
   leadOfClosest,
@@ -99,6 +100,23 @@ describe("the last line", () => {
       peer: "plain"
     })
   })
+})
+
+test("each case has its leads, or why there are none", () => {
+  const cannot = (peer: string): Entry => ({
+    ...{ contender: peer, peer, threads: undefined, state: "cannot", variant: "", note: "has none" }
+  })
+  const slow: Entry = { ...cannot("tfjs"), state: "slow" }
+  const lines = gpuLeads([
+    { case: attention("near"), entries: [entry("effuse", 2), entry("plain", 3, "closest"), slow] },
+    { case: attention("other"), entries: [entry("effuse", 2), cannot("plain"), entry("tfjs", 1, "wrong")] },
+    { case: attention("alone"), entries: [entry("effuse", 2)] }
+  ]).split("\n")
+  expect(lines).toHaveLength(4)
+  expect(lines[0]).toMatch(/^near +of the best peer +– +too slow to be run$/)
+  expect(lines[1]).toMatch(/of the plain kernel +1\.50× +█+ plain$/)
+  expect(lines[2]).toMatch(/^other +of the best peer +– +no correct peer$/)
+  expect(lines[3]).toMatch(/of the plain kernel +– +cannot$/)
 })
 
 test("a case says what is wrong, too slow or missing, and how often each was called", () => {
