@@ -13,7 +13,7 @@ import {
 import { sameCode } from "../../../backends/wasm/assembler/sameCode.ts"
 import { limits } from "../../../backends/wasm/limits.ts"
 import { lower } from "../../../backends/wasm/lower.ts"
-import type * as Program from "../../../backends/wasm/Program.ts"
+import * as Program from "../../../backends/wasm/Program.ts"
 import { transformer } from "../../../bench/cases/transformer.ts"
 import type * as Graph from "../../../ir/Graph.ts"
 import * as Pipeline from "../../../passes/Pipeline.ts"
@@ -52,6 +52,15 @@ describe("kernels of a program", () => {
     expect(encode(ofHeads("T").module).length).toBeLessThan(23_000)
     expect(encode(ofHeads(512).module).length).toBeLessThan(11_000)
   })
+})
+
+test("a product has pieces enough for threads, however few rows there are", () => {
+  const text = `%a: f32[M, 64] = input {name = "a"}
+%b: f32[64, 1024] = input {name = "b"}
+%c: f32[M, 1024] = dot %a, %b {lhsBatch = [], rhsBatch = [], lhsContract = [1], rhsContract = [0]}
+return %c`
+  const product = lowered(graphOf(text)).kernels.find(({ name }) => name === "matmul") as Program.Kernel
+  expect([0, 1, 60, 61].map((M) => Program.items(product.items, { M }))).toEqual([0, 16, 16, 32])
 })
 
 describe("equal code", () => {

@@ -60,6 +60,20 @@ describe("matrix products, at any number of rows by the same kernels", () => {
       "lhsBatch = [0], rhsBatch = [0], lhsContract = [2], rhsContract = [1]",
       "f32[3, M, 10]"
     ),
+    // 26 panels, the last of 3 columns, in four parts.
+    "in parts of columns": dot(
+      "f32[M, 5]",
+      "f32[5, 203]",
+      `${none}, lhsContract = [1], rhsContract = [0]`,
+      "f32[M, 203]"
+    ),
+    // 41 panels in six parts.
+    "in parts of columns and batches": dot(
+      "f32[2, M, 3]",
+      "f32[2, 3, 328]",
+      "lhsBatch = [0], rhsBatch = [0], lhsContract = [2], rhsContract = [1]",
+      "f32[2, M, 328]"
+    ),
     "over nothing": dot(
       "f32[M, 0]",
       "f32[0, 6]",
