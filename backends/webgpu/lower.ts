@@ -321,7 +321,7 @@ const refuseF64 = (graph: Graph.Graph): void => {
     const what = node.op === "input" ? `the input ${JSON.stringify(node.attrs.name)}` : node.op
     throw new UnsupportedByDevice({
       message: `${what} has dtype f64, which WebGPU lacks`,
-      hint: "leave out what asks for it (a cast to f64, `accumulate`), or run on WebAssembly: Wasm.layer"
+      hint: "compute in f32 (leave out the cast to f64, or `accumulate`), or run on WebAssembly: Wasm.layer"
     })
   }
 }

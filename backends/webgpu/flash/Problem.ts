@@ -104,7 +104,10 @@ export const of = (job: Job): Problem => {
   const { attrs } = anchor
   const { v } = parts(anchor.operands, attrs)
   if (q.type.dtype === "f64")
-    throw new UnsupportedByDevice({ message: "WebGPU has no f64", hint: "cast to f32" })
+    throw new UnsupportedByDevice({
+      message: "WebGPU has no f64",
+      hint: "cast to f32, or run on WebAssembly"
+    })
   const [B, Hq, T] = q.type.shape as readonly [Dim.Dim, Dim.Dim, Dim.Dim]
   const [, Hkv, S] = k.type.shape as readonly [Dim.Dim, Dim.Dim, Dim.Dim]
   const group = Dim.divideExact(Hq, Hkv) as Dim.Dim

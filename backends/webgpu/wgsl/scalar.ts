@@ -12,7 +12,7 @@ export const compute = (dtype: DType): Compute => {
     case "f64":
       throw new UnsupportedByDevice({
         message: "WebGPU has no f64",
-        hint: "cast to f32, or run on the reference"
+        hint: "cast to f32, or run on WebAssembly: Wasm.layer"
       })
     case "f32":
     case "f16":

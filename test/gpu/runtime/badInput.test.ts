@@ -4,6 +4,7 @@ import { afterAll, describe, expect, test } from "vitest"
 import { Backend } from "../../../backends/Backend.ts"
 import * as ReferenceBackend from "../../../backends/reference/Backend.ts"
 import * as HostArray from "../../../ir/HostArray.ts"
+import * as Attention from "../../../src/Attention.ts"
 import { compile } from "../../../src/compile.ts"
 import * as Reference from "../../../src/Reference.ts"
 import { spec } from "../../../src/spec.ts"
@@ -149,14 +150,20 @@ describe.each(backends)("on %s", (name, layer) => {
       const inside = compile(({ x }) => Tensor.cast(Tensor.exp(Tensor.cast(x, "f64")), "f32"), {
         x: spec("f32", ["T"])
       })
+      const q = spec("f32", [1, 1, "T", 8])
+      const asked = compile(({ q }) => Attention.scaledDotProductAttention(q, q, q, { accumulate: "f64" }), {
+        q
+      })
       for (const [error, what] of [
         [yield* Effect.flip(wide), 'the input "x"'],
+        [yield* Effect.flip(asked), "cast"],
         [yield* Effect.flip(inside), "cast"]
       ] as const) {
         expect(error._tag).toBe("UnsupportedByDevice")
         expect(error.message).toContain(what)
         expect(error.message).toContain("f64")
         expect(error.hint).toContain("f32")
+        expect(error.hint).toContain("WebAssembly")
       }
       const error = yield* Effect.flip(upload(HostArray.zeros("f64", [1])))
       expect(error._tag).toBe("UnsupportedByDevice")

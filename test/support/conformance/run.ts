@@ -22,11 +22,11 @@ export interface Outcome {
 const single = (array: HostArray.HostArray): HostArray.HostArray =>
   array.dtype === "f64" ? HostArray.fromNumbers("f32", array.shape, HostArray.toNumbers(array)) : array
 
-/** Compiles a case as an expression and runs it on the backend in context. Devices have no f64: there such a case runs in f32. */
+/** Compiles a case as an expression and runs it on the backend in context. WebGPU has no f64: there such a case runs in f32. */
 export const run = (c: Case): Effect.Effect<Outcome, never, Backend> =>
   Effect.gen(function* () {
     const backend = yield* Backend
-    const own = backend.name !== "reference" ? single : (array: HostArray.HostArray) => array
+    const own = backend.name === "webgpu" ? single : (array: HostArray.HostArray) => array
     const inputs = Object.fromEntries(Object.entries(c.inputs).map(([name, a]) => [name, own(a)]))
     const signature = Object.fromEntries(
       Object.entries(inputs).map(([name, a]): [string, Spec] => [name, spec(a.dtype, a.shape)])
