@@ -286,7 +286,7 @@ return "first": %x, "second": %y`)
   ))
 
 describe.each([false, true])("an update of a donated input, wrap %s", (wrap) => {
-  test.each(["f32", "f16", "bool"] as const)("%s", (d) =>
+  test.each(["f64", "f32", "f16", "bool"] as const)("%s", (d) =>
     onWasm((backend) =>
       Effect.gen(function* () {
         const graph = graphOf(cacheUpdate(d, wrap))
@@ -323,7 +323,7 @@ describe.each([false, true])("an update of a donated input, wrap %s", (wrap) => 
   )
 })
 
-test.each(["f32", "f16", "bool"] as const)(
+test.each(["f64", "f32", "f16", "bool"] as const)(
   "entries of %s are scattered into a donated input, or a copy",
   (d) =>
     onWasm((backend) =>
