@@ -14,6 +14,20 @@ export const lengths = [
 export const all = (a: Attention): Attention => ({ ...a, outputs: ["result", "lse", "max", "sum"] })
 
 /** Every region, and what else changes the code of attention. */
+/** Each batch entry sees so many keys as data says. */
+export const ofLengths = {
+  sizes: [3, "T", "S"],
+  heads: [4, 2],
+  captures: { lengths: "i32[3]" },
+  mask: ["%end: i32[] = load %lengths, %b", "%seen: bool[] = lt %j, %end"],
+  range: [
+    "%lo: i32[] = constant {values = [0]}",
+    "%hi: i32[] = load %lengths, %b",
+    "%fullLo: i32[] = constant {values = [0]}",
+    "%fullHi: i32[] = load %lengths, %b"
+  ]
+} satisfies Attention
+
 export const cases: { readonly [name: string]: Attention } = {
   plain: all({}),
   "grouped heads": all({ heads: [6, 2] }),
@@ -97,6 +111,8 @@ export const cases: { readonly [name: string]: Attention } = {
       "%fullHi: i32[] = load %lengths, %b"
     ]
   }),
+  "lengths of a batch, of all rows alike": all(ofLengths),
+  "lengths of a batch, stored in 16 bits": { ...ofLengths, dtype: "f16" },
   "a window that data gives, for each head, row by row": all({
     heads: [4, 2],
     captures: { back: "i32[4, T]" },

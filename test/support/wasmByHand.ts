@@ -36,6 +36,8 @@ interface ByHand {
     sizes: Dim.Bindings,
     divide?: Divide
   ) => Promise<ReadonlyArray<HostArray>>
+  /** What the last run has left in the memory between kernels; all bits are 1 where nobody wrote. */
+  readonly slots: () => ReadonlyArray<Uint8Array>
 }
 
 /**
@@ -46,6 +48,7 @@ export const byHand = (plan: Plan, tiles: Tiles = standard): ByHand => {
   const host = engine() as Engine
   const program = lower(plan, detect(host), tiles)
   const compiled = host.compile(encode(program.module))
+  let left: ReadonlyArray<Uint8Array> = []
   const run: ByHand["run"] = async (inputs, sizes, divide = whole) => {
     let top = 16
     const place = (bytes: number): number => {
@@ -85,9 +88,12 @@ export const byHand = (plan: Plan, tiles: Tiles = standard): ByHand => {
         ;(exports[kernel(step).func.name] as Run)(args, begin, end)
       }
     }
+    left = program.slots.map(
+      (s, i) => new Uint8Array(memory.buffer, addresses.slot[i], Program.slotBytes(s, sizes))
+    )
     return program.outputs.map(({ type }, i) =>
       read(memory.buffer, addresses.output[i] as number, type.dtype, Shape.evaluate(type.shape, sizes))
     )
   }
-  return { program, run }
+  return { program, run, slots: () => left }
 }

@@ -37,14 +37,14 @@ type Emit = (place: Place.Place, row: I, tile: Tile, visible: I) => void
 export const each = (
   frame: Frame,
   problem: Problem,
-  regions: Range.Regions,
+  ranges: Range.Ranges,
   { place, statistics, from, to, tile, rows }: Block,
   emit: Emit
 ): void => {
   const { e } = frame
   const isMasked = problem.node.attrs.mask !== undefined
   const rangeOf = (own: Place.Place): Range.Visible | undefined =>
-    isMasked ? Range.visible(frame, problem, regions, own) : undefined
+    isMasked ? Range.visible(frame, problem, ranges, own) : undefined
   const range = rangeOf(place)
   /** Whether all rows certainly see all keys, and these are whole panels. */
   const isVisible = (of: Range.Visible | undefined, { start, count }: Tile): I => {

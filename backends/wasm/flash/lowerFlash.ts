@@ -1,7 +1,8 @@
 import * as Dim from "../../../ir/Dim.ts"
 import { parts } from "../../../ir/ops/flashAttention.ts"
+import * as Shape from "../../../ir/Shape.ts"
 import type { Job, Lowered } from "../Job.ts"
-import { pack } from "../kernels/pack.ts"
+import { type Bounds, type Packed, pack, type Side } from "../kernels/pack.ts"
 import { tileColumns } from "../kernels/tile.ts"
 import type { Condition } from "../Program.ts"
 import { attend } from "./attend.ts"
@@ -10,6 +11,7 @@ import { decode, partBytes } from "./decode.ts"
 import { double } from "./double.ts"
 import * as Lines from "./lines.ts"
 import * as Problem from "./Problem.ts"
+import * as Range from "./range.ts"
 import type { Tiles } from "./Tiles.ts"
 import * as Values from "./values.ts"
 
@@ -45,10 +47,14 @@ const ofFew = (problem: Problem.Problem, most: Tiles): ReadonlyArray<Lowered> =>
 
 /** What is read many times is packed, then blocks of queries pass over the keys they see. */
 const ofMany = (problem: Problem.Problem, tiles: Tiles): ReadonlyArray<Lowered> => {
-  const { job } = problem
-  const keys = problem.terms.map(({ k }) => pack(job, k, tileColumns))
+  const read = Range.ofData(problem)
+  const packed = (side: Side, axis: Bounds["axis"]): Packed => {
+    const isOwn = Dim.equals(Shape.size(side.batch), Dim.mul(problem.B, problem.Hkv))
+    return pack(problem.job, side, tileColumns, read && isOwn ? { axis, of: read } : undefined)
+  }
+  const keys = problem.terms.map(({ k }) => packed(k, "free"))
   const lying = Values.inPlace(problem)
-  const v = !Problem.hasValues(problem) || lying !== undefined ? undefined : pack(job, problem.v, tileColumns)
+  const v = !Problem.hasValues(problem) || lying !== undefined ? undefined : packed(problem.v, "depth")
   return [
     ...keys.map(({ lowered }) => lowered),
     ...(v === undefined ? [] : [v.lowered]),

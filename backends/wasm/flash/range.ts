@@ -3,18 +3,20 @@ import type { Graph } from "../../../ir/Graph.ts"
 import { type Expr, i32, op, select } from "../assembler/Instruction.ts"
 import type { Frame } from "../emit/Frame.ts"
 import * as Value from "../emit/Value.ts"
-import type { Place } from "./Place.ts"
+import type { Bounds } from "../kernels/pack.ts"
+import { tileColumns } from "../kernels/tile.ts"
+import * as Place from "./Place.ts"
 import type { Problem } from "./Problem.ts"
-import type * as Region from "./regions.ts"
+import * as Regions from "./regions.ts"
 
 type I = Expr<"i32">
 
 /** What mask analysis found, as code. */
-export interface Regions {
+export interface Ranges {
   /** Of a block of queries. */
-  readonly range: Region.Region | undefined
+  readonly range: Regions.Region | undefined
   /** Of one query, where only data knows. */
-  readonly rowRange: Region.Region | undefined
+  readonly rowRange: Regions.Region | undefined
 }
 
 /** The keys that some row of a block may see, and runs of keys that all of them see. */
@@ -30,11 +32,11 @@ type Four = readonly [lo: I, hi: I, fullLo: I, fullHi: I]
 export const visible = (
   frame: Frame,
   problem: Problem,
-  regions: Regions,
-  place: Place
+  ranges: Ranges,
+  place: Place.Place
 ): Visible | undefined => {
   const { e } = frame
-  const found = [ofBlock(frame, problem, regions, place), ofRows(frame, problem, regions, place)].filter(
+  const found = [ofBlock(frame, problem, ranges, place), ofRows(frame, problem, ranges, place)].filter(
     (x) => x !== undefined
   )
   const [one, other] = found
@@ -45,6 +47,20 @@ export const visible = (
     : { lo: e.max(one[0], other[0]), hi: e.min(one[1], other[1]), full }
 }
 
+/** The keys that some row of a key/value head may see, from the beginning of a panel on, where data says so: nobody reads what is prepared of others. */
+export const ofData = (problem: Problem): Bounds["of"] | undefined => {
+  const { node, fill } = problem
+  const { range: graph } = node.attrs
+  if (fill !== undefined || !graph?.nodes.some((n) => n.op === "load")) return undefined
+  return (frame, pair) => {
+    const { e } = frame
+    const all = Place.of(e, problem, pair, i32(0), e.dim(Dim.mul(problem.T, problem.group)))
+    const ranges = { range: Regions.optional(frame, problem, graph), rowRange: undefined }
+    const [lo, hi] = ofBlock(frame, problem, ranges, all) as Four
+    return { lo: e.bind(op("i32.and", lo, i32(-tileColumns))), hi }
+  }
+}
+
 /** Whether a region depends on the query head. */
 const readsHead = (region: Graph | undefined): boolean =>
   region?.nodes.some((n) => n.operands.some((o) => o === region.inputs[1])) === true
@@ -53,8 +69,8 @@ const readsHead = (region: Graph | undefined): boolean =>
 const ofBlock = (
   { e }: Frame,
   { node, group }: Problem,
-  { range }: Regions,
-  { b, firstHead, rowCount, queryOf }: Place
+  { range }: Ranges,
+  { b, firstHead, rowCount, queryOf }: Place.Place
 ): Four | undefined => {
   if (range === undefined) return undefined
   const [first, last] = [queryOf(i32(0)), queryOf(e.sub(rowCount, i32(1)))]
@@ -77,8 +93,8 @@ const ofBlock = (
 const ofRows = (
   { e }: Frame,
   { node, group, S }: Problem,
-  { rowRange }: Regions,
-  { b, firstHead, rowCount, headOf, queryOf }: Place
+  { rowRange }: Ranges,
+  { b, firstHead, rowCount, headOf, queryOf }: Place.Place
 ): Four | undefined => {
   if (rowRange === undefined) return undefined
   const perHead = !Dim.isOne(group) && readsHead(node.attrs.rowRange)

@@ -19,6 +19,17 @@ export interface Side {
   readonly at: (body: Body.Body, e: Emitter, batch: Indices, free: Indices, depth: Indices) => Value.Value
 }
 
+/** What of a batch entry anybody reads: rows, or steps of the depth, from one on to before another. */
+export interface Bounds {
+  readonly axis: "free" | "depth"
+  readonly of: (frame: Frame.Frame, entry: Expr<"i32">) => Range
+}
+
+interface Range {
+  readonly lo: Expr<"i32">
+  readonly hi: Expr<"i32">
+}
+
 /** A side that lies in panels: [batch, ceil(free / panel), depth, panel], as words. */
 export interface Packed {
   readonly ref: Ref
@@ -35,9 +46,14 @@ export const panelBytes = (e: Emitter, depth: Shape.Shape, panel: number): Expr<
 
 /**
  * Lays one side of a contraction out in panels of rows (or columns) that a tile reads one after the other: views, casts and 16-bit
- * floats are dealt with here, and the last panel is filled up with copies of its last row.
+ * floats are dealt with here, and the last panel is filled up with copies of its last row. What lies outside the bounds may stay as it is.
  */
-export const pack = (job: Job, side: Side, panel: typeof tileRows | typeof tileColumns): Packed => {
+export const pack = (
+  job: Job,
+  side: Side,
+  panel: typeof tileRows | typeof tileColumns,
+  bounds?: Bounds
+): Packed => {
   const [count, depth, batch] = [side.free, side.depth, side.batch].map(Shape.size) as [
     Dim.Dim,
     Dim.Dim,
@@ -54,12 +70,28 @@ export const pack = (job: Job, side: Side, panel: typeof tileRows | typeof tileC
 
   e.loop(frame.begin, frame.end, 1, (item) => {
     const b = e.div(item, many)
-    fill(frame, side, {
-      panel,
-      batch: Value.delinearize(e, Value.uniform(b), side.batch),
-      first: e.mul(e.sub(item, e.mul(b, many)), i32(panel)),
-      to: e.add(to, e.mul(item, panelBytes(e, side.depth, panel)))
-    })
+    const first = e.mul(e.sub(item, e.mul(b, many)), i32(panel))
+    const whole = { lo: i32(0), hi: e.dim(depth) }
+    const found = bounds?.of(frame, b)
+    const within =
+      found && bounds?.axis === "depth"
+        ? { lo: e.max(found.lo, whole.lo), hi: e.min(found.hi, whole.hi) }
+        : whole
+    const all = (): void =>
+      fill(frame, side, {
+        panel,
+        batch: Value.delinearize(e, Value.uniform(b), side.batch),
+        first,
+        depth: within,
+        to: e.add(to, e.mul(item, panelBytes(e, side.depth, panel)))
+      })
+    if (found === undefined || within !== whole) {
+      all()
+      return
+    }
+    const { lo, hi } = found
+    const inside = op("i32.and", op("i32.gt_s", e.add(first, i32(panel)), lo), op("i32.lt_s", first, hi))
+    e.branch(e.bind(inside), all)
   })
   return { ref, lowered: frame.finish("pack", { times: batch, of: count, per: panel }) }
 }
@@ -68,17 +100,18 @@ interface Panel {
   readonly panel: number
   readonly batch: Indices
   readonly first: Expr<"i32">
+  readonly depth: Range
   readonly to: Expr<"i32">
 }
 
 /** Rows lie one beside the other: vectors of them are copied. */
-const straight = (frame: Frame.Frame, side: Side, { panel, batch, first, to }: Panel): void => {
+const straight = (frame: Frame.Frame, side: Side, { panel, batch, first, depth, to }: Panel): void => {
   const { e } = frame
   const body = Body.make(frame, frame.job.body)
   const count = Shape.size(side.free)
   const copy = (indexOf: (vector: number) => Value.Value): void => {
     const free = [0, 4].filter((n) => n < panel).map((n) => Value.delinearize(e, indexOf(n), side.free))
-    e.loop(i32(0), e.dim(Shape.size(side.depth)), 1, (k) => {
+    e.loop(depth.lo, depth.hi, 1, (k) => {
       const own = Value.delinearize(e, Value.uniform(k), side.depth)
       const address = e.add(to, e.mul(k, i32(4 * panel)))
       free.forEach((indices, n) => {

@@ -10,7 +10,7 @@ import * as Shape from "../../../ir/Shape.ts"
 import * as Pipeline from "../../../passes/Pipeline.ts"
 import * as arrays from "../../support/arrays.ts"
 import { graphOf } from "../../support/evaluate.ts"
-import { all, cases, lengths } from "../../support/flashCases.ts"
+import { all, cases, lengths, ofLengths } from "../../support/flashCases.ts"
 import { type Attention, anyKey, causal, flashText, window } from "../../support/flashText.ts"
 import { agree } from "../../support/onWasm.ts"
 import { expectOutputs } from "../../support/tolerance.ts"
@@ -195,4 +195,27 @@ describe("ranges bound the keys that are visited", () => {
     const actual = await byHand(planned(flashText(attention))).run(inputs, sizes)
     expectOutputs(told, sizes, actual, expected, { exponent: 8 })
   })
+})
+
+test("keys and values that no row sees are not packed", async () => {
+  const attention = { ...ofLengths, sizes: [3, 40, 100], dtype: "f16" } satisfies Attention
+  const { program, run, slots } = byHand(planned(flashText(attention)))
+  expect(program.kernels.map((k) => k.name)).toEqual(["pack", "pack", "flash"])
+  const from = arrays.random(2)
+  const inputs = [
+    ...program.inputs
+      .slice(0, 3)
+      .map(({ type: { dtype, shape } }) => arrays.array(from, dtype, Shape.evaluate(shape, {}))),
+    { dtype: "i32" as const, shape: [3], data: Int32Array.of(5, 64, 0) }
+  ]
+  await run(inputs, {})
+  /** Keys up to the last that was written, of each head of each batch entry, which take so many. */
+  const packed = (slot: number, keys: number): ReadonlyArray<number> =>
+    Array.from({ length: 6 }, (_, n) => {
+      const own = (slots()[slot] as Uint8Array).subarray(32 * keys * n, 32 * keys * (n + 1))
+      return Math.ceil((own.findLastIndex((x) => x !== 0xff) + 1) / 32)
+    })
+  // Keys in panels of 8, values one by one.
+  expect(packed(0, 104)).toEqual([8, 8, 64, 64, 0, 0])
+  expect(packed(1, 100)).toEqual([5, 5, 64, 64, 0, 0])
 })
