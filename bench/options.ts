@@ -7,6 +7,8 @@ export interface Options {
   /** Whether it is in Chromium instead of Node. */
   readonly browser: boolean
   readonly json: boolean
+  /** Whether what is said is kept in `bench/RESULTS.md`. */
+  readonly save: boolean
   /** Names of cases; all where there are none. */
   readonly only: ReadonlyArray<string>
   readonly peers: ReadonlyArray<PeerName>
@@ -23,6 +25,7 @@ const known = {
   "--browser": "Chromium instead of Node, with WebGPU or --cpu",
   "--generate": "a small model that generates",
   "--json": "results as JSON, everything else on the error stream",
+  "--save": "what is said into bench/RESULTS.md, where the run came to its end",
   "--only": "cases, by name, separated by commas",
   "--peers": "peers, by name, separated by commas; Effuse always runs",
   "--rounds": "turns of each contender in each case",
@@ -80,8 +83,10 @@ export const parse = (
   const chosen = (Object.keys(modes) as ReadonlyArray<keyof typeof modes>).filter((m) => given.has(m))
   if (chosen.length > 1) return { error: `${chosen.join(" and ")} are different runs: choose one` }
   const browser = given.has("--browser")
-  if (browser && given.has("--generate")) return { error: "--generate runs in Node only" }
   const mode = chosen[0] === undefined ? "webgpu" : modes[chosen[0]]
+  if (browser && mode === "generate") return { error: "--generate runs in Node only" }
+  if (given.has("--save") && (mode === "generate" || given.has("--only")))
+    return { error: "--save is for runs of all cases" }
   const cases = (mode === "cpu" ? cpuCases : gpuCases).map((c) => c.name)
   const only = listed("case", given.get("--only") ?? cases.join(), cases)
   if ("error" in only) return only
@@ -101,6 +106,7 @@ export const parse = (
       browser,
       seconds,
       json: given.has("--json"),
+      save: given.has("--save"),
       only: only.list,
       peers: ["effuse", ...peers.list.filter((p) => p !== "effuse")] as ReadonlyArray<PeerName>,
       rounds,

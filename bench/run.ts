@@ -7,7 +7,9 @@
  *
  * A run ends after a while, or when it is interrupted, and says what it knows by then.
  */
+import { existsSync, readFileSync, writeFileSync } from "node:fs"
 import { cpus, loadavg } from "node:os"
+import { fileURLToPath } from "node:url"
 import { bytesOf, type Case, cpuCases, gpuCases } from "./cases/cases.ts"
 import { inputsOf } from "./cases/inputs.ts"
 import { judge } from "./cases/program.ts"
@@ -18,6 +20,7 @@ import { install } from "./engines.ts"
 import { generateAll, generatedText, generateLine } from "./generation/race.ts"
 import { parse } from "./options.ts"
 import { cpuGoals, goalsText, gpuGoals } from "./race/goals.ts"
+import { record } from "./race/record.ts"
 import {
   caseText,
   cpuLeads,
@@ -40,7 +43,12 @@ if ("help" in parsed) {
   process.exit(0)
 }
 const { options } = parsed
-const say = options.json ? console.error : console.log
+const said: Array<string> = []
+const say = (text: string): void => {
+  said.push(text)
+  if (options.json) console.error(text)
+  else console.log(text)
+}
 const isCpu = options.mode === "cpu"
 const contenders = options.mode === "generate" ? generating(options) : contendersOf(options)
 
@@ -171,6 +179,13 @@ const run = async (): Promise<void> => {
       `${interrupted ? "interrupted" : `ended after --seconds ${options.seconds}`}, not run: ${missing.join(", ") || "the last of them"}`
     )
   say(line)
+  if (options.save && complete) save()
+}
+
+const save = (): void => {
+  const file = fileURLToPath(new URL("RESULTS.md", import.meta.url))
+  const title = `${isCpu ? "WebAssembly and native code" : "WebGPU"}${options.browser ? " in Chromium" : ""}`
+  writeFileSync(file, record(existsSync(file) ? readFileSync(file, "utf8") : "", title, said.join("\n")))
 }
 
 install()

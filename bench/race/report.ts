@@ -151,6 +151,7 @@ export const gpuLine = (results: ReadonlyArray<Result>): string => {
 
 /** Why there is nobody to be compared with. */
 const missing = (entries: ReadonlyArray<Entry>): string => {
+  if (entries.length === 0) return "nobody ran"
   if (entries.some((e) => e.state === "slow")) return "too slow to be run"
   return entries.every((e) => e.state === "cannot") ? "cannot" : "no correct peer"
 }

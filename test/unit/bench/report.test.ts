@@ -2,6 +2,7 @@ import { describe, expect, test } from "vitest"
 import { type Case, cpuCases } from "../../../bench/cases/cases.ts"
 import { parse } from "../../../bench/options.ts"
 import { cpuGoals, type Goal, goalsText, gpuGoals } from "../../../bench/race/goals.ts"
+import { record } from "../../../bench/race/record.ts"
 import {
   bar,
   caseText,
@@ -205,6 +206,15 @@ describe("goals", () => {
   })
 })
 
+test("a run that is kept replaces what the last of its kind said, and nothing else", () => {
+  const one = record("", "WebGPU", "first\n")
+  const two = record(one, "Processor", "second")
+  const three = record(two, "WebGPU", "third")
+  expect(three).toContain("## Processor\n\n```text\nsecond\n```\n\n## WebGPU\n\n```text\nthird\n```\n")
+  expect(three).not.toContain("first")
+  expect(record(three, "WebGPU", "third")).toBe(three)
+})
+
 test("bars show eighths, digits are three", () => {
   expect([bar(1, 2), bar(0.5, 2), bar(0.07, 2), bar(0, 2), bar(9, 2)]).toEqual(["██", "█", "▏", "▏", "██"])
   expect([digits(1234.5), digits(12.34), digits(1.234)]).toEqual(["1,235", "12.3", "1.23"])
@@ -237,6 +247,8 @@ describe("options", () => {
     [["--only", "--json"], "--only needs a value"],
     [["--cpu", "--generate"], "--cpu and --generate are different runs"],
     [["--browser", "--generate"], "--generate runs in Node only"],
+    [["--save", "--generate"], "--save is for runs of all cases"],
+    [["--save", "--only", "512-causal"], "--save is for runs of all cases"],
     [["--seconds", "never"], "--seconds is a number above 0, not never"]
   ])("%j is refused", (args, message) => {
     const parsed = parse(args)
