@@ -40,7 +40,7 @@ export interface TuneOptions {
 
 const callsEach = 3
 
-/** A first call that takes so many times the fastest says enough: it is not made again. */
+/** A call that takes so many times the fastest says enough: it is not made again. */
 const hopelesslyLonger = 3
 
 /** What measures faster by less than this is not preferred to what is chosen without measuring. */
@@ -151,8 +151,8 @@ const answerOf = (x: unknown, family: Family): Answer | undefined => {
 const textOf = (schedule: Flash): string => JSON.stringify(schedule)
 
 /**
- * The fastest of a few calls, after one that warms up; undefined where the schedule cannot run. One that begins with a call much longer than `least` is not
- * called again.
+ * The fastest of a few calls, after one that warms up; undefined where the schedule cannot run. Who takes much longer than `least` is not called
+ * again.
  */
 const measure = (
   backend: BackendShape,
@@ -169,10 +169,11 @@ const measure = (
       yield* executable.call(values, sizes, { donated })
       return (yield* now) - start
     })
-    const first = yield* call
-    if (first > hopelesslyLonger * least) return first
-    let fastest = Infinity
-    for (let n = 0; n < callsEach; n++) fastest = Math.min(fastest, yield* call)
+    // The first waits for pipelines.
+    yield* call
+    let fastest = yield* call
+    for (let n = 1; n < callsEach && fastest < hopelesslyLonger * least; n++)
+      fastest = Math.min(fastest, yield* call)
     return fastest
   }).pipe(
     Effect.result,

@@ -49,6 +49,25 @@ describe("on WebGPU", () => {
     expect(names.filter((n: string) => n === "wait")).toHaveLength(2)
   })
 
+  test("bench --tune tells of each schedule as it is measured, and prints what it tried, the fastest first", async () => {
+    const { code, out, err } = await spawnEffuse(
+      ["bench", attention, ...sizes, "--runs", "1", "--warmup", "0", "--backend", "webgpu", "--tune"],
+      { env }
+    )
+    expect(code).toBe(0)
+    const told = [...err.matchAll(/^(\d+) of (\d+): [\d.]+ ms$/gm)].map(([, n, of]) => [
+      Number(n),
+      Number(of)
+    ])
+    expect(told.length).toBeGreaterThan(0)
+    expect(told).toEqual(told.map((_, n) => [n + 1, told[0]?.[1]]))
+    const tried = [...out.matchAll(/^ *([\d.]+) ms +(chosen unmeasured)? +up to \d+ rows: \d+ threads/gm)]
+    expect(tried).toHaveLength(told.length)
+    const times = tried.map(([, time]) => Number(time))
+    expect(times).toEqual(times.toSorted((a, b) => a - b))
+    expect(tried.filter(([, , chosen]) => chosen !== undefined)).toHaveLength(1)
+  })
+
   test("doctor finds the adapter", async () => {
     const { code, out } = await spawnEffuse(["doctor"], { env })
     expect(code).toBe(0)

@@ -183,6 +183,7 @@ const submit = (
     const last = i === submits.length - 1
     if (dispatches.length === 0 && copies.length === 0) continue
     const encoder = device.createCommandEncoder()
+    if (submits.length > 1) acquire.touch(encoder)
     if (i === 0) acquire.encodeWrites(encoder)
     const pass = encoder.beginComputePass()
     let current: GPUComputePipeline | undefined

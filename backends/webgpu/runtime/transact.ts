@@ -11,6 +11,8 @@ export interface Acquire {
   /** Writes data into a buffer, at once or by a copy that has to be encoded before anything reads it. */
   readonly write: (to: GPUBuffer, data: ArrayBufferView<ArrayBuffer>) => void
   readonly encodeWrites: (encoder: GPUCommandEncoder) => void
+  /** Commands that do nothing and cannot run unless every buffer so far got its memory: of several submits none does then. */
+  readonly touch: (encoder: GPUCommandEncoder) => void
   /** Submits what is to be copied, by itself. */
   readonly submitWrites: () => void
 }
@@ -43,6 +45,10 @@ export const transact = async <A>(
   const encodeWrites: Acquire["encodeWrites"] = (encoder) => {
     for (const { from, to, bytes } of staged) encoder.copyBufferToBuffer(from, 0, to, 0, bytes)
   }
+  const touch: Acquire["touch"] = (encoder) => {
+    for (const [, buffer] of acquired) encoder.clearBuffer(buffer, 0, 0)
+    for (const { from, to } of staged) encoder.copyBufferToBuffer(from, 0, to, 0, 0)
+  }
   const submitWrites = (): void => {
     if (staged.length === 0) return
     const encoder = session.device.createCommandEncoder()
@@ -53,7 +59,7 @@ export const transact = async <A>(
   const before = created()
   try {
     const { value, failure } = session.watch(() =>
-      commands({ storage: from(buffers), staging: from(staging), write, encodeWrites, submitWrites })
+      commands({ storage: from(buffers), staging: from(staging), write, encodeWrites, touch, submitWrites })
     )
     // Only a new buffer can want for memory: what reuses all of its buffers waits for nothing.
     if (created() > before) {

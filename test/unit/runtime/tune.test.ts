@@ -33,7 +33,7 @@ const plan = planOf(graph)
 const flashOf = (schedules: Plan["schedules"]): Flash =>
   [...schedules.values()].find((s) => s.kind === "flash") as Flash
 
-/** A device on which every call takes what `cost` says, in milliseconds, and compiling `compiling`. */
+/** A device on which every call takes what `cost` says, in milliseconds, and the first `compiling` more. */
 const device = (cost: (schedule: Flash) => number | undefined, compiling = 0) => {
   let calls = 0
   const backend = {
@@ -42,11 +42,15 @@ const device = (cost: (schedule: Flash) => number | undefined, compiling = 0) =>
     description: "a test's",
     compile: ({ schedules }: Plan) => {
       const time = cost(flashOf(schedules))
+      let pipelines = compiling
       const call = () => {
         calls++
-        return time === undefined ? Effect.fail("refused") : Effect.as(TestClock.adjust(time), [])
+        if (time === undefined) return Effect.fail("refused")
+        const waited = pipelines
+        pipelines = 0
+        return Effect.as(TestClock.adjust(waited + time), [])
       }
-      return Effect.as(TestClock.adjust(compiling), { call })
+      return Effect.succeed({ call })
     }
   } as unknown as BackendShape
   return { backend, calls: () => calls }
@@ -127,10 +131,15 @@ describe("tuning", () => {
     expect((await tuned(device(cost, 6), cache)).numbers).toEqual([])
   })
 
-  test("one that is far slower is called once", async () => {
+  test("one that is far slower is called once more only, after the call that waits for its pipelines", async () => {
     const slow = device((s) => (numberOf(s) === 2 ? 1000 : 10))
     const { trials } = await tuned(slow, ScheduleCache.inMemory())
-    expect([trials[1]?.milliseconds, slow.calls()]).toEqual([1000, 4 * (count - 1) + 1])
+    expect([trials[1]?.milliseconds, slow.calls()]).toEqual([1000, 4 * (count - 1) + 2])
+  })
+
+  test("pipelines that take long are no part of what is measured", async () => {
+    const { trials } = await tuned(device(cost, 300), ScheduleCache.inMemory())
+    expect(trials.map((t) => t.milliseconds)).toEqual(all.map((_, n) => (n + 1 === best ? 5 : 10)))
   })
 
   test("one that alone takes all the time is passed over the next time", async () => {
