@@ -12,8 +12,8 @@ import { trace } from "../../src/trace.ts"
 import * as Wasm from "../../src/Wasm.ts"
 import * as arrays from "../support/arrays.ts"
 import { graphOf } from "../support/evaluate.ts"
-import { lengths as attentionLengths, cases } from "../support/flashCases.ts"
-import { flashText } from "../support/flashText.ts"
+import { all, lengths as attentionLengths, cases } from "../support/flashCases.ts"
+import { causal, flashText } from "../support/flashText.ts"
 import { agree, compiled } from "../support/onWasm.ts"
 import { blocks, movement } from "../support/opPrograms.ts"
 import { isCoarse } from "../support/programs/Axes.ts"
@@ -147,6 +147,26 @@ describe("attention", () => {
   test.each(Object.entries(cases))("%s", (_, attention) =>
     both(doubled(flashText(attention)), attentionLengths)
   )
+  test("a fill that only doubles hold", () =>
+    both(doubled(flashText(all({ ...causal, fill: "-1e300" }))), attentionLengths))
+  test("logits that are infinite", () =>
+    agree(doubled(flashText(all({}))), attentionLengths, { data: "holes" }))
+  test.each([Number.NaN, Infinity, -Infinity])("a value of %f stays with the rows that see it", (x) => {
+    const from = arrays.random(4)
+    const [q, k, v] = [0, 1, 2].map(() => arrays.array(from, "f64", [1, 2, 7, 8]))
+    const values = HostArray.toNumbers(v as HostArray.HostArray)
+    const open = values.map((y, at) => (Math.floor(at / 8) % 7 === 4 ? x : y))
+    const inputs = [
+      q,
+      k,
+      HostArray.fromNumbers("f64", [1, 2, 7, 8], open)
+    ] as ReadonlyArray<HostArray.HostArray>
+    const sizes = [{ T: 7, S: 7 }]
+    return Promise.all([
+      agree(doubled(flashText(causal)), sizes, { inputs }),
+      agree(doubled(flashText({ ...causal, normaliser: "none" })), sizes, { inputs })
+    ]).then(() => {})
+  })
 })
 
 const pipeline = Result.getOrThrow(Pipeline.parse(Pipeline.defaultText))

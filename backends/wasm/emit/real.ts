@@ -80,8 +80,10 @@ const f64: Real = {
 export const reals = { f32, f64 } as const
 
 /** `a` where the lanes of the condition are ones, `b` where they are zeros. */
-export const where = (condition: V, a: R, b: R): R =>
-  isDoubles(a) ? wide("f64x4.select", a, b as D, condition) : op("v128.bitselect", a as V, b as V, condition)
+export const where = <T extends R>(condition: V, a: T, b: T): T =>
+  (isDoubles(a)
+    ? wide("f64x4.select", a, b as Expr as D, condition)
+    : op("v128.bitselect", a as Expr as V, b as Expr as V, condition)) as Expr as T
 
 /** All lanes changed places with those `by` further. */
 export const swapped = (x: R, by: 1 | 2): R =>
