@@ -59,8 +59,11 @@ let interrupted = false
 
 /** Whoever computes is stopped, and the run goes on to its end, which has nothing left to wait for. */
 const interrupt = (): void => {
+  // Terminals and npm both pass it on, so that it comes more than once; who means it again waits a little.
+  if (interrupted && performance.now() - deadline > 2000) process.exit(130)
+  if (interrupted) return
   interrupted = true
-  deadline = 0
+  deadline = performance.now()
   for (const { child } of contenders) child.close()
 }
 for (const signal of ["SIGINT", "SIGTERM"] as const) process.on(signal, interrupt)
@@ -188,7 +191,7 @@ const save = (): void => {
   writeFileSync(file, record(existsSync(file) ? readFileSync(file, "utf8") : "", title, said.join("\n")))
 }
 
-install()
+if (options.peers.some((peer) => peer !== "effuse" && peer !== "plain")) install()
 await (options.mode === "generate" ? generate() : run())
 for (const { child } of contenders) child.close()
 process.exit(interrupted ? 130 : 0)

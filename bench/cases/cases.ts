@@ -81,7 +81,7 @@ export const cpuCases: ReadonlyArray<Case> = [
   decodeOfEach
 ]
 
-/** For WebGPU. */
+/** For WebGPU; those that goals are about come first. */
 export const gpuCases: ReadonlyArray<Case> = [
   prefill("512-causal", 512, { counts: "prefill" }),
   prefill("512-full", 512, { causal: false, counts: "prefill" }),
@@ -89,13 +89,13 @@ export const gpuCases: ReadonlyArray<Case> = [
   decode(4096),
   decode(16384),
   prefill("2048-causal", 2048, { counts: "prefill" }),
+  prefill("2048-full", 2048, { causal: false, alone: true }),
   prefill("4096-window", 4096, { window: 256 }),
+  prefill("16384-window", 16384, { window: 256, alone: true }),
   block,
   prefill("512-d128", 512, { D: 128 }),
   prefill("512-f16", 512, { dtype: "f16" }),
-  prefill("512-alibi-softcap", 512, { alibi: true, softcap: 50 }),
-  prefill("2048-full", 2048, { causal: false, alone: true }),
-  prefill("16384-window", 16384, { window: 256, alone: true })
+  prefill("512-alibi-softcap", 512, { alibi: true, softcap: 50 })
 ]
 
 /** What comes closest to a window for those who have none: every key before the query. Undefined where there is no window. */
