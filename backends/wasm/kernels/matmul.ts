@@ -8,9 +8,10 @@ import { compute } from "../emit/scalar.ts"
 import * as Value from "../emit/Value.ts"
 import type { Job, Lowered } from "../Job.ts"
 import type { Condition } from "../Program.ts"
-import { matvec } from "./matvec.ts"
+import { isAlongDepth, matvec } from "./matvec.ts"
 import { type Packed, pack, panelBytes, panels, type Side } from "./pack.ts"
 import { accumulate, tileColumns, tileRows } from "./tile.ts"
+import { vecmat } from "./vecmat.ts"
 
 /** Rows of an item: what is packed of them stays in the second cache while columns pass. */
 const blockRows = 60
@@ -35,10 +36,12 @@ export const matmul = (job: Job): ReadonlyArray<Lowered> => {
   const few: Condition = { _tag: "size", left: rows, relation: "<=", right: fewRows }
   const many: Condition = { ...few, relation: ">" }
   const known = Dim.value(rows)
+  const lying = (): ReadonlyArray<Lowered> =>
+    isAlongDepth(anchor) ? [matvec(job, lhs, rhs)] : vecmat(job, lhs, rhs)
   // Doubles are rare: they are read where they lie.
-  if (anchor.type.dtype === "f64") return [matvec(job, lhs, rhs)]
-  const direct = known !== undefined && known > fewRows ? [] : [{ ...matvec(job, lhs, rhs), when: [few] }]
-  if (known !== undefined && known <= fewRows) return direct
+  if (anchor.type.dtype === "f64" || (known !== undefined && known <= fewRows)) return lying()
+  const direct =
+    known !== undefined && known > fewRows ? [] : lying().map((lowered) => ({ ...lowered, when: [few] }))
   const [left, right] = [pack(job, lhs, tileRows), pack(job, rhs, tileColumns)]
   const packed = [left.lowered, right.lowered, multiply(job, anchor, lhs, rhs, left, right)]
   return [...direct, ...packed.map((lowered) => ({ ...lowered, when: direct.length === 0 ? [] : [many] }))]

@@ -16,13 +16,13 @@ import { across, active } from "./rowOps.ts"
 type V = Expr<"v128">
 type R = Value.Register
 
-/** Columns of an item: as many accumulators as a tile has. */
+/** Columns of an item. */
 const blockColumns = 32
 
 /** Vectors of a column that are multiplied at once: memory is read as one stream, and no addition waits for the one before. */
 const streamVectors = 8
 
-/** Products of so few rows that packing the other side would cost more than they do: it is read where it lies, once for each row. */
+/** Products of few rows with a matrix of which each column lies along the depth: it is read where it lies, once for each row. */
 export const matvec = (job: Job, lhs: Side, rhs: Side): Lowered => {
   const anchor = job.anchor as NodeOf<"dot">
   const frame = Frame.open(job)
@@ -56,66 +56,39 @@ export const matvec = (job: Job, lhs: Side, rhs: Side): Lowered => {
       const put = (free: ReadonlyArray<Value.Value>, value: R): void =>
         epilogue([...batch, ...rowIndices, ...free], Value.ofRegister(value))
 
-      if (isAlongDepth(anchor)) {
-        e.loop(first, stop, 1, (column) => {
-          const free = Value.delinearize(e, Value.uniform(column), rhs.free)
-          const sums = Array.from({ length: vectors }, () => e.variable(zero))
-          const add = (sum: Variable<R["type"]>, k: Expr<"i32">): void => {
-            const at = Value.along(e, k, depth)
-            const product = e.bind(
-              multiplyAdd(elements(lhs, rowIndices, at), elements(rhs, free, at), sum.value)
-            )
-            sum.set(active(e, product, sum.value))
-          }
-          const length = e.dim(depth)
-          const [most, whole] = [-4 * vectors, -4].map((n) => e.bind(op("i32.and", length, i32(n)))) as [
-            Expr<"i32">,
-            Expr<"i32">
-          ]
-          e.loop(i32(0), most, 4 * vectors, (k) =>
-            e.at(4, () => {
-              for (const [n, sum] of sums.entries()) add(sum, e.add(k, i32(4 * n)))
-            })
+      e.loop(first, stop, 1, (column) => {
+        const free = Value.delinearize(e, Value.uniform(column), rhs.free)
+        const sums = Array.from({ length: vectors }, () => e.variable(zero))
+        const add = (sum: Variable<R["type"]>, k: Expr<"i32">): void => {
+          const at = Value.along(e, k, depth)
+          const product = e.bind(
+            multiplyAdd(elements(lhs, rowIndices, at), elements(rhs, free, at), sum.value)
           )
-          const last = sums[0] as Variable<R["type"]>
-          e.loop(most, whole, 4, (k) => e.at(4, () => add(last, k)))
-          e.loop(whole, length, 1, (k) => e.at(1, () => add(last, k)))
-          const total = sums.map((sum) => sum.value).reduce((a, b) => e.now(plus(a, b)))
-          e.at(1, () => put(free, across(e, total, plus)))
-        })
-        return
-      }
-      /** Some vectors of neighbouring columns, all depth steps. */
-      const together = (starts: ReadonlyArray<Expr<"i32">>): void => {
-        const free = starts.map((c) => Value.delinearize(e, Value.along(e, c, columns), rhs.free))
-        const sums = starts.map(() => e.variable(zero))
-        e.loop(i32(0), e.dim(depth), 1, (k) => {
-          const at = Value.uniform(k)
-          const element = elements(lhs, rowIndices, at)
-          sums.forEach((sum, n) => {
-            sum.set(multiplyAdd(element, elements(rhs, free[n] as ReadonlyArray<Value.Value>, at), sum.value))
-          })
-        })
-        sums.forEach((sum, n) => {
-          put(free[n] as ReadonlyArray<Value.Value>, e.now(sum.value))
-        })
-      }
-      e.branch(
-        e.bind(op("i32.eq", e.sub(stop, first), i32(blockColumns))),
-        () => together(Array.from({ length: blockColumns / 4 }, (_, n) => e.add(first, i32(4 * n)))),
-        () => {
-          const whole = e.bind(op("i32.and", stop, i32(-4)))
-          e.loop(first, whole, 4, (c) => e.at(4, () => together([c])))
-          e.loop(whole, stop, 1, (c) => e.at(1, () => together([c])))
+          sum.set(active(e, product, sum.value))
         }
-      )
+        const length = e.dim(depth)
+        const [most, whole] = [-4 * vectors, -4].map((n) => e.bind(op("i32.and", length, i32(n)))) as [
+          Expr<"i32">,
+          Expr<"i32">
+        ]
+        e.loop(i32(0), most, 4 * vectors, (k) =>
+          e.at(4, () => {
+            for (const [n, sum] of sums.entries()) add(sum, e.add(k, i32(4 * n)))
+          })
+        )
+        const last = sums[0] as Variable<R["type"]>
+        e.loop(most, whole, 4, (k) => e.at(4, () => add(last, k)))
+        e.loop(whole, length, 1, (k) => e.at(1, () => add(last, k)))
+        const total = sums.map((sum) => sum.value).reduce((a, b) => e.now(plus(a, b)))
+        e.at(1, () => put(free, across(e, total, plus)))
+      })
     })
   })
   return frame.finish("matvec", { times: Shape.size(lhs.batch), of: columns, per: blockColumns })
 }
 
 /** Whether neighbours along the contracted axis of the right side lie side by side, so far as views without arithmetic tell. */
-const isAlongDepth = ({ operands, attrs }: NodeOf<"dot">): boolean => {
+export const isAlongDepth = ({ operands, attrs }: NodeOf<"dot">): boolean => {
   let node = operands[1] as Node
   while (node.op === "cast") node = node.operands[0] as Node
   const last = node.type.shape.length - 1

@@ -28,6 +28,25 @@ describe("matrix products, at any number of rows by the same kernels", () => {
       `${none}, lhsContract = [1], rhsContract = [1]`,
       "f32[M, 34]"
     ),
+    // Parts of the depth, blocks of columns, and what is left of both.
+    "rows times many columns": dot(
+      "f32[M, 70]",
+      "f32[70, 2067]",
+      `${none}, lhsContract = [1], rhsContract = [0]`,
+      "f32[M, 2067]"
+    ),
+    "parts of integers": dot(
+      "i32[M, 100]",
+      "i32[100, 7]",
+      `${none}, lhsContract = [1], rhsContract = [0]`,
+      "i32[M, 7]"
+    ),
+    "parts in batches, in 16 bits": dot(
+      "f16[2, M, 64]",
+      "f16[2, 64, 21]",
+      "lhsBatch = [0], rhsBatch = [0], lhsContract = [2], rhsContract = [1]",
+      "f16[2, M, 21]"
+    ),
     "rows that lie across": dot(
       "f32[6, M]",
       "f32[6, 5]",
@@ -118,6 +137,12 @@ describe("matrix products, at any number of rows by the same kernels", () => {
 
 test.each([0, 1, 31, 32, 33, 64, 100])("a depth of %i that is a length", (K) =>
   agree(dot("f32[2, K]", "f32[5, K]", `${none}, lhsContract = [1], rhsContract = [1]`, "f32[2, 5]"), [{ K }])
+)
+
+test.each([0, 1, 7, 8, 9, 65])("a depth of %i that is a length, by rows", (K) =>
+  agree(dot("f32[2, K]", "f32[K, 37]", `${none}, lhsContract = [1], rhsContract = [0]`, "f32[2, 37]"), [
+    { K }
+  ])
 )
 
 test("few rows are multiplied where they lie, many are packed", async () => {
