@@ -16,8 +16,8 @@ type I = Expr<"i32">
 type V = Expr<"v128">
 type R = Value.Register
 
-/** Columns of an item: their sums stay in the first cache, and so many of a row of memory are read one after the other. */
-const blockColumns = 2048
+/** Columns of an item, mostly all there are: where a row is left off in the middle, memory is no stream. Their sums stay in the nearer caches. */
+const blockColumns = 65536
 
 /** Steps of the depth in a part of it, at least, and parts, at most. */
 const leastSteps = 32
@@ -79,7 +79,8 @@ const multiply = (job: Job, lhs: Side, rhs: Side, parts: number, sums: Ref | und
   const [rows, columns, depth] = [lhs.free, rhs.free, lhs.depth].map((s) => e.dim(Shape.size(s))) as [I, I, I]
   const { bytes, zero, multiplyAdd } = arithmetic(job)
   const blocks = e.div(e.add(columns, i32(blockColumns - 1)), i32(blockColumns))
-  const local = frame.local(Dim.constant((blockColumns * bytes + alias) / 16))
+  const most = Math.min(blockColumns, Dim.value(columnsOf(rhs)) ?? blockColumns)
+  const local = frame.local(Dim.constant(Math.ceil((most * bytes + alias) / 16)))
   const matrix = matrixOf(frame)
 
   e.loop(frame.begin, frame.end, 1, (item) => {

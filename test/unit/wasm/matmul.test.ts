@@ -28,12 +28,12 @@ describe("matrix products, at any number of rows by the same kernels", () => {
       `${none}, lhsContract = [1], rhsContract = [1]`,
       "f32[M, 34]"
     ),
-    // Parts of the depth, blocks of columns, and what is left of both.
-    "rows times many columns": dot(
+    // Parts of the depth, and what is left of it.
+    "rows times columns, in parts": dot(
       "f32[M, 70]",
-      "f32[70, 2067]",
+      "f32[70, 83]",
       `${none}, lhsContract = [1], rhsContract = [0]`,
-      "f32[M, 2067]"
+      "f32[M, 83]"
     ),
     "parts of integers": dot(
       "i32[M, 100]",
@@ -144,6 +144,12 @@ test.each([0, 1, 7, 8, 9, 65])("a depth of %i that is a length, by rows", (K) =>
     { K }
   ])
 )
+
+test("a row times more columns than an item has", () =>
+  agree(
+    dot("f32[M, 2]", "f32[2, 65555]", `${none}, lhsContract = [1], rhsContract = [0]`, "f32[M, 65555]"),
+    [1, 2].map((M) => ({ M }))
+  ))
 
 test("few rows are multiplied where they lie, many are packed", async () => {
   const { executable } = await compiled(
