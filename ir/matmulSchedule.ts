@@ -56,7 +56,8 @@ const splitOf = (
   const { batch, rows, columns, depth } = sizes
   if (batch === undefined || columns === undefined || (depth ?? Infinity) < 2 * leastDepth) return undefined
   const across = batch * Math.ceil(columns / tile.columns)
-  const down = Math.floor(enough[limits.kind] / 2 / Math.max(1, across))
+  // Parts are as many for more rows, where lengths decide how many there are.
+  const down = Math.floor(enough[limits.kind] / (rows === undefined ? 4 : 2) / Math.max(1, across))
   const least = rows === undefined ? 1 : Math.ceil(rows / tile.rows)
   if (down < least || (rows ?? Infinity) <= vectorRows) return undefined
   const most = Math.min(mostParts, Math.floor(enough[limits.kind] / (across * least)))
@@ -103,6 +104,24 @@ const forGpu = (limits: Limits, products: number): Cutter => ({
     return { rows, columns, depth, threadRows: 4, threadColumns: 4, quads: false }
   }
 })
+
+/**
+ * One schedule for products of one dispatch: that of the largest tiles, of which there are enough together. A software device compiles their
+ * texts one after the other, and takes the longer the more sums a thread has.
+ */
+export const sharedSchedule = (schedules: ReadonlyArray<Matmul>, limits: Limits): Matmul | undefined => {
+  const [first, ...rest] = schedules
+  if (first === undefined) return undefined
+  const most = rest.reduce((a, b) => (a.rows * a.columns >= b.rows * b.columns ? a : b), first)
+  const shared = <T extends MatmulTile>(tile: T): T =>
+    limits.kind === "cpu" ? { ...tile, ...smaller(tile), split: undefined } : { ...tile, split: undefined }
+  return { ...shared(most), few: most.few && { ...most.few, tile: shared(most.few.tile) } }
+}
+
+const smaller = ({ threadRows, threadColumns, quads }: MatmulTile): Partial<MatmulTile> => {
+  const [rows, across] = [Math.min(16, threadRows), Math.min(4, threadColumns)]
+  return { rows, threadRows: rows, columns: across * (quads ? 4 : 1), threadColumns: across }
+}
 
 /** Why a device cannot run a schedule; undefined where it can. */
 export const illegalMatmul = (schedule: Matmul, limits: Limits, products = 1): string | undefined => {

@@ -6,8 +6,8 @@ import * as Graph from "../../ir/Graph.ts"
 import * as KernelBody from "../../ir/KernelBody.ts"
 import type { Limits } from "../../ir/Limits.ts"
 import { donorOf } from "../../ir/MemoryPlan.ts"
+import { sharedSchedule } from "../../ir/matmulSchedule.ts"
 import type * as Node from "../../ir/Node.ts"
-import type { Matmul } from "../../ir/Schedule.ts"
 import * as TensorType from "../../ir/TensorType.ts"
 import type { Plan } from "../Backend.ts"
 import { UnsupportedByDevice } from "../errors.ts"
@@ -175,7 +175,10 @@ export const lower = (plan: Plan, limits: Limits, options: Options = {}): Progra
   ): void => {
     const { operands, bodies } = overOneList(group)
     const { jobs: own, append } = jobsOf(bodies, group, placesOf(operands), placesOf(group))
-    const schedule = widest(own)
+    const schedule = sharedSchedule(
+      own.flatMap((job) => (job.schedule?.kind === "matmul" ? [job.schedule] : [])),
+      limits
+    )
     const jobs = schedule === undefined ? own : own.map((job) => ({ ...job, schedule }))
     const donors = group.map((node) => donorOf(memory, graph, node))
     const all = donors.filter((d) => d !== undefined)
@@ -287,16 +290,6 @@ const copied = (job: Job, { operands }: Node.NodeOf<"scatter">): Job => ({
   ...job,
   body: Graph.make([{ name: "out", node: operands[0] as Node.Node }], job.body.inputs)
 })
-
-/** The schedule of the largest tiles: parts of a dispatch have equally many threads, and any schedule serves. Together they are tiles enough. */
-const widest = (jobs: ReadonlyArray<Job>): Matmul | undefined => {
-  const own = jobs.flatMap(({ schedule }) => (schedule?.kind === "matmul" ? [schedule] : []))
-  const [first, ...rest] = own
-  if (first === undefined) return undefined
-  const { few, ...most } = rest.reduce((a, b) => (a.rows * a.columns >= b.rows * b.columns ? a : b), first)
-  const whole = few && { ...few, tile: { ...few.tile, split: undefined } }
-  return { ...most, split: undefined, few: whole }
-}
 
 const mapPart: Part = { name: "map", emit: map }
 const updatePart: Part = { name: "update", emit: update }

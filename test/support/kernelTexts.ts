@@ -101,6 +101,22 @@ export const kernelTexts: { readonly [name: string]: string } = {
     [`%a: f32[B, T, 64] = cast %q`, `%b: f32[B, S, 64] = cast %k`, `%c: f32[B, T, S] = dot %a, %b ${dot}`],
     "c"
   ),
+  "matmul-long": fused(
+    [
+      ["x", "f16[T, 4096]"],
+      ["w", "f16[4096, 64]"],
+      ["bias", "f32[64]"]
+    ],
+    "f16[T, 64]",
+    [
+      `%a: f32[T, 4096] = cast %x`,
+      `%b: f32[4096, 64] = cast %w`,
+      "%c: f32[T, 64] = dot %a, %b {lhsBatch = [], rhsBatch = [], lhsContract = [1], rhsContract = [0]}",
+      "%d: f32[T, 64] = add %c, %bias",
+      "%r: f16[T, 64] = cast %d"
+    ],
+    "r"
+  ),
   "matmul-sum": fused(
     [
       ["q", "f32[4, T, 8]"],

@@ -1,6 +1,8 @@
 import * as Dim from "../../../ir/Dim.ts"
+import type { Graph } from "../../../ir/Graph.ts"
+import { matchAxes } from "../../../ir/matchAxes.ts"
 import type { Node } from "../../../ir/Node.ts"
-import type { Job } from "../Job.ts"
+import type { Job, Ref } from "../Job.ts"
 import type { Emitter } from "../wgsl/Emitter.ts"
 import { compute } from "../wgsl/scalar.ts"
 import { loadVec4 } from "../wgsl/storage.ts"
@@ -49,45 +51,68 @@ const isContiguous = (axes: ReadonlyArray<Axis>): boolean => {
   return last !== undefined && Dim.isOne(last.stride) && isMultiple(last.size)
 }
 
+interface View {
+  readonly ref: Ref
+  readonly base: Dim.Dim
+  /** What each axis of the node consists of in memory, from the outside inwards. */
+  readonly axes: ReadonlyArray<ReadonlyArray<Axis>>
+}
+
+/** How a node lies in a buffer. One of its axes may be several that do not lie without a gap, such as heads that come before their rows. */
+const viewOf = (graph: Graph, node: Node): View | undefined => {
+  const view = strided(graph, node)
+  const { shape } = node.type
+  if (view !== undefined) {
+    const axes = shape.map((size, axis) => [{ size, stride: view.strides[axis] as Dim.Dim }])
+    return { ref: view.ref, base: view.base, axes }
+  }
+  const x = node.operands[0]
+  const inner = node.op === "reshape" && x !== undefined ? viewOf(graph, x) : undefined
+  if (x === undefined || inner === undefined) return undefined
+  const axes: Array<ReadonlyArray<Axis>> = []
+  for (const { from, to } of matchAxes(x.type.shape, shape)) {
+    const joined = inner.axes.slice(...from).flat()
+    const own = shape.slice(...to)
+    if (own.filter((size) => !Dim.isOne(size)).length > 1) return undefined
+    axes.push(...own.map((size) => (Dim.isOne(size) ? [] : joined)))
+  }
+  return { ...inner, axes }
+}
+
 /**
  * Whether and how an operand can be read as vectors: through views alone, its elements lie side by side along the last of its contracted or
  * of its free axes, whose length is a multiple of 4, and every other step is one, too.
  */
 export const vectorsOf = (emitter: Emitter, job: Job, operand: Operand): Vectors | undefined => {
   const node = narrow(operand.node)
-  const view = strided(job.body, node)
+  const view = viewOf(job.body, node)
   if (view === undefined || !isMultiple(view.base)) return undefined
-  const axisOf = (axis: number): Axis => ({
-    size: node.type.shape[axis] as Dim.Dim,
-    stride: view.strides[axis] as Dim.Dim
-  })
-  const batch = operand.batch.map(axisOf)
-  const [depth, free] = [merged(operand.contract.map(axisOf)), merged(operand.free.map(axisOf))]
+  const axesOf = (axis: number): ReadonlyArray<Axis> => view.axes[axis] as ReadonlyArray<Axis>
+  const batch = operand.batch.map(axesOf)
+  const [depth, free] = [merged(operand.contract.flatMap(axesOf)), merged(operand.free.flatMap(axesOf))]
   const along = isContiguous(depth) ? "depth" : "free"
   const [vector, others] = along === "depth" ? [depth, free] : [free, depth]
   if (!isContiguous(vector)) return undefined
-  if (![...batch, ...others, ...vector.slice(0, -1)].every((a) => isMultiple(a.stride))) return undefined
+  if (![...batch.flat(), ...others, ...vector.slice(0, -1)].every((a) => isMultiple(a.stride)))
+    return undefined
   const step = (index: string, { stride }: Axis): string =>
     emitter.mul(index, emitter.dim(quarter(stride) as Dim.Dim))
-  const place = (linear: string, sizes: ReadonlyArray<Dim.Dim>, axes: ReadonlyArray<Axis>) =>
-    emitter.delinearize(linear, sizes).map((index, i) => step(index, axes[i] as Axis))
+  const place = (linear: string, axes: ReadonlyArray<Axis>): ReadonlyArray<string> =>
+    emitter
+      .delinearize(
+        linear,
+        axes.map((a) => a.size)
+      )
+      .map((index, i) => step(index, axes[i] as Axis))
   const inner = { size: quarter((vector.at(-1) as Axis).size) as Dim.Dim, stride: four }
   const quarters = [...vector.slice(0, -1), inner]
   return {
     along,
     at: (entry, other, position) => {
       const terms = [
-        ...batch.map((axis, i) => step(entry[i] as string, axis)),
-        ...place(
-          other,
-          others.map((a) => a.size),
-          others
-        ),
-        ...place(
-          position,
-          quarters.map((a) => a.size),
-          quarters
-        )
+        ...batch.flatMap((axes, i) => place(entry[i] as string, axes)),
+        ...place(other, others),
+        ...place(position, quarters)
       ]
       const start = terms.reduce(emitter.add, emitter.dim(quarter(view.base) as Dim.Dim))
       const loaded = loadVec4(emitter, view.ref, node.type.dtype, start)

@@ -1,5 +1,6 @@
-import { describe, test } from "vitest"
+import { describe, expect, test } from "vitest"
 import { agree, input } from "../../support/agree.ts"
+import { dispatched } from "../../support/dispatched.ts"
 import { fused } from "../../support/kernelTexts.ts"
 
 const product = (d: string, more = ""): string =>
@@ -90,6 +91,28 @@ describe("contractions", () => {
       await agree(fusedText.replaceAll("S]", "12]"), { B: 2, T: 5 }, { kind: "cpu" })
     }
   })
+
+  test.each(["cpu", "gpu"] as const)(
+    "of heads side by side that come before their rows, on a %s",
+    async (kind) => {
+      const text = `graph {
+      ${input("f32[B, 3, T, 8]")}
+      ${input("f32[24, 20]", "w")}
+      %0: f32[B, T, 3, 8] = transpose %x {perm = [0, 2, 1, 3]}
+      %1: f32[B, T, 24] = reshape %0
+      %2: f32[B, T, 20] = dot %1, %w {lhsBatch = [], rhsBatch = [], lhsContract = [2], rhsContract = [0]}
+      return %2
+    }`
+      const calls = [
+        { B: 1, T: 1 },
+        { B: 2, T: 5 },
+        { B: 3, T: 13 },
+        { B: 0, T: 3 }
+      ].map((sizes) => ({ sizes }))
+      const names = await dispatched(text, calls, { kind })
+      expect(names.map((n) => n.length)).toEqual([1, 1, 1, 0])
+    }
+  )
 
   test("no free axes, no contracted axes", async () => {
     await agree(

@@ -3,7 +3,8 @@ import { lower } from "../../../backends/webgpu/lower.ts"
 import * as Program from "../../../backends/webgpu/Program.ts"
 import * as Size from "../../../backends/webgpu/Size.ts"
 import * as Limits from "../../../ir/Limits.ts"
-import { matmulSchedule } from "../../../ir/matmulSchedule.ts"
+import { illegalMatmul, matmulSchedule, sharedSchedule } from "../../../ir/matmulSchedule.ts"
+import type { Matmul } from "../../../ir/Schedule.ts"
 import { graphOf } from "../../support/evaluate.ts"
 import { planOf } from "../../support/runProgram.ts"
 
@@ -46,4 +47,17 @@ describe.each(kinds)("products whose sums are split, on a %s", (_, limits) => {
     expect(used(rows + 1)).toBe(0)
     expect(used(1)).toBe(0)
   })
+})
+
+test("products of one dispatch have one schedule, of fewer sums on software devices, and are not split", () => {
+  const sizes = [512, 128].map((columns) => ({ batch: 1, rows: undefined, columns, depth: 4096 }))
+  for (const [, limits] of kinds) {
+    const own = sizes.map((s) => matmulSchedule(limits, s))
+    const shared = sharedSchedule(own, limits)
+    expect(illegalMatmul(shared as Matmul, limits)).toBeUndefined()
+    expect([shared?.split, shared?.few?.tile.split]).toEqual([undefined, undefined])
+    const sums = (s: Matmul | undefined) => (s?.threadRows ?? 0) * (s?.threadColumns ?? 0)
+    expect(sums(shared)).toBe(limits.kind === "cpu" ? 64 : sums(own[0]))
+  }
+  expect(sharedSchedule([], Limits.portable)).toBeUndefined()
 })
