@@ -23,6 +23,8 @@ export const profile = async (call: Call): Promise<Profile> => {
   const timed = call.session.device.features.has("timestamp-query") ? byDevice : byHost
   const copies = await copiesOf(call)
   try {
+    // They are no part of what is timed. A device that goes away says so below.
+    if (copies.size > 0) await call.session.device.queue.onSubmittedWorkDone().catch(() => {})
     return await timed({ ...call, values: call.values.map((value, i) => copies.get(i) ?? value) })
   } finally {
     for (const copy of copies.values()) copy.close()
