@@ -113,7 +113,7 @@ test("an engine that is closed leaves nothing on its device", async () => {
 describe.each([
   ["reference", FpTs.reference],
   ["webgpu", FpTs.webgpu({ gpu })]
-] as const)("TaskEither on %s", (name, open) => {
+] as const)("TaskEither on %s", (_, open) => {
   const right = <A>(e: E.Either<unknown, A>): A => {
     if (E.isLeft(e)) throw e.left
     return e.right
