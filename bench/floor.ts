@@ -165,9 +165,12 @@ const onGpu = async (): Promise<string> => {
     const made = await measured(c, engine, counted)
     const [compute, memory] = [flopsOf(c) / ceilings.flops / 1e6, bytesOf(c) / ceilings.bytes / 1e6]
     const overhead = (ceilings.submit + (made.counted.dispatches - 1) * ceilings.dispatch) / 1000
+    // Each word once; whoever keeps less in registers loads more.
+    const loads = bytesOf(c) / 4 / ceilings.loads / 1e6
     const limits = [
       [compute, "arithmetic"],
       [memory, "memory"],
+      [loads, "loads"],
       [overhead, "dispatch"]
     ] as const
     const [limit, of] = limits.reduce((a, b) => (b[0] > a[0] ? b : a))
@@ -193,7 +196,7 @@ const onGpu = async (): Promise<string> => {
 const text = `# Floors
 
 Written by \`npm run bench:floor\` on the machine it ran on; other machines have other numbers. The limit of a case is the longest of what its
-multiplications and additions take at the ceiling of arithmetic, what its arguments and results take at that of memory, and, on WebGPU, what its dispatches take when they do nothing.
+multiplications and additions take at the ceiling of arithmetic, what its arguments and results take at that of memory, and, on WebGPU, what loading each of them once takes, or dispatches that do nothing.
 What a mask hides is not counted: who computes it is further from the limit. Times are the least of several calls.
 
 ${await onWasm()}
