@@ -127,6 +127,7 @@ return "sum": %sum
   expect(kernelsOf(plain.replace(`"mean": %mean`, `"mean": %mean, "w": %w`))).toEqual([
     "matmul_vector",
     "matmul",
+    "matmul",
     "reduce_sum"
   ])
 })

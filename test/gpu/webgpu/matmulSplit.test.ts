@@ -65,12 +65,12 @@ describe.each(kinds)("sums in parts, by kernels for a %s", (kind) => {
   test("two products of one input", async () => {
     const text = `graph {
       ${input("f32[T, 1024]")}
-      ${input("f32[12, 1024]", "g")}
-      ${input("f32[12, 1024]", "u")}
-      %a: f32[T, 12] = dot %x, %g {lhsBatch = [], rhsBatch = [], lhsContract = [1], rhsContract = [1]}
-      %b: f32[T, 12] = dot %x, %u {lhsBatch = [], rhsBatch = [], lhsContract = [1], rhsContract = [1]}
-      %s: f32[T, 12] = sigmoid %a
-      %r: f32[T, 12] = mul %s, %b
+      ${input("f32[17, 1024]", "g")}
+      ${input("f32[17, 1024]", "u")}
+      %a: f32[T, 17] = dot %x, %g {lhsBatch = [], rhsBatch = [], lhsContract = [1], rhsContract = [1]}
+      %b: f32[T, 17] = dot %x, %u {lhsBatch = [], rhsBatch = [], lhsContract = [1], rhsContract = [1]}
+      %s: f32[T, 17] = sigmoid %a
+      %r: f32[T, 17] = mul %s, %b
       return %r
     }`
     expect(await dispatched(text, [{ sizes: { T: 7 } }], { kind })).toEqual([split])
