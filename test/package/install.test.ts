@@ -66,11 +66,16 @@ test("the package holds what its entry points name, and no tests", () => {
   ).toEqual([])
 })
 
-test("no file of it loads the whole of Effect", async () => {
+test("no file of it loads the whole of Effect, none has its functions read twice", async () => {
   const files = packed.filter((file) => file.endsWith(".js"))
   const texts = await Promise.all(files.map((file) => readFile(join(root, file), "utf8")))
+  const having = (what: RegExp) => files.filter((_, i) => what.test(texts[i] as string))
   expect(files.length).toBeGreaterThan(100)
-  expect(files.filter((_, i) => /^(?:im|ex)port .*from "effect"/m.test(texts[i] as string))).toEqual([])
+  expect(having(/^(?:im|ex)port .*from "effect"/m)).toEqual([])
+  // A thread's script is a text.
+  const twice = having(/^(?:export )?const \w+ = (?:\w+|\([^()]*\)) =>/m)
+  expect(twice.filter((file) => !file.endsWith("/threads/source.js"))).toEqual([])
+  expect(having(/^(?:export )?const \w+ = \((?:\w+|\([^()]*\)) =>/m).length).toBeGreaterThan(100)
 })
 
 test.for(entries)("Node imports $specifier", async ({ specifier }) => {
