@@ -27,18 +27,17 @@ export const calleeOf = (f: Func): Callee => ({
 export const localsOf = (f: Func): ReadonlyArray<Local> => {
   const params = new Set(f.params)
   const found = new Set<Local>()
-  const visit = (statements: ReadonlyArray<Statement>): void => {
-    for (const s of statements) {
-      if (s._tag === "set" && !params.has(s.local)) found.add(s.local)
-      else if (s._tag === "block" || s._tag === "loop") visit(s.body)
-      else if (s._tag === "if") {
-        visit(s.body)
-        visit(s.otherwise)
-      }
+  const visit = (s: Statement): void => {
+    if (s._tag === "set" && !params.has(s.local)) found.add(s.local)
+    else if (s._tag === "block" || s._tag === "loop") s.body.forEach(visit)
+    else if (s._tag === "if") {
+      s.body.forEach(visit)
+      s.otherwise.forEach(visit)
     }
   }
-  visit(f.body)
+  f.body.forEach(visit)
   // Grouped by type, as the binary format declares them.
   const order: ReadonlyArray<ValueType> = ["i32", "f32", "f64", "v128", "v256"]
-  return order.flatMap((type) => [...found].filter((l) => l.type === type))
+  const locals = [...found]
+  return order.flatMap((type) => locals.filter((l) => l.type === type))
 }

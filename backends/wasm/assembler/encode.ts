@@ -146,7 +146,10 @@ const functionBytes = (f: Func, functions: ReadonlyMap<string, number>): Readonl
     if (last?.type === type) last.count++
     else runs.push({ type, count: 1 })
   }
-  const indices = new Map<Local, number>([...f.params, ...locals].map((l, i) => [l, i] as const))
+  const indices = new Map<Local, number>()
+  f.params.concat(locals).forEach((local, i) => {
+    indices.set(local, i)
+  })
   const out: Array<number> = [...vector(runs.map(({ type, count }) => [...unsigned(count), typeCode(type)]))]
 
   const code = (c: number): void => {
@@ -194,12 +197,13 @@ const functionBytes = (f: Func, functions: ReadonlyMap<string, number>): Readonl
     }
   }
   const expr = (e: Expr): void => {
-    for (const operand of e.operands) expr(operand)
+    // No iterator, here and where else there is one for each instruction: code that runs for the first time makes objects of its steps.
+    e.operands.forEach(expr)
     code(e.code)
     if (e.immediate !== undefined) immediate(e.immediate)
   }
   const statements = (list: ReadonlyArray<Statement>, labels: ReadonlyArray<Label | undefined>): void => {
-    for (const s of list) {
+    list.forEach((s) => {
       switch (s._tag) {
         case "set":
           expr(s.value)
@@ -207,7 +211,7 @@ const functionBytes = (f: Func, functions: ReadonlyMap<string, number>): Readonl
           index(s.local)
           break
         case "effect":
-          for (const operand of s.operands) expr(operand)
+          s.operands.forEach(expr)
           code(s.code)
           if (s.immediate !== undefined) immediate(s.immediate)
           break
@@ -233,7 +237,7 @@ const functionBytes = (f: Func, functions: ReadonlyMap<string, number>): Readonl
           pushUnsigned(out, labels.indexOf(s.label))
           break
       }
-    }
+    })
   }
   statements(f.body, [])
   if (f.result !== undefined) expr(f.result)

@@ -87,7 +87,9 @@ export const keyOf = (expr: Expr): string => {
   let text = expr.name
   if (immediate?._tag === "call") text += `<${immediate.callee.name}>`
   else if (immediate !== undefined) text += `<${textOf(immediate)}>`
-  for (const operand of operands) text += `,${keyOf(operand)}`
+  operands.forEach((operand) => {
+    text += `,${keyOf(operand)}`
+  })
   text += ";"
   keys.set(expr, text)
   return text
@@ -123,9 +125,7 @@ export const make = (
 
   const depth = ({ immediate, operands }: Expr): number => {
     if (immediate?._tag === "local") return depthOf.get(immediate.local) ?? 0
-    let deepest = 0
-    for (const operand of operands) deepest = Math.max(deepest, depth(operand))
-    return deepest
+    return operands.reduce((deepest, operand) => Math.max(deepest, depth(operand)), 0)
   }
 
   const changes = ({ immediate, operands }: Expr): boolean =>
@@ -191,7 +191,8 @@ export const make = (
     step: number,
     inside: (index: Expr<"i32">) => void
   ): void => {
-    const [first, last] = [constantOf(from), constantOf(to)]
+    const first = constantOf(from)
+    const last = constantOf(to)
     if (first !== undefined && last !== undefined && first >= last) return
     const index = fresh("k", "i32")
     const [end, next] = [label("end"), label("next")]
@@ -227,7 +228,8 @@ export const make = (
   const folded =
     (f: (a: number, b: number) => number, make: (a: Expr<"i32">, b: Expr<"i32">) => Expr<"i32">) =>
     (a: Expr<"i32">, b: Expr<"i32">): Expr<"i32"> => {
-      const [x, y] = [constantOf(a), constantOf(b)]
+      const x = constantOf(a)
+      const y = constantOf(b)
       return x === undefined || y === undefined ? bind(make(a, b)) : i32(f(x, y))
     }
   const plus = folded(
@@ -239,8 +241,8 @@ export const make = (
     (a, b) => op("i32.sub", a, b)
   )
   const times = folded(Math.imul, (a, b) => {
-    const power = [constantOf(b)].find((n) => n !== undefined && n > 0 && Number.isInteger(Math.log2(n)))
-    return power === undefined ? op("i32.mul", a, b) : op("i32.shl", a, i32(Math.log2(power)))
+    const power = Math.log2(constantOf(b) ?? 0)
+    return power >= 0 && Number.isInteger(power) ? op("i32.shl", a, i32(power)) : op("i32.mul", a, b)
   })
   const quotient = folded(
     (a, b) => Math.floor(a / Math.max(b, 1)),
