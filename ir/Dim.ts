@@ -119,10 +119,20 @@ export const one: Dim = constant(1)
 
 export const add = (a: Dim, b: Dim): Dim => {
   if (a.terms.length === 0) return b
-  return b.terms.length === 0 ? a : fromTerms([...a.terms, ...b.terms])
+  if (b.terms.length === 0) return a
+  const [x, y] = [value(a), value(b)]
+  if (x !== undefined && y !== undefined) return constant(exact(x + y))
+  return fromTerms(a.terms.concat(b.terms))
 }
 
-export const neg = (a: Dim): Dim => fromTerms(a.terms.map((t) => ({ ...t, coefficient: -t.coefficient })))
+const negative = ({ coefficient, symbols }: Monomial): Monomial => ({ coefficient: -coefficient, symbols })
+
+export const neg = (a: Dim): Dim => {
+  const [only] = a.terms
+  return a.terms.length === 1 && only !== undefined
+    ? single(negative(only))
+    : fromTerms(a.terms.map(negative))
+}
 
 export const sub = (a: Dim, b: Dim): Dim => add(a, neg(b))
 
