@@ -8,6 +8,7 @@ import { compute } from "../emit/scalar.ts"
 import * as Value from "../emit/Value.ts"
 import type { Job, Lowered } from "../Job.ts"
 import type { Condition } from "../Program.ts"
+import { double } from "./double.ts"
 import { isAlongDepth, matvec } from "./matvec.ts"
 import { type Packed, pack, panelBytes, panels, type Side } from "./pack.ts"
 import { accumulate, tileColumns, tileRows } from "./tile.ts"
@@ -38,13 +39,17 @@ export const matmul = (job: Job): ReadonlyArray<Lowered> => {
   const known = Dim.value(rows)
   const lying = (): ReadonlyArray<Lowered> =>
     isAlongDepth(anchor) ? [matvec(job, lhs, rhs)] : vecmat(job, lhs, rhs)
-  // Doubles are rare: they are read where they lie.
-  if (anchor.type.dtype === "f64" || (known !== undefined && known <= fewRows)) return lying()
+  const isDouble = anchor.type.dtype === "f64"
+  if ((known !== undefined && known <= fewRows) || (isDouble && isAlongDepth(anchor))) return lying()
   const direct =
     known !== undefined && known > fewRows ? [] : lying().map((lowered) => ({ ...lowered, when: [few] }))
-  const [left, right] = [pack(job, lhs, tileRows), pack(job, rhs, tileColumns)]
-  const packed = [left.lowered, right.lowered, multiply(job, anchor, lhs, rhs, left, right)]
+  const packed = isDouble ? [double(job, lhs, rhs)] : ofMany(job, anchor, lhs, rhs)
   return [...direct, ...packed.map((lowered) => ({ ...lowered, when: direct.length === 0 ? [] : [many] }))]
+}
+
+const ofMany = (job: Job, anchor: NodeOf<"dot">, lhs: Side, rhs: Side): ReadonlyArray<Lowered> => {
+  const [left, right] = [pack(job, lhs, tileRows), pack(job, rhs, tileColumns)]
+  return [left.lowered, right.lowered, multiply(job, anchor, lhs, rhs, left, right)]
 }
 
 const sidesOf = ({ operands, attrs }: NodeOf<"dot">): { readonly lhs: Side; readonly rhs: Side } => {
