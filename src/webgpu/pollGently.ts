@@ -16,6 +16,8 @@ const patched = Symbol.for("effuse/dawn/polls-gently")
  * stands for a scheduler that soon sleeps between turns.
  */
 export const pollGently = (globals: Readonly<Record<string, unknown>>): void => {
+  // Nobody wakes who waits here: a sleep that is shorter than a timer can be. Pages, which have no such memory, do not come here.
+  const cell = new Int32Array(new SharedArrayBuffer(4))
   const turns = makeTurns({
     now: () => performance.now(),
     immediate: globalThis.setImmediate,
@@ -46,9 +48,6 @@ export const pollGently = (globals: Readonly<Record<string, unknown>>): void => 
     }
   }
 }
-
-/** Nobody wakes who waits here: a sleep that is shorter than a timer can be. */
-const cell = new Int32Array(new SharedArrayBuffer(4))
 
 /** What turns are made of; a test has its own. */
 export interface Clock<Timer = unknown> {
