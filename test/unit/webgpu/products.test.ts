@@ -61,3 +61,36 @@ test("products of one dispatch have one schedule, of fewer sums on software devi
   }
   expect(sharedSchedule([], Limits.portable)).toBeUndefined()
 })
+
+test.each(kinds)("few rows are not computed as many, on a %s", (_, limits) => {
+  const graph = graphOf(`graph {
+    %x: f32[M, 64] = input {name = "x"}
+    %w: f32[64, 4096] = input {name = "w"}
+    %0: f32[M, 4096] = dot %x, %w {lhsBatch = [], rhsBatch = [], lhsContract = [1], rhsContract = [0]}
+    return %0
+  }`)
+  const program = lower(planOf(graph), limits)
+  const { rows, columns, few, vector } = matmulSchedule(limits, {
+    batch: 1,
+    rows: undefined,
+    columns: 4096,
+    depth: 64
+  })
+  /** Rows that the tiles of a call have. */
+  const computed = (M: number): number => {
+    const [step, ...more] = Program.steps(program, { M })
+    expect(more).toEqual([])
+    const { name, workgroups } = program.kernels[step?.kernel ?? 0] as Program.Kernel
+    if (name === "matmul_vector") return M
+    const small = few !== undefined && M <= few.rows
+    const tile = small ? few.tile : { rows, columns }
+    return (Size.evaluate(workgroups, { M }) / (4096 / tile.columns)) * tile.rows
+  }
+  const most = few?.tile.rows ?? 0
+  for (let M = 1; M <= (few?.rows ?? 0); M++) {
+    expect(computed(M) - M).toBeLessThan(most)
+    if (M <= vector.rows) expect(computed(M)).toBe(M)
+  }
+  expect(most).toBeLessThan(rows)
+  expect(computed(1000) - 1000).toBeLessThan(rows)
+})
