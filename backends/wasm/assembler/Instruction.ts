@@ -181,6 +181,18 @@ export const shuffle = (
   immediate: { _tag: "bytes", bytes: from.flatMap((w) => [0, 1, 2, 3].map((k) => 4 * w + k)) }
 })
 
+/** Halves of words of two vectors, in turns: the first four of each, or the last. */
+export const interleave = (a: Expr<"v128">, b: Expr<"v128">, which: "first" | "last"): Expr<"v128"> => {
+  const own = which === "first" ? [0, 1, 2, 3] : [4, 5, 6, 7]
+  return {
+    type: "v128",
+    name: "i8x16.shuffle",
+    code: codes["i8x16.shuffle"],
+    operands: [a, b],
+    immediate: { _tag: "bytes", bytes: own.flatMap((h) => [2 * h, 2 * h + 1, 16 + 2 * h, 17 + 2 * h]) }
+  }
+}
+
 /** `then` where the condition is not 0; both are computed. */
 export const select = <T extends ValueType>(
   then: Expr<T>,

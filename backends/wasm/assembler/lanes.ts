@@ -60,6 +60,22 @@ const rules: { readonly [name: string]: Rule } = {
     const other = bind(y as Integer)
     return op("i32.xor", other, op("i32.and", op("i32.xor", x as Integer, other), mask as Integer))
   }),
+  "i16x8.eq": integers((bind, x, y) => {
+    const apart = bind(op("i32.xor", x as Integer, y as Integer))
+    const same = (half: number): Integer =>
+      op("i32.mul", op("i32.eqz", op("i32.and", apart, i32(half))), i32(half))
+    return op("i32.or", same(0xffff), same(-0x10000))
+  }),
+  "i16x8.shl": integers((bind, x, count) => {
+    const [value, by] = [bind(x as Integer), bind(op("i32.and", count as Integer, i32(15)))]
+    const low = op("i32.and", op("i32.shl", value, by), i32(0xffff))
+    return op("i32.or", low, op("i32.shl", op("i32.and", value, i32(-0x10000)), by))
+  }),
+  "i16x8.shr_s": integers((bind, x, count) => {
+    const [value, by] = [bind(x as Integer), bind(op("i32.and", count as Integer, i32(15)))]
+    const low = op("i32.shr_u", op("i32.shr_s", op("i32.shl", value, i32(16)), by), i32(16))
+    return op("i32.or", low, op("i32.and", op("i32.shr_s", value, by), i32(-0x10000)))
+  }),
   "i32x4.abs": integers((bind, x) => {
     const value = bind(x as Integer)
     const sign = op("i32.shr_s", value, i32(31))

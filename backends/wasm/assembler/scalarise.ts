@@ -98,6 +98,17 @@ export const scalarise = (f: Func): Func => {
     }
     if (x?._tag === "lane" && b !== undefined)
       return replaced(words(a, type), x.lane, bind(as(scalar(b) as Lane, type)))
+    if (x?._tag === "bytes" && lanes === 4 && x.bytes.some((byte, n) => byte % 4 !== n % 4)) {
+      const all = [...words(a, "i32"), ...words(b, "i32")].map((l) => bind(l) as Expr<"i32">)
+      const half = (byte: number): Expr<"i32"> => {
+        const word = all[byte >> 2] as Expr<"i32">
+        return byte % 4 === 0 ? op("i32.and", word, i32(0xffff)) : op("i32.shr_u", word, i32(16))
+      }
+      return numbers.map((n) => {
+        const [low, high] = [half(x.bytes[4 * n] as number), half(x.bytes[4 * n + 2] as number)]
+        return as(op("i32.or", low, op("i32.shl", high, i32(16))), type)
+      })
+    }
     if (x?._tag === "bytes" && lanes === 4) {
       const all = [...words(a, type), ...words(b, type)].map(bind)
       return numbers.map((n) => all[(x.bytes[4 * n] as number) / 4] as Lane)

@@ -5,6 +5,7 @@ import {
   call,
   type Expr,
   i32,
+  interleave,
   loadLane,
   op,
   load as read,
@@ -43,6 +44,45 @@ const encode = (e: Emitter, dtype: DType.DType, value: V): V => {
 
 /** Bytes of an element in memory. */
 export const bytesOf = (dtype: DType.DType): number => DType.deviceBytes[dtype]
+
+/** Vectors of floats that lie one after the other, as f32. */
+export interface Vectors {
+  /** From one vector to the next. */
+  readonly bytes: number
+  readonly at: (e: Emitter, address: Expr<"i32">, offset?: number) => V
+  readonly pair: (e: Emitter, address: Expr<"i32">, offset?: number) => readonly [V, V]
+}
+
+export const vectors = (dtype: "f32" | "f16" | "bf16"): Vectors => {
+  const bytes = 4 * bytesOf(dtype)
+  const at: Vectors["at"] = (e, address, offset = 0) =>
+    dtype === "f32"
+      ? e.now(read("v128.load", address, offset))
+      : widen(e, dtype, e.now(read("v128.load16x4_u", address, offset)))
+  return {
+    bytes,
+    at,
+    pair: (e, address, offset = 0) =>
+      dtype === "f32"
+        ? [at(e, address, offset), at(e, address, offset + bytes)]
+        : widenPair(e, dtype, e.now(read("v128.load", address, offset)))
+  }
+}
+
+/** Eight 16-bit floats as f32, the first four and the last. The upper half of a word gets sign, exponent and what fits of the fraction, the lower half the rest. */
+const widenPair = (e: Emitter, dtype: "f16" | "bf16", all: V): readonly [V, V] => {
+  const words = (low: V, high: V) =>
+    (["first", "last"] as const).map((which) => e.now(interleave(low, high, which))) as [V, V]
+  if (dtype === "bf16") return words(splat(0), all)
+  const twice = (x: number): V => splat((x << 16) | x)
+  // As in `widen`, but an exponent of ones becomes one of ones before it is moved: infinities and NaN stay what they are.
+  const exponent = op("v128.and", all, twice(0x7c00))
+  const special = op("v128.and", op("i16x8.eq", exponent, twice(0x7c00)), twice(0x7f80))
+  const high = e.now(op("v128.or", op("v128.and", op("i16x8.shr_s", all, i32(3)), twice(0x8fff)), special))
+  const [first, last] = words(e.now(op("i16x8.shl", all, i32(13))), high)
+  const moved = (x: V): V => e.now(op("f32x4.mul", x, splatF32(2 ** 112)))
+  return [moved(first), moved(last)]
+}
 
 /** The elements of a tensor at an index tuple, in the type they are computed in. */
 export const load = (

@@ -2,6 +2,7 @@ import * as Dim from "../../../ir/Dim.ts"
 import { type Expr, i32, load } from "../assembler/Instruction.ts"
 import * as Body from "../emit/body.ts"
 import * as Frame from "../emit/Frame.ts"
+import * as Storage from "../emit/storage.ts"
 import * as Value from "../emit/Value.ts"
 import type { Lowered, Ref } from "../Job.ts"
 import { panelBytes, panels } from "../kernels/pack.ts"
@@ -80,7 +81,8 @@ export const attend = (
           then({
             values: e.add(before, e.mul(start, i32(step))),
             panelBytes: apart === undefined ? whole : i32(apart),
-            step
+            step,
+            vectors: Storage.vectors("f32")
           })
         }
       }

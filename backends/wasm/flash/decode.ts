@@ -1,6 +1,6 @@
 import * as Dim from "../../../ir/Dim.ts"
 import * as FlashAttention from "../../../ir/ops/flashAttention.ts"
-import { type Expr, i32, load, op, store } from "../assembler/Instruction.ts"
+import { type Expr, i32, load, store } from "../assembler/Instruction.ts"
 import * as Body from "../emit/body.ts"
 import * as Frame from "../emit/Frame.ts"
 import * as Value from "../emit/Value.ts"
@@ -49,11 +49,11 @@ export const decode = (problem: Problem, parts: Ref, tiles: Tiles): Lowered => {
   const memory = (rowsOf: number, step: number): I => frame.local(Dim.constant((rowsOf * step) / 16))
   const queries = terms.map(({ D }) => ({ step: stepOf(D, 4), at: memory(tiles.rows, stepOf(D, 4)) }))
   const operands = FlashAttention.parts(node.operands, node.attrs)
-  const keyRows = operands.terms.map(({ k }, n) => ({
-    node: k,
-    lines: Lines.of(job, k, 4),
-    copied: memory(tiles.keys, stepOf((terms[n] as Problem["terms"][number]).D, 4))
-  }))
+  const keyRows = operands.terms.map(({ k }, n) => {
+    const lines = Lines.of(job, k, 4)
+    const step = stepOf((terms[n] as Problem["terms"][number]).D, 4)
+    return { node: k, lines, copied: memory(Lines.always(lines) ? 0 : tiles.keys, step) }
+  })
   const { v } = operands
   const valueLines = Lines.of(job, v, tileColumns)
   const valueStep = stepOf(E, tileColumns)
@@ -87,28 +87,34 @@ export const decode = (problem: Problem, parts: Ref, tiles: Tiles): Lowered => {
       )
       Lines.reach(frame, lines, {
         tile: { start, count },
-        // Four keys are looked at together.
-        usable: op("i32.eqz", op("i32.and", count, i32(3))),
         address: () => Lines.address(frame, body, node, [...shared, Value.uniform(start), Value.integer(0)]),
         copied: { at: copied, step },
         copy: () =>
           stage(frame, {
             first: start,
-            count: e.bind(op("i32.and", e.add(count, i32(3)), i32(-4))),
+            count,
             last: lastKey,
             width: D,
             at: (row, d) => k.at(body, e, shared, Value.delinearize(e, row, k.free), [d]),
             to: copied,
             step
           }),
-        goOn: (from, keyStep) =>
-          Logits.dots(frame, { rows: rowCount, queries: at, keys: from, count, step, keyStep, block })
+        goOn: (from, keyStep, vectors) =>
+          Logits.dots(frame, {
+            rows: rowCount,
+            queries: at,
+            keys: from,
+            count,
+            step,
+            keyStep,
+            vectors,
+            block
+          })
       })
     }
     const values: Rows.Source["values"] = ({ start, count }, then) =>
       Lines.reach(frame, valueLines, {
         tile: { start, count },
-        usable: i32(1),
         address: () => Lines.address(frame, body, v, [...batch, Value.uniform(start), Value.integer(0)]),
         copied: { at: valueCopy, step: valueStep },
         copy: () =>
@@ -122,7 +128,7 @@ export const decode = (problem: Problem, parts: Ref, tiles: Tiles): Lowered => {
             to: valueCopy,
             step: valueStep
           }),
-        goOn: (at, step) => then({ values: at, panelBytes: i32(4 * tileColumns), step })
+        goOn: (at, step, vectors) => then({ values: at, panelBytes: i32(2 * vectors.bytes), step, vectors })
       })
     rows.pass(place, { from, to }, { logits, values })
 

@@ -1,10 +1,12 @@
 import * as Dim from "../../../ir/Dim.ts"
+import type { DType } from "../../../ir/DType.ts"
 import { matchAxes } from "../../../ir/matchAxes.ts"
 import type { Node, NodeOf } from "../../../ir/Node.ts"
 import { type Expr, i32, op } from "../assembler/Instruction.ts"
 import type { Body } from "../emit/body.ts"
 import type { Frame } from "../emit/Frame.ts"
 import { moved } from "../emit/moved.ts"
+import * as Storage from "../emit/storage.ts"
 import * as Value from "../emit/Value.ts"
 import { type Job, operand } from "../Job.ts"
 
@@ -16,11 +18,14 @@ type I = Expr<"i32">
  */
 export interface Lines {
   readonly input: number
+  readonly dtype: Dtype
   readonly step: number
   readonly run: Dim.Dim | undefined
   /** Axes that are found by data: where one has no length there is nothing to read. */
   readonly open: ReadonlyArray<Dim.Dim>
 }
+
+type Dtype = "f32" | "f16" | "bf16"
 
 /** The axis of keys on the way down, and what is known so far. */
 interface Way {
@@ -32,10 +37,15 @@ interface Way {
 }
 
 export const of = (job: Job, node: Node, vector: number): Lines | undefined => {
-  const width = Dim.value(node.type.shape[3] as Dim.Dim)
-  if (node.type.dtype !== "f32" || width === undefined || width % vector !== 0) return undefined
-  return follow(job, node, { axis: 2, aligned: true, run: undefined, open: [] })
+  const { shape, dtype } = node.type
+  const width = Dim.value(shape[3] as Dim.Dim)
+  if (!isReadable(dtype) || width === undefined || width % vector !== 0) return undefined
+  const lines = follow(job, node, { axis: 2, aligned: true, run: undefined, open: [] })
+  // Copies are f32: only what is never copied is read in 16 bits.
+  return dtype === "f32" || always(lines) ? lines : undefined
 }
+
+const isReadable = (dtype: DType): dtype is Dtype => dtype === "f32" || dtype === "f16" || dtype === "bf16"
 
 const follow = (job: Job, node: Node, way: Way): Lines | undefined => {
   const { shape } = node.type
@@ -44,8 +54,13 @@ const follow = (job: Job, node: Node, way: Way): Lines | undefined => {
   if (way.axis >= last) return undefined
   if (x === undefined) {
     const input = (job.body.inputs as ReadonlyArray<Node>).indexOf(node)
-    const step = Dim.value(Dim.mul(Dim.constant(4), Dim.product(shape.slice(way.axis + 1))))
-    return input < 0 || step === undefined ? undefined : { input, step, run: way.run, open: way.open }
+    const { dtype } = node.type
+    const step = Dim.value(
+      Dim.mul(Dim.constant(Storage.bytesOf(dtype)), Dim.product(shape.slice(way.axis + 1)))
+    )
+    return input < 0 || step === undefined || !isReadable(dtype)
+      ? undefined
+      : { input, dtype, step, run: way.run, open: way.open }
   }
   const own = x.type.shape
   const same = (axis: number, from: number): boolean =>
@@ -119,7 +134,10 @@ export const address = (frame: Frame, body: Body, node: Node, indices: ReadonlyA
   const x = node.operands[0]
   if (x === undefined) {
     const pointer = frame.pointer(operand((job.body.inputs as ReadonlyArray<Node>).indexOf(node)))
-    return Value.first(e, Value.linearize(e, indices, node.type.shape, 4, pointer))
+    return Value.first(
+      e,
+      Value.linearize(e, indices, node.type.shape, Storage.bytesOf(node.type.dtype), pointer)
+    )
   }
   const from = node.op === "gather" ? body.found(node as NodeOf<"gather">, indices) : moved(e, node, indices)
   return address(frame, body, x, from as ReadonlyArray<Value.Value>)
@@ -131,40 +149,43 @@ export const always = (lines: Lines | undefined): boolean =>
 
 interface Reach {
   readonly tile: { readonly start: I; readonly count: I }
-  /** Whether the caller can use the rows where they lie. */
-  readonly usable: I
   readonly address: () => I
   /** Where a copy goes, and from one row of it to the next. */
   readonly copied: { readonly at: I; readonly step: number }
   readonly copy: () => void
-  readonly goOn: (at: I, step: number) => void
+  readonly goOn: (at: I, step: number, vectors: Storage.Vectors) => void
 }
 
-/** Goes on with the rows of a tile: where they lie, as far as they can be used there, or in a copy. */
+/** Goes on with the rows of a tile: where they lie, as far as they lie together, or in a copy. */
 export const reach = (
   frame: Frame,
   lines: Lines | undefined,
-  { tile, usable, address: from, copied, copy, goOn }: Reach
+  { tile, address: from, copied, copy, goOn }: Reach
 ): void => {
   const { e } = frame
+  const floats = Storage.vectors("f32")
   if (lines === undefined) {
     copy()
-    goOn(copied.at, copied.step)
+    goOn(copied.at, copied.step, floats)
     return
   }
-  const inPlace = e.bind(op("i32.and", usable, together(frame, lines, tile.start, tile.count)))
+  if (always(lines)) {
+    goOn(from(), lines.step, Storage.vectors(lines.dtype))
+    return
+  }
+  const inPlace = e.bind(together(frame, lines, tile.start, tile.count))
   if (lines.step === copied.step) {
     const at = e.variable(copied.at)
     e.branch(inPlace, () => at.set(from()), copy)
-    goOn(at.value, copied.step)
+    goOn(at.value, copied.step, floats)
     return
   }
   e.branch(
     inPlace,
-    () => goOn(from(), lines.step),
+    () => goOn(from(), lines.step, floats),
     () => {
       copy()
-      goOn(copied.at, copied.step)
+      goOn(copied.at, copied.step, floats)
     }
   )
 }

@@ -1,7 +1,8 @@
 import * as Dim from "../../../ir/Dim.ts"
-import { type Expr, i32, load, op, shuffle, splatF32, store } from "../assembler/Instruction.ts"
+import { type Expr, i32, load, op, shuffle, splatF32, store, storeLane } from "../assembler/Instruction.ts"
 import type { Frame } from "../emit/Frame.ts"
 import { madd } from "../emit/math.ts"
+import type { Vectors } from "../emit/storage.ts"
 import * as Value from "../emit/Value.ts"
 import type { Ref } from "../Job.ts"
 import { panelBytes, panels } from "../kernels/pack.ts"
@@ -72,48 +73,74 @@ interface Lines {
   /** From one row to the next, all of it elements, and from one key to the next. */
   readonly step: number
   readonly keyStep: number
+  /** How elements of keys lie. */
+  readonly vectors: Vectors
   readonly block: { readonly start: I; readonly rowBytes: number }
 }
 
-/** Keys whose products with a row become a vector. */
-const together = [0, 1, 2, 3] as const
+/** Keys that are looked at while their rows are in the first cache: their products with a row become a vector. */
+const together = 4
+const numbers = [0, 1, 2, 3] as const
 
 /** Vectors of the depth in one round of the loop. */
-const unrolled = 4
+const unrolled = 2
 
-/** The logits of a term without packing: vectors along the depth are multiplied, two rows and four keys at a time, and their lanes added. */
-export const dots = ({ e }: Frame, { rows, queries, keys, count, step, keyStep, block }: Lines): void => {
-  const [vectors, whole] = [step / 16, Math.floor(step / 16 / unrolled) * unrolled]
-  const products = (row: I, key: I, from: ReadonlyArray<number>): void => {
-    const sums = from.map(() => together.map(() => e.variable(splatF32(0))))
+/**
+ * The logits of a term without packing: vectors along the depth are multiplied, those of four rows and two keys at a time, or of fewer rows
+ * and four keys, and their lanes added. Past the last key stand products of that one.
+ */
+export const dots = (
+  { e }: Frame,
+  { rows, queries, keys, count, step, keyStep, vectors, block }: Lines
+): void => {
+  const [length, whole] = [step / 16, Math.floor(step / 16 / unrolled) * unrolled]
+  const last = e.sub(count, i32(1))
+  const products = (row: I, key: I, rowCount: number, keyCount: number): void => {
+    const [own, others] = [numbers.slice(0, rowCount), numbers.slice(0, keyCount)]
+    const sums = own.flatMap((r) => others.map((c) => ({ r, c, sum: e.variable(splatF32(0)) })))
     const q = e.variable(e.add(queries, e.mul(row, i32(step))))
-    const k = e.variable(e.add(keys, e.mul(key, i32(keyStep))))
-    const vector = (n: number): void => {
-      const own = from.map((r) => e.now(load("v128.load", q.value, r * step + 16 * n)))
-      for (const c of together) {
-        const other = e.now(load("v128.load", k.value, c * keyStep + 16 * n))
-        own.forEach((x, r) => {
-          const sum = sums[r]?.[c] as ReturnType<typeof e.variable<"v128">>
-          sum.set(madd(e, x, other, sum.value))
-        })
-      }
-    }
+    const k = others.map((c) => e.variable(e.add(keys, e.mul(e.min(e.add(key, i32(c)), last), i32(keyStep)))))
+    /** Products of vectors of the keys, the n-th from here on. */
+    const multiply = (y: ReadonlyArray<V>, n: number): void =>
+      own.forEach((r) => {
+        const x = e.now(load("v128.load", q.value, r * step + 16 * n))
+        for (const { sum, c } of sums.filter((s) => s.r === r)) sum.set(madd(e, x, y[c] as V, sum.value))
+      })
     e.loop(i32(0), i32(whole), unrolled, () => {
-      for (let n = 0; n < unrolled; n++) vector(n)
+      const pairs = k.map((at) => vectors.pair(e, at.value))
+      for (const n of [0, 1] as const)
+        multiply(
+          pairs.map((pair) => pair[n]),
+          n
+        )
       q.set(op("i32.add", q.value, i32(16 * unrolled)))
-      k.set(op("i32.add", k.value, i32(16 * unrolled)))
+      for (const at of k) at.set(op("i32.add", at.value, i32(vectors.bytes * unrolled)))
     })
-    for (let n = 0; n < vectors - whole; n++) vector(n)
+    if (length > whole)
+      multiply(
+        k.map((at) => vectors.at(e, at.value)),
+        0
+      )
     const to = e.add(e.add(block.start, e.mul(row, i32(block.rowBytes))), e.mul(key, i32(4)))
-    from.forEach((r) => {
-      const [a, b, c, d] = (sums[r] as ReadonlyArray<{ readonly value: V }>).map((s) => s.value)
-      e.line(store("v128.store", to, totals(e, [a as V, b as V, c as V, d as V]), r * block.rowBytes))
-    })
+    for (let n = 0; n < sums.length; n += 4) {
+      const four = sums.slice(n, n + 4).map(({ sum }) => sum.value) as unknown as readonly [V, V, V, V]
+      const all = totals(e, four)
+      const at = (sums[n] as (typeof sums)[number]).r * block.rowBytes
+      if (keyCount === together) e.line(store("v128.store", to, all, at))
+      else
+        for (const half of [0, 1]) {
+          const row = op("i32.add", to, i32(at + half * block.rowBytes))
+          e.line(storeLane("v128.store64_lane", row, all, half))
+        }
+    }
   }
-  const even = e.bind(op("i32.and", rows, i32(-2)))
-  e.loop(i32(0), count, together.length, (key) => {
-    e.loop(i32(0), even, 2, (row) => products(row, key, [0, 1]))
-    e.branch(op("i32.and", rows, i32(1)), () => products(even, key, [0]))
+  const fours = e.bind(op("i32.and", rows, i32(-4)))
+  e.loop(i32(0), count, together, (key) => {
+    e.loop(i32(0), fours, 4, (row) =>
+      e.loop(key, e.add(key, i32(together)), 2, (k) => products(row, k, 4, 2))
+    )
+    e.branch(op("i32.and", rows, i32(2)), () => products(fours, key, 2, together))
+    e.branch(op("i32.and", rows, i32(1)), () => products(e.sub(rows, i32(1)), key, 1, together))
   })
 }
 

@@ -4,6 +4,7 @@ import { type Expr, i32, load, op, store } from "../assembler/Instruction.ts"
 import type { Variable } from "../emit/Emitter.ts"
 import type { Frame } from "../emit/Frame.ts"
 import { madd } from "../emit/math.ts"
+import type { Vectors } from "../emit/storage.ts"
 import { type Job, operand, type Ref } from "../Job.ts"
 import { accumulate, tileColumns } from "../kernels/tile.ts"
 import type { Problem } from "./Problem.ts"
@@ -47,6 +48,7 @@ export interface Lying {
   readonly panelBytes: I
   /** From one key to the next. */
   readonly step: number
+  readonly vectors: Vectors
 }
 
 /** Rows that a product takes together, and whether those that are left over are taken one by one; the values then lie row by row. */
@@ -112,7 +114,7 @@ const addTile = (frame: Frame, p: Product, first: I, panel: I): void => {
     e,
     tile,
     { start: weightsAt(frame, p, first), step: 4, row: (r) => p.weightStride * r },
-    { start: valuesAt(frame, p, panel), step: p.step },
+    { start: valuesAt(frame, p, panel), step: p.step, vectors: p.vectors },
     p.count
   )
   const sums = tile.flatMap((row, r) => row.map((sum, n) => ({ sum, at: places[r] as I, offset: 16 * n })))
@@ -138,8 +140,12 @@ const addRow = (frame: Frame, p: Product, row: I): void => {
     const pb = e.variable(valuesAt(frame, p, first))
     e.loop(i32(0), p.count, 1, () => {
       const weight = e.now(load("v128.load32_splat", pa.value))
-      for (const { sum, offset } of sums)
-        sum.set(madd(e, weight, load("v128.load", pb.value, offset), sum.value))
+      for (let n = 0; n < count; n++) {
+        p.vectors.pair(e, pb.value, 2 * n * p.vectors.bytes).forEach((value, half) => {
+          const { sum } = sums[2 * n + half] as Sum
+          sum.set(madd(e, weight, value, sum.value))
+        })
+      }
       pa.set(op("i32.add", pa.value, i32(4)))
       pb.set(op("i32.add", pb.value, i32(p.step)))
     })
@@ -187,8 +193,9 @@ const oneByOne = (frame: Frame, p: Product, row: I, panel: I): void => {
     e.branch(op("i32.ne", load("i32.load", at), i32(noPart)), () => {
       const weight = e.now(load("v128.load32_splat", at))
       const value = e.add(values, e.mul(key, i32(p.step)))
+      const both = p.vectors.pair(e, value)
       sums.forEach((sum, n) => {
-        sum.set(madd(e, weight, load("v128.load", value, 16 * n), sum.value))
+        sum.set(madd(e, weight, both[n] as V, sum.value))
       })
     })
   })

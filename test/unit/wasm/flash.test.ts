@@ -5,6 +5,7 @@ import * as Reference from "../../../backends/reference/Reference.ts"
 import type { Tiles } from "../../../backends/wasm/flash/Tiles.ts"
 import { limits } from "../../../backends/wasm/limits.ts"
 import * as Program from "../../../backends/wasm/Program.ts"
+import * as Half from "../../../ir/Half.ts"
 import type * as HostArray from "../../../ir/HostArray.ts"
 import * as Shape from "../../../ir/Shape.ts"
 import * as Pipeline from "../../../passes/Pipeline.ts"
@@ -12,7 +13,7 @@ import * as arrays from "../../support/arrays.ts"
 import { graphOf } from "../../support/evaluate.ts"
 import { all, cases, lengths, ofLengths } from "../../support/flashCases.ts"
 import { type Attention, anyKey, causal, flashText, window } from "../../support/flashText.ts"
-import { agree } from "../../support/onWasm.ts"
+import { agree, compiled } from "../../support/onWasm.ts"
 import { expectOutputs } from "../../support/tolerance.ts"
 import { backwards, byHand, uneven } from "../../support/wasmByHand.ts"
 
@@ -133,6 +134,55 @@ describe.each([6, 70])("what is not a number stays with the pairs that see it, %
       },
       marked(length, -1, Number.NaN)
     ))
+})
+
+describe.each([
+  ["f16", Half.f16Value],
+  ["bf16", Half.bf16Value]
+] as const)("every number of 16 bits, %s", (dtype, valueOf) => {
+  const all = Uint16Array.from({ length: 65536 }, (_, n) => n)
+  const filled = (shape: ReadonlyArray<number>, bits: (n: number) => number) => ({
+    dtype,
+    shape,
+    data: Uint16Array.from({ length: shape.reduce((a, b) => a * b) }, (_, n) => bits(n))
+  })
+  const one = dtype === "f16" ? Half.f16Bits(1) : Half.bf16Bits(1)
+  test.each([1, 5])("as a value that %i queries see alone", async (T) => {
+    const shape = [1024, 8, 1, 8]
+    const { run } = await compiled(
+      flashText({ dtype, resultDtype: "f32", sizes: [1024, T, 1], heads: [8, 8] })
+    )
+    const [result] = await run(
+      [filled([1024, 8, T, 8], () => one), filled(shape, () => 0), filled(shape, (n) => n)],
+      {}
+    )
+    const found = result?.data as Float32Array
+    for (let t = 0; t < T; t++)
+      expect(
+        Float32Array.from(all, (n) => found[(Math.floor(n / 8) * T + t) * 8 + (n % 8)] as number)
+      ).toEqual(Float32Array.from(all, (n) => valueOf(n) + 0))
+  })
+  test.each([1, 5])("as elements of a key that %i queries see alone", async (T) => {
+    const shape = [8192, 8, 1, 12]
+    const { run } = await compiled(
+      flashText({ dtype, sizes: [8192, T, 1], heads: [8, 8], head: [12, 8], outputs: ["lse"] })
+    )
+    const [lse] = await run(
+      [
+        filled([8192, 8, T, 12], () => one),
+        filled(shape, (n) => Math.floor(n / 12)),
+        filled([8192, 8, 1, 8], () => 0)
+      ],
+      {}
+    )
+    // A quarter of twelve times the number. The sign of a 0 goes, for sums begin with 0.
+    const found = lse?.data as Float32Array
+    const known = Array.from(all).filter((n) => !(Math.abs(valueOf(n)) > 2 ** 120))
+    for (let t = 0; t < T; t++)
+      expect(Float32Array.from(known, (n) => found[n * T + t] as number)).toEqual(
+        Float32Array.from(known, (n) => 3 * valueOf(n) + 0)
+      )
+  })
 })
 
 describe("ranges bound the keys that are visited", () => {

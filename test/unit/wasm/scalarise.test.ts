@@ -18,6 +18,7 @@ import {
   f32,
   get,
   i32,
+  interleave,
   type Local,
   lane,
   load,
@@ -202,6 +203,11 @@ describe("the same bits as with vectors", () => {
       [],
       plainNaN
     )
+  })
+  test.each(["first", "last"] as const)("halves of words in turns, the %s", (which) => {
+    const [x] = locals(1) as [Local<"v128">]
+    const own = interleave(get(x), next, which)
+    return same(each([set(x, wide), set(x, own), keep(op("f32x4.abs", interleave(next, get(x), which)))]))
   })
   test("what is stored is read before, where they overlap", () =>
     same(each([store("v128.store", here, op("v128.or", load("v128.load", here, 4), splat(1)), 8)])))
