@@ -170,7 +170,7 @@ interface Compiled {
 }
 
 /** Modules up to so many bytes are compiled here, in a millisecond or two: a promise waits for a thread of the engine that may be busy. */
-const short = 2 ** 16
+const short = 2 ** 17
 
 const assembled = async (engine: Engine, binary: Uint8Array<ArrayBuffer>): Promise<CompiledModule> => {
   try {
