@@ -12,7 +12,7 @@ import {
 } from "../errors.ts"
 import { encode } from "./assembler/encode.ts"
 import * as Wat from "./assembler/print.ts"
-import { limits } from "./limits.ts"
+import { limits, mostBytes } from "./limits.ts"
 import { lower } from "./lower.ts"
 import * as Program from "./Program.ts"
 import * as DeviceTensor from "./runtime/DeviceTensor.ts"
@@ -111,7 +111,14 @@ export const of = (session: Session.Session): BackendShape => {
     Effect.map(
       owned((made) =>
         attempt(() => {
-          const address = heap.allocate(storageBytes(array.dtype, array.shape), () => "the array")
+          const bytes = storageBytes(array.dtype, array.shape)
+          if (bytes > mostBytes) {
+            throw new UnsupportedByDevice({
+              message: `the array takes ${bytes} bytes, a tensor of the WebAssembly backend ${mostBytes} at most`,
+              hint: "upload it in parts, or use a GPU backend"
+            })
+          }
+          const address = heap.allocate(bytes, () => "the array")
           write(memory.buffer, address, array)
           made([DeviceTensor.make(session, array.dtype, [...array.shape], address, heap.release)])
         })

@@ -35,6 +35,31 @@ test("a page that is not computes the same on one", () =>
     })
   }))
 
+test("without vectors it computes the same, on threads and on one", async () => {
+  const scalar = async (headers: Record<string, string>) => {
+    let made: unknown
+    await withPage(
+      entry,
+      async (evaluate) => {
+        made = await evaluate("run", { threads: 3, simd: false, lengths })
+      },
+      undefined,
+      { headers }
+    )
+    return made
+  }
+  expect(await scalar(isolated)).toEqual({
+    ...right,
+    workers: 2,
+    description: "WebAssembly, scalar, 3 threads"
+  })
+  expect(await scalar({})).toEqual({
+    ...right,
+    workers: 0,
+    description: expect.stringMatching(/^WebAssembly, scalar, one thread \(the page is not/)
+  })
+})
+
 test("so does one whose policy refuses the script of a thread, and says so", () =>
   withPage(
     entry,

@@ -1,6 +1,6 @@
 import { UnsupportedByDevice } from "../../errors.ts"
 import { detect, type Features } from "../features.ts"
-import { mostBytes, page } from "../limits.ts"
+import { memories, page } from "../limits.ts"
 import { type Engine, engine, type Memory } from "./engine.ts"
 import * as Heap from "./Heap.ts"
 import * as Host from "./threads/Host.ts"
@@ -45,11 +45,11 @@ export const make = (options: Options = {}, leastWork: number = Pool.leastWork):
   }
   const found = detect(host)
   const simd = found.simd && (options.simd ?? true)
-  const [memory, shared, pool] = memoryOf(host, options.threads)
+  const { memory, limit, shared, pool } = memoryOf(host, options.threads)
   const size = (): number => memory.buffer.byteLength
   const grow = (bytes: number): boolean => {
     // By half at least, so that growing costs a constant factor.
-    const wanted = Math.min(mostBytes, Math.max(bytes, Math.ceil(size() * 1.5)))
+    const wanted = Math.min(limit, Math.max(bytes, Math.ceil(size() * 1.5)))
     for (const target of [wanted, bytes]) {
       try {
         memory.grow(Math.ceil((target - size()) / page))
@@ -65,19 +65,27 @@ export const make = (options: Options = {}, leastWork: number = Pool.leastWork):
     features: { simd, relaxed: simd && found.relaxed && (options.relaxed ?? true) },
     memory,
     shared,
-    heap: Heap.make({ size, grow, limit: mostBytes }),
+    heap: Heap.make({ size, grow, limit }),
     pool,
     leastWork
   }
 }
 
+interface Found {
+  readonly memory: Memory
+  /** Bytes that it can grow to. */
+  readonly limit: number
+  readonly shared: boolean
+  readonly pool: Pool.Pool
+}
+
 /** Memory that threads share, and the threads; memory of this thread where there are no others. */
-const memoryOf = (
-  engine: Engine,
-  asked: number | undefined
-): readonly [memory: Memory, shared: boolean, pool: Pool.Pool] => {
-  const size = { initial: 16, maximum: Math.floor(mostBytes / page) }
-  const own = (reason: string | undefined) => [new engine.Memory(size), false, Pool.alone(reason)] as const
+const memoryOf = (engine: Engine, asked: number | undefined): Found => {
+  const own = (reason: string | undefined): Found => ({
+    ...largest(engine, false),
+    shared: false,
+    pool: Pool.alone(reason)
+  })
   const wanted = asked === undefined ? undefined : Math.max(1, Math.min(mostThreads, Math.floor(asked)))
   if (wanted === 1) return own(undefined)
   const threads = Host.find()
@@ -85,9 +93,22 @@ const memoryOf = (
   const count = wanted ?? Math.min(threads.cores, enough)
   if (count === 1) return own("there is one core")
   try {
-    const memory = new engine.Memory({ ...size, shared: true })
-    return [memory, true, Pool.make(threads, memory, count)]
+    const found = largest(engine, true)
+    return { ...found, shared: true, pool: Pool.make(threads, found.memory, count) }
   } catch {
     return own("the host has no memory that threads share")
+  }
+}
+
+/** The largest memory that the host has addresses for; it takes what is used of it. Throws what the host says of the smallest. */
+const largest = (engine: Engine, shared: boolean): Pick<Found, "memory" | "limit"> => {
+  const of = (limit: number) => ({
+    memory: new engine.Memory({ initial: 16, maximum: limit / page, shared }),
+    limit
+  })
+  try {
+    return of(memories[0])
+  } catch {
+    return of(memories[1])
   }
 }

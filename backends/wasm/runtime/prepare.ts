@@ -73,7 +73,7 @@ const check = (program: Program.Program, sizes: Dim.Bindings): void => {
   for (const [what, bytes] of [...tensors, ...slots]) {
     if (bytes > mostBytes) {
       throw new UnsupportedByDevice({
-        message: `${what} takes ${bytes} bytes, WebAssembly memory holds ${mostBytes} here`,
+        message: `${what} takes ${bytes} bytes, a tensor of the WebAssembly backend ${mostBytes} at most`,
         hint: "split the computation along its batch, or use a GPU backend"
       })
     }

@@ -22,10 +22,12 @@ const page = globalThis as unknown as { Worker: new (...args: ReadonlyArray<unkn
 export const run = ({
   auto = false,
   threads,
+  simd = true,
   lengths
 }: {
   readonly auto?: boolean
   readonly threads?: number
+  readonly simd?: boolean
   readonly lengths: ReadonlyArray<number>
 }) => {
   let workers = 0
@@ -36,7 +38,7 @@ export const run = ({
       workers++
     }
   }
-  const layer = auto ? Auto.layer : Wasm.layerWith(threads === undefined ? {} : { threads })
+  const layer = auto ? Auto.layer : Wasm.layerWith({ simd, ...(threads === undefined ? {} : { threads }) })
   return Effect.gen(function* () {
     const backend = yield* Backend
     const f = yield* attention

@@ -159,6 +159,18 @@ describe("a job of two threads", () => {
     pool.close()
   })
 
+  test("that is running when the backend is closed says so", async () => {
+    const { pool, run } = await pair()
+    const first = run({ open: false })
+    expect(first.run.next().done).toBe(false)
+    pool.close()
+    expect(await finish(first.run)).toMatchObject({
+      _tag: "DeviceLost",
+      message: expect.stringContaining("the WebAssembly backend was closed while the kernel f ran"),
+      hint: expect.stringContaining("open until its calls have ended")
+    })
+  })
+
   test("whose other thread dies ends in an error, and the next has others", async () => {
     const workers = recorded()
     const { pool, run, results } = await pair()
@@ -166,7 +178,11 @@ describe("a job of two threads", () => {
     expect(first.run.next().done).toBe(false)
     void workers[0]?.terminate()
     const lost = await finish(first.run)
-    expect(lost).toMatchObject({ _tag: "DeviceLost", message: expect.stringContaining("exit code 1") })
+    expect(lost).toMatchObject({
+      _tag: "DeviceLost",
+      message: expect.stringContaining("ended while the kernel f ran: it was terminated, with exit code 1"),
+      hint: expect.stringContaining("the next call starts new threads")
+    })
     first.team.leave()
     const second = run()
     expect(await finish(second.run)).toBe(undefined)

@@ -12,6 +12,7 @@ import * as Host from "../../../backends/wasm/runtime/threads/Host.ts"
 import * as Attention from "../../../src/Attention.ts"
 import { compile } from "../../../src/compile.ts"
 import { spec } from "../../../src/spec.ts"
+import * as Tensor from "../../../src/Tensor.ts"
 import * as Wasm from "../../../src/Wasm.ts"
 import * as arrays from "../../support/arrays.ts"
 import { graphOf } from "../../support/evaluate.ts"
@@ -41,21 +42,31 @@ const attention = compile(({ q, k, v }) => Attention.scaledDotProductAttention(q
   v: spec("f32", [1, 2, "T", 32])
 })
 
+const product = compile(({ x, w }) => Tensor.matmul(x, w), {
+  x: spec("f32", ["M", 300]),
+  w: spec("f32", [300, 700])
+})
+
 const inputsOf = (T: number) => {
   const from = arrays.random(T)
   const make = (heads: number) => arrays.array(from, "f32", [1, heads, T, 32])
   return { q: make(4), k: make(2), v: make(2) }
 }
 
-test("causal attention has the same bits on any number of threads", async () => {
+test.each([true, false])("the same bits on any number of threads, vectors %s", async (simd) => {
   const lengths = [1, 130, 515]
   const on = (threads: number) =>
-    onWasm(threads, () =>
-      Effect.gen(function* () {
-        const f = yield* attention
-        return yield* Effect.forEach(lengths, (T) => f(inputsOf(T)))
-      })
-    )
+    Effect.gen(function* () {
+      const f = yield* attention
+      const g = yield* product
+      const attended = yield* Effect.forEach(lengths, (T) => f(inputsOf(T)))
+      const from = arrays.random(5)
+      const w = arrays.array(from, "f32", [300, 700])
+      const products = yield* Effect.forEach([1, 2, 20], (M) =>
+        g({ x: arrays.array(from, "f32", [M, 300]), w })
+      )
+      return [attended, products]
+    }).pipe(Effect.provide(Wasm.layerWith({ threads, simd })), Effect.runPromise)
   const [one, ...others] = await Promise.all([1, 2, 3, 8].map(on))
   for (const other of others) expect(other).toEqual(one)
 })
