@@ -12,7 +12,7 @@ import { double } from "./double.ts"
 import { isAlongDepth, matvec } from "./matvec.ts"
 import { type Packed, pack, panelBytes, panels, type Side } from "./pack.ts"
 import { accumulate, tileColumns, tileRows } from "./tile.ts"
-import { vecmat } from "./vecmat.ts"
+import { fewRows, vecmat } from "./vecmat.ts"
 
 /** Rows of an item: what is packed of them stays in the second cache while columns pass. */
 const blockRows = 60
@@ -25,9 +25,6 @@ const partsOf = (columns: Dim.Dim): number => {
   const known = Dim.value(columns)
   return known === undefined ? 8 : Math.min(32, Math.max(1, Math.ceil(known / blockColumns)))
 }
-
-/** Calls of at most so many rows read both sides where they lie. */
-const fewRows = 3
 
 /** Matrix products: both sides are packed, then tiles of the result are computed and what follows is done to them. */
 export const matmul = (job: Job): ReadonlyArray<Lowered> => {

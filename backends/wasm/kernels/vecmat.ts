@@ -26,6 +26,9 @@ const mostParts = 16
 /** A load waits for a store before it whose address is the same but for a multiple of this. */
 const alias = 4096
 
+/** Calls of at most so many rows come here. */
+export const fewRows = 3
+
 /** Columns that one item adds up the parts of. */
 const addedColumns = 512
 
@@ -56,8 +59,10 @@ export const vecmat = (job: Job, lhs: Side, rhs: Side): ReadonlyArray<Lowered> =
   const parts = partsOf(Shape.size(lhs.depth))
   if (parts === 1) return [multiply(job, lhs, rhs, parts, undefined)]
   const { bytes } = arithmetic(job)
+  // Not what many rows would take, which others do: where they run, this memory is theirs.
+  const rows = Dim.value(Shape.size(lhs.free)) ?? fewRows
   const sums = job.scratch(
-    Dim.product([Dim.constant(bytes * parts), ...lhs.batch, Shape.size(lhs.free), Shape.size(rhs.free)])
+    Dim.product([Dim.constant(bytes * parts * rows), ...lhs.batch, Shape.size(rhs.free)])
   )
   return [multiply(job, lhs, rhs, parts, sums), added(job, lhs, rhs, parts, sums)]
 }

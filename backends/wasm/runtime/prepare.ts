@@ -42,8 +42,8 @@ export const prepared = (
   const key = `${lengths.join()};${copied.join()};${[...donated].join()};${session.pool.threads()}`
   const last = lastOf.get(program)
   if (last?.key === key) return last
-  check(program, sizes)
   const steps = Program.steps(program, sizes, donated)
+  check(program, steps, sizes)
   // The kernels of a node share what they say of their work.
   const work = [...new Set(steps.map((step) => step.work))]
   const made: Prepared = {
@@ -59,7 +59,7 @@ export const prepared = (
 }
 
 /** What of one call cannot be addressed. Called before anything runs. */
-const check = (program: Program.Program, sizes: Dim.Bindings): void => {
+const check = (program: Program.Program, steps: Prepared["steps"], sizes: Dim.Bindings): void => {
   const tensors = [...program.inputs, ...program.outputs].map(
     (p) =>
       [
@@ -67,8 +67,8 @@ const check = (program: Program.Program, sizes: Dim.Bindings): void => {
         Dim.evaluate(Program.storageBytes(p.type), sizes)
       ] as const
   )
-  const slots = program.slots.map(
-    (s, i) => [`intermediate memory ${i}`, Program.slotBytes(s, sizes)] as const
+  const slots = [...Program.slotsOf(steps)].map(
+    (i) => [`intermediate memory ${i}`, Program.slotBytes(program.slots[i] as Program.Slot, sizes)] as const
   )
   for (const [what, bytes] of [...tensors, ...slots]) {
     if (bytes > mostBytes) {

@@ -63,6 +63,19 @@ return %c`
   expect([0, 1, 60, 61].map((M) => Program.items(product.items, { M }))).toEqual([0, 16, 16, 32])
 })
 
+test("parts that few rows leave take no memory of calls with many", () => {
+  const text = `%a: f32[M, 512] = input {name = "a"}
+%b: f32[512, 16384] = input {name = "b"}
+%c: f32[M, 16384] = dot %a, %b {lhsBatch = [], rhsBatch = [], lhsContract = [1], rhsContract = [0]}
+return %c`
+  const program = lowered(graphOf(text))
+  const memory = (M: number): number =>
+    Math.max(...program.slots.map((slot) => Program.slotBytes(slot, { M })))
+  // The packed matrix, which any number of rows needs.
+  const matrix = 512 * 16384 * 4
+  expect(memory(2048)).toBeLessThan(1.01 * matrix)
+})
+
 describe("equal code", () => {
   const x: Local<"i32"> = { type: "i32", name: "x" }
   const func = (...body: ReadonlyArray<Statement>) => ({ name: "f", exported: true, params: [x], body })
