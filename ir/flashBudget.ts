@@ -312,13 +312,22 @@ const staged: ReadonlyArray<Prefill> = [
   [4, 4, 16]
 ]
 
-/** Tiles in registers. Workgroups are small: no thread of one leaves before the last. */
+/** Tiles in registers. Workgroups are small: no thread of one leaves before the last. More rows for a thread are faster (8 by a tenth), and compile longer. */
 const owning: ReadonlyArray<Prefill> = [
-  [32, 4, 8],
-  [32, 2, 8],
-  [16, 2, 8],
-  [8, 2, 8],
-  [8, 1, 8]
+  [24, 4, 4],
+  [16, 4, 4],
+  [16, 2, 4],
+  [8, 2, 4],
+  [4, 2, 4],
+  [4, 1, 4]
+]
+
+/** The same where no neighbours share what they load: there rows are worth more than keys, for a number is loaded for them alone. */
+const owningAlone: ReadonlyArray<Prefill> = [
+  [32, 1, 4],
+  [16, 1, 4],
+  [8, 1, 4],
+  [4, 1, 4]
 ]
 
 /** What is tried for prefill on a kind of device, in order. */
@@ -332,10 +341,11 @@ export const candidates = (limits: Limits, D: HeadSizes, E: number): ReadonlyArr
   const quads = limits.subgroups !== undefined && fills
   // Without neighbours there are four times the loads to compile.
   const most = quads ? wantedWritten : wantedWritten / 4
-  const wanted = owning.filter(
+  const tiles = quads ? owning : owningAlone
+  const wanted = tiles.filter(
     ([rows, keys, threads]) => (rows / threads) * keys * writtenPerPair(quads, D, E) <= most
   )
-  return [...wanted, ...owning.slice(-1)].map(of("registers", quads))
+  return [...wanted, ...tiles.slice(-1)].map(of("registers", quads))
 }
 
 const decodes = {

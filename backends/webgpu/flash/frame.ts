@@ -108,7 +108,8 @@ export const open = (
   const rowCount = e.dim(problem.R)
   const used = Math.min(tile.threadRows, tile.usedRows)
   const threadRow = e.add(firstRow, e.mul(rowGroup, String(tile.threadRows)))
-  const rows = range(used).map((a) => rowOf(e, problem, head, e.add(threadRow, String(a)), rowCount))
+  const one = (a: string): Row => rowOf(e, problem, head, e.add(threadRow, a), rowCount)
+  const rows = tile.owned ? keptRows(e, problem, used, one) : range(used).map((a) => one(String(a)))
 
   const size4 = Budget.arrays(tile, D, E)
   const vectors = (count: number) =>
@@ -116,8 +117,9 @@ export const open = (
   const nothing = e.bind(literal(module, "f32", -Infinity))
   const lowest = e.bind(literal(module, "f32", -3.4028234663852886e38))
   const quads = problem.normalised ? range(Math.ceil(tile.threadRows / 4)) : []
-  const array = `array<vec4<f32>, ${used * tile.chunks}>`
-  const owned = tile.owned && problem.hasResult ? e.variable(array, `${array}()`) : ""
+  const statistics = (init: string): ReadonlyArray<string> =>
+    tile.owned ? kept(e, quads.length, init) : quads.map(() => e.variable("vec4<f32>", init))
+  const owned = tile.owned && problem.hasResult ? e.array("vec4<f32>", used * tile.chunks) : ""
   const frame: Frame = {
     e,
     problem,
@@ -145,8 +147,8 @@ export const open = (
     stage: vectors(size4.stage),
     weights: vectors(size4.weights),
     partial: vectors(size4.partial),
-    maxima: quads.map(() => e.variable("vec4<f32>", `vec4<f32>(${lowest})`)),
-    sums: quads.map(() => e.variable("vec4<f32>", "vec4<f32>()")),
+    maxima: statistics(`vec4<f32>(${lowest})`),
+    sums: statistics("vec4<f32>()"),
     values: problem.hasResult
       ? rows.map((_, a) =>
           range(tile.chunks).map((n) =>
@@ -185,6 +187,36 @@ export const rowOf = (
   if (group === "1") return { number, h: head, i: inside }
   const i = e.bind(`${inside} / ${group}`)
   return { number, h: e.add(e.mul(head, group), e.bind(`${inside} - ${i} * ${group}`)), i }
+}
+
+/** Vectors in memory: what waits through a long loop would take the registers of what works in it. */
+const kept = (e: Emitter.Emitter, count: number, init: string): ReadonlyArray<string> => {
+  if (count === 0) return []
+  const array = e.array("vec4<f32>", count)
+  e.loop("0", String(count), "1", (n) => {
+    e.line(`${array}[${n}] = ${init};`)
+  })
+  return range(count).map((n) => `${array}[${n}]`)
+}
+
+/** Rows whose queries and heads lie in memory. */
+const keptRows = (
+  e: Emitter.Emitter,
+  { group }: Problem,
+  count: number,
+  rowOf: (a: string) => Row
+): ReadonlyArray<Row> => {
+  const queries = e.array("i32", count)
+  const heads = e.dim(group) === "1" ? undefined : e.array("i32", count)
+  e.loop("0", String(count), "1", (a) => {
+    const { h, i } = rowOf(a)
+    e.line(`${queries}[${a}] = ${i};`)
+    if (heads !== undefined) e.line(`${heads}[${a}] = ${h};`)
+  })
+  return range(count).map((a) => {
+    const { number, h } = rowOf(String(a))
+    return { number, h: heads === undefined ? h : `${heads}[${a}]`, i: `${queries}[${a}]` }
+  })
 }
 
 /** A sink starts the maximum of its row and counts once, in the first column of the first split; one of -inf is none. */

@@ -6,13 +6,15 @@ import { together } from "./share.ts"
 import * as Visit from "./visit.ts"
 
 /**
- * Emits the loop over keys where a thread owns whole rows. Queries and sums lie in private arrays that only constants index: written-out code reads
- * them as if they were registers, and code that is run rarely walks them in a loop. With quads four neighbours load a quarter of
- * each key and value and pass it around, so that each lane meets the vectors of a row in an order of its own: n XOR lane.
+ * Emits the loop over keys where a thread owns whole rows. Queries, sums and what waits between two steps lie in private arrays that only constants
+ * index, but for code that is run rarely and walks them in a loop: so a software device, whose compiler finds room in registers only for what lives
+ * shortly, reads each number where it is needed. With quads four neighbours load a quarter of each key and value and pass it around, so
+ * that each lane meets the vectors of a row in an order of its own: n XOR lane.
  */
 export const loop = (frame: Frame): void => {
   const { e, tile, values } = frame
   const queries = frame.terms.map((_, n) => loadQueries(frame, n))
+  const waiting = waitingOf(frame)
   Visit.keys(frame, (from, end, full) => {
     e.block(
       "loop",
@@ -21,22 +23,70 @@ export const loop = (frame: Frame): void => {
         const first = e.known(from.name)
         Visit.count(frame, from, end, full)
         // Keys past the last are loaded as the last one, and take no part.
-        const positions = range(tile.keys).map((n) =>
-          e.bind(`min(${e.add(first, String(n))}, ${frame.keys} - 1)`)
-        )
-        const products = frame.terms.map((_, n) => logits(frame, n, queries[n] as string, positions))
-        const own = ownKeys(frame, first, products)
+        for (const n of range(tile.keys)) {
+          e.line(`${waiting.position(String(n))} = min(${e.add(first, String(n))}, ${frame.keys} - 1);`)
+        }
+        frame.terms.forEach((_, n) => {
+          logits(frame, n, queries[n] as string, waiting)
+        })
+        const own = ownKeys(frame, first, waiting)
         const fades = weights(frame, own, { end, full, excluded: undefined })
-        if (values.length > 0) accumulate(frame, own, positions, fades)
+        if (values.length > 0) accumulate(frame, waiting, own, fades)
       }
     )
   })
 }
 
-const swaps = ["", "quadSwapX", "quadSwapY", "quadSwapDiagonal"] as const
+/** Where numbers wait between the steps of a tile: vectors in private memory, by their numbers. */
+interface Waiting {
+  /** Where the keys of the tile lie, and the first vector that a thread loads of those from g on, which neighbours share. */
+  readonly position: (key: string) => string
+  readonly chunk: (g: number) => string
+  /** Logits of each term: four rows of a key. The first becomes score and weight, where a loop visits the keys. */
+  readonly logits: ReadonlyArray<(key: string, quad: string | number) => string>
+  /** Four keys of a row: weights that take part, and weights as they are, which without a normaliser say whether their key does. */
+  readonly weights: (row: string | number, four: string | number) => string
+  readonly raw: (row: string | number, four: string | number) => string
+  /** Factors on the sums of four rows. */
+  readonly fades: (quad: number) => string
+}
 
-/** What a thread loads is what `turns` vectors become in turn: its own, and those of its neighbours. */
-const turns = ({ tile }: Frame): ReadonlyArray<(typeof swaps)[number]> => (tile.quads ? swaps : [""])
+const waitingOf = (frame: Frame): Waiting => {
+  const { e, tile, problem, rows, lane } = frame
+  const places = e.array("i32", tile.keys + 1)
+  const laneAt = `${places}[${tile.keys}]`
+  if (tile.quads) e.line(`${laneAt} = ${lane};`)
+  const [quads, fours] = [quadsOf(frame), Math.ceil(tile.keys / 4)]
+  const [ofLogits, ofWeights] = [tile.keys * quads, rows.length * fours]
+  const sets = problem.normalised ? 1 : 2
+  const one = e.array("vec4<f32>", ofLogits + sets * ofWeights + quads)
+  const arrays = frame.terms.map((_, n) => (n === 0 ? one : e.array("vec4<f32>", ofLogits)))
+  const weightAt =
+    (offset: number) =>
+    (row: string | number, four: string | number): string =>
+      `${one}[${e.add(e.add(e.mul(String(row), String(fours)), String(four)), String(offset))}]`
+  return {
+    position: (key) => `${places}[${key}]`,
+    chunk: (g) => (tile.quads ? e.constant(`${laneAt} + ${g}`) : String(g)),
+    logits: arrays.map(
+      (array) => (key, quad) => `${array}[${e.add(e.mul(key, String(quads)), String(quad))}]`
+    ),
+    weights: weightAt(ofLogits),
+    raw: weightAt(ofLogits + (sets - 1) * ofWeights),
+    fades: (quad) => `${one}[${ofLogits + sets * ofWeights + quad}]`
+  }
+}
+
+/** What a thread has loaded becomes, step by step, what its neighbours have, each step from the one before; the other number is n of n XOR lane. */
+const passes = [
+  ["", 0],
+  ["quadSwapX", 1],
+  ["quadSwapY", 3],
+  ["quadSwapX", 2]
+] as const
+
+const turns = ({ tile }: Frame): ReadonlyArray<(typeof passes)[number]> =>
+  tile.quads ? passes : passes.slice(0, 1)
 
 /** A vector of an operand; zeros past the last. */
 const vectorAt = (
@@ -60,8 +110,7 @@ const loadQueries = (frame: Frame, term: number): string => {
   const { e, tile, problem, rows, rowGroup, firstRow, b, head, rowCount } = frame
   const { q, size } = frame.terms[term] as Frame["terms"][number]
   const vectors = Budget.ownedVectors(size, tile.quads)
-  const type = `array<vec4<f32>, ${vectors * rows.length}>`
-  const array = e.variable(type, `${type}()`)
+  const array = e.array("vec4<f32>", vectors * rows.length)
   const threadRow = e.add(firstRow, e.mul(rowGroup, String(tile.threadRows)))
   e.loop("0", String(rows.length), "1", (a) => {
     const row = rowOf(e, problem, head, e.add(threadRow, a), rowCount)
@@ -73,54 +122,52 @@ const loadQueries = (frame: Frame, term: number): string => {
   return array
 }
 
-/** q·k of the thread's rows and keys: a number for each key and each row. */
-const logits = (
-  frame: Frame,
-  term: number,
-  queries: string,
-  positions: ReadonlyArray<string>
-): ReadonlyArray<ReadonlyArray<string>> => {
-  const { e, tile, rows, lane } = frame
+/** q·k of the thread's rows and keys, one key after the other. */
+const logits = (frame: Frame, term: number, queries: string, waiting: Waiting): void => {
+  const { e, tile, rows } = frame
   const { k, at, size } = frame.terms[term] as Frame["terms"][number]
   const vectors = Budget.ownedVectors(size, tile.quads)
-  // Constants all the way: a software device stores a variable only where its thread is not switched off, and asks each time.
-  const sums = positions.map(() => rows.map(() => ""))
   const order = turns(frame)
-  for (let g = 0; g < vectors; g += order.length) {
-    const loaded = positions.map((p) => vectorAt(frame, k, [...at, p], e.add(lane, String(g)), size))
-    order.forEach((swap, turn) => {
-      const keys = loaded.map((x) => (swap === "" ? x : e.constant(`${swap}(${x})`)))
-      rows.forEach((_, a) => {
-        const x = e.constant(`${queries}[${a * vectors + g + turn}]`)
-        keys.forEach((key, n) => {
-          const row = sums[n] as Array<string>
-          row[a] = e.constant(row[a] === "" ? `dot(${x}, ${key})` : `${row[a]} + dot(${x}, ${key})`)
+  for (const n of range(tile.keys)) {
+    // Constants all the way: a software device stores a variable only where its thread is not switched off, and asks each time.
+    const sums = rows.map(() => "")
+    for (let g = 0; g < vectors; g += order.length) {
+      const position = e.constant(waiting.position(String(n)))
+      let key = vectorAt(frame, k, [...at, position], waiting.chunk(g), size)
+      for (const [swap, turn] of order) {
+        if (swap !== "") key = e.constant(`${swap}(${key})`)
+        rows.forEach((_, a) => {
+          const product = `dot(${queries}[${a * vectors + g + turn}], ${key})`
+          sums[a] = e.constant(sums[a] === "" ? product : `${sums[a]} + ${product}`)
         })
-      })
-    })
+      }
+    }
+    for (const quad of range(quadsOf(frame)))
+      e.line(`${waiting.logits[term]?.(String(n), quad)} = ${gather(sums, quad)};`)
   }
-  return sums
 }
 
 const quadsOf = ({ tile }: Frame): number => Math.ceil(tile.threadRows / 4)
 
-/** Four rows of one key as a vector. */
-const gather = (rows: ReadonlyArray<string>, quad: number): string =>
-  `vec4<f32>(${lanes.map((_, n) => rows[quad * 4 + n] ?? "0.0").join(", ")})`
+/** Four of a list of numbers as a vector. */
+const gather = (numbers: ReadonlyArray<string>, four: number): string =>
+  `vec4<f32>(${lanes.map((_, n) => numbers[four * 4 + n] ?? "0.0").join(", ")})`
 
-/** The thread's keys: written out where what is computed for a pair is short, else in a loop over a private array. */
+/** The thread's keys: written out where what is computed for a pair is short, else in a loop. */
 const ownKeys = (
   frame: Frame,
   first: string,
-  products: ReadonlyArray<ReadonlyArray<ReadonlyArray<string>>>
+  { logits: [logit, ...more] }: Waiting
 ): OwnKeys & { readonly weights: ReadonlyArray<ReadonlyArray<string>> } => {
   const { e, tile, problem } = frame
-  const quads = range(quadsOf(frame))
-  const [one = [], ...more] = products.map((term) =>
-    term.map((rows) => quads.map((quad) => gather(rows, quad)))
-  )
+  const [keys, quads] = [range(tile.keys), range(quadsOf(frame))]
+  const waits = logit as Waiting["logits"][number]
+  const logitsOf = (place: string, n: string, quad: number): ReadonlyArray<string> => [
+    place,
+    ...more.map((term) => term(n, quad))
+  ]
   if (Regions.areShort(problem.node, tile.threadRows * tile.keys)) {
-    const places = one.map((key) => key.map((x) => e.variable("vec4<f32>", x)))
+    const places = keys.map((n) => quads.map((quad) => e.variable("vec4<f32>", waits(String(n), quad))))
     return {
       unrolled: true,
       weights: places,
@@ -128,7 +175,7 @@ const ownKeys = (
         places.forEach((key, n) => {
           const place = (quad: number): string => key[quad] as string
           inside({
-            logits: (quad) => [place(quad), ...more.map((term) => term[n]?.[quad] as string)],
+            logits: (quad) => logitsOf(place(quad), String(n), quad),
             score: place,
             weight: place,
             j: e.add(first, String(n))
@@ -136,19 +183,14 @@ const ownKeys = (
         })
     }
   }
-  const count = tile.keys * quads.length
-  const type = `array<vec4<f32>, ${count}>`
-  const arrays = [one, ...more].map((term) => e.variable(type, `${type}(${term.flat().join(", ")})`))
-  const [places] = arrays as [string]
   return {
     unrolled: false,
-    weights: range(tile.keys).map((n) => quads.map((quad) => `${places}[${n * quads.length + quad}]`)),
+    weights: keys.map((n) => quads.map((quad) => waits(String(n), quad))),
     each: (from, inside) =>
       e.loop(from, String(tile.keys), "1", (n) => {
-        const at = (quad: number): string => e.add(e.mul(n, String(quads.length)), String(quad))
-        const place = (quad: number): string => `${places}[${at(quad)}]`
+        const place = (quad: number): string => waits(n, quad)
         inside({
-          logits: (quad) => arrays.map((array) => `${array}[${at(quad)}]`),
+          logits: (quad) => logitsOf(place(quad), n, quad),
           score: place,
           weight: place,
           j: e.add(first, n)
@@ -172,73 +214,107 @@ const weights = (frame: Frame, own: OwnKeys, tile: KeyTile): ReadonlyArray<strin
   return undefined
 }
 
+/** Puts the weights where they wait for the values, row by row, and the factors on what was summed so far. */
+const putWeights = (
+  frame: Frame,
+  waiting: Waiting,
+  own: { readonly weights: ReadonlyArray<ReadonlyArray<string>> },
+  fades: ReadonlyArray<string> | undefined
+): void => {
+  const { e, tile, problem, rows } = frame
+  const raw = own.weights.map((key) => key.map((x) => e.constant(x)))
+  const taken = problem.normalised
+    ? raw
+    : raw.map((key) => key.map((x) => e.constant(`select(${x}, vec4<f32>(), ${isExcluded(x)})`)))
+  const ofRow = (xs: ReadonlyArray<ReadonlyArray<string>>, a: number): ReadonlyArray<string> => {
+    const [quad, part] = laneOf(a)
+    return xs.map((key) => `${key[quad]}.${part}`)
+  }
+  for (const four of range(Math.ceil(tile.keys / 4))) {
+    rows.forEach((_, a) => {
+      e.line(`${waiting.weights(a, four)} = ${gather(ofRow(taken, a), four)};`)
+      if (!problem.normalised) e.line(`${waiting.raw(a, four)} = ${gather(ofRow(raw, a), four)};`)
+    })
+  }
+  fades?.forEach((x, quad) => {
+    e.line(`${waiting.fades(quad)} = ${x};`)
+  })
+}
+
+const isExcluded = (x: string): string => `bitcast<vec4<u32>>(${x}) == vec4<u32>(${excludedBits})`
+
+/** Whether numbers are infinite or NaN; `type` is theirs. */
+const isInfinite = (x: string, type: string): string => {
+  const bits = type.replace("f32", "u32")
+  return `(bitcast<${bits}>(${x}) & ${bits}(0x7f800000u)) == ${bits}(0x7f800000u)`
+}
+
+/** The products of up to four keys' weights and as many numbers, which are a vector or one number, added up. */
+const weighted = (weights: string, numbers: string, count: number): string =>
+  count === 1
+    ? `${weights}.x * ${numbers}`
+    : `dot(${weights}${["", "", ".xy", ".xyz", ""][count]}, ${numbers})`
+
 /**
- * Adds the tile's weighted values. A value that a row does not see must not reach it, not even as 0 * NaN: values that are not finite count as 0 at
- * first, and where a tile has some, a loop adds them to the rows that see them. A loop of no turn stands for a branch, whose sides
- * a software device would run both.
+ * Adds the tile's weighted values, number by number, of up to four keys at once. A value that a row does not see must not reach it, not even as
+ * 0 * NaN: values that are not finite count as 0 at first, and where a tile has some, a loop adds them to the rows that see them. A
+ * loop of no turn stands for a branch, whose sides a software device would run both.
  */
 const accumulate = (
   frame: Frame,
+  waiting: Waiting,
   own: { readonly weights: ReadonlyArray<ReadonlyArray<string>> },
-  positions: ReadonlyArray<string>,
   fades: ReadonlyArray<string> | undefined
 ): void => {
-  const { e, tile, problem, v, b, head, lane, rows, values } = frame
+  const { e, tile, problem, v, b, head, rows, values } = frame
   const vectors = tile.chunks
   const order = turns(frame)
-  const load = (p: string, n: string): string => vectorAt(frame, v, [b, head, p], n, problem.E)
-  const infinite = (x: string): string =>
-    e.constant(`(bitcast<vec4<u32>>(${x}) & vec4<u32>(0x7f800000u)) == vec4<u32>(0x7f800000u)`)
-  const raw = own.weights.map((key) => key.map((x) => e.constant(x)))
-  const isOut = raw.map((key) =>
-    key.map((x) =>
-      e.constant(
-        problem.normalised ? `${x} == vec4<f32>()` : `bitcast<vec4<u32>>(${x}) == vec4<u32>(${excludedBits})`
-      )
-    )
-  )
-  const weights = raw.map((key, n) =>
-    key.map((x, quad) =>
-      problem.normalised ? x : e.constant(`select(${x}, vec4<f32>(), ${isOut[n]?.[quad]})`)
-    )
-  )
-  const of = (xs: ReadonlyArray<ReadonlyArray<string>>, n: number, a: number): string => {
-    const [quad, part] = laneOf(a)
-    return `${xs[n]?.[quad]}.${part}`
-  }
-  const faded = (sum: string, a: number): string => {
-    const [quad, part] = laneOf(a)
-    return fades === undefined ? sum : `${sum} * ${fades[quad]}.${part}`
-  }
+  const load = (key: string, n: string): string =>
+    vectorAt(frame, v, [b, head, e.constant(waiting.position(key))], n, problem.E)
+  putWeights(frame, waiting, own, fades)
+  const fours = range(Math.ceil(tile.keys / 4)).map((four) => Math.min(4, tile.keys - 4 * four))
 
-  let found = "vec4<bool>()"
+  let found = "false"
   for (let g = 0; g < vectors; g += order.length) {
-    const loaded = positions.map((p) => {
-      const x = load(p, e.add(lane, String(g)))
-      const bad = infinite(x)
-      found = e.constant(`${found} | ${bad}`)
-      return e.constant(`select(${x}, vec4<f32>(), ${bad})`)
-    })
-    order.forEach((swap, turn) => {
-      const parts = loaded.map((x) => (swap === "" ? x : e.constant(`${swap}(${x})`)))
-      rows.forEach((_, a) => {
-        const sum = values[a]?.[g + turn] as string
-        const terms = parts.map((x, n) => `${of(weights, n, a)} * ${x}`)
-        e.line(`${sum} = ${[faded(sum, a), ...terms].join(" + ")};`)
+    const loaded = range(tile.keys).map((n) => load(String(n), waiting.chunk(g)))
+    for (const part of lanes) {
+      let numbers = fours.map((count, four) => {
+        const xs = range(count).map((n) => `${loaded[four * 4 + n]}.${part}`)
+        const [type, x] =
+          count === 1 ? ["f32", xs[0]] : [`vec${count}<f32>`, `vec${count}<f32>(${xs.join(", ")})`]
+        const number = e.constant(x as string)
+        const bad = e.constant(isInfinite(number, type))
+        found = e.constant(`${found} | ${count === 1 ? bad : `any(${bad})`}`)
+        return e.constant(`select(${number}, ${type}(), ${bad})`)
       })
-    })
+      for (const [swap, turn] of order) {
+        if (swap !== "") numbers = numbers.map((x) => e.constant(`${swap}(${x})`))
+        rows.forEach((_, a) => {
+          const sum = `${values[a]?.[g + turn]}.${part}`
+          const [quad, row] = laneOf(a)
+          const before = fades === undefined ? sum : `${sum} * ${waiting.fades(quad)}.${row}`
+          const terms = fours.map((count, four) =>
+            weighted(waiting.weights(a, four), numbers[four] as string, count)
+          )
+          e.line(`${sum} = ${[before, ...terms].join(" + ")};`)
+        })
+      }
+    }
   }
-  const any = together(frame, e.constant(`select(0u, 1u, any(${found}))`))
-  e.loop(e.constant(`select(${vectors}, 0, ${any} != 0u)`), String(vectors), "1", (n) => {
-    const loaded = positions.map((p) => load(p, vectorOf(frame, n)))
-    const bad = loaded.map(infinite)
-    rows.forEach((_, a) => {
-      const terms = loaded.map((x, key) => {
-        const seen = `${bad[key]} & vec4<bool>(!${of(isOut, key, a)})`
-        return `select(vec4<f32>(), ${of(weights, key, a)} * ${x}, ${seen})`
-      })
-      e.line(`${frame.owned}[${a * vectors} + ${n}] += ${terms.join(" + ")};`)
-    })
+  const any = together(frame, e.constant(`select(0u, 1u, ${found})`))
+  const [ofKey, all] = [vectors * rows.length, vectors * rows.length * tile.keys]
+  // One loop: what is used in loops of loops would keep its register all the while.
+  e.loop(e.constant(`select(${all}, 0, ${any} != 0u)`), String(all), "1", (turn) => {
+    const key = e.bind(`${turn} / ${ofKey}`)
+    const inKey = e.bind(`${turn} - ${key} * ${ofKey}`)
+    const a = e.bind(`${inKey} / ${vectors}`)
+    const n = e.bind(`${inKey} - ${a} * ${vectors}`)
+    const x = load(key, vectorOf(frame, n))
+    const bad = e.constant(isInfinite(x, "vec4<f32>"))
+    const weight = e.constant(`${waiting.raw(a, `${key} / 4`)}[${key} % 4]`)
+    const out = problem.normalised ? `${weight} == 0.0` : `bitcast<u32>(${weight}) == ${excludedBits}`
+    const seen = `${bad} & vec4<bool>(!(${out}))`
+    e.line(`${frame.owned}[${inKey}] += select(vec4<f32>(), ${weight} * ${x}, ${seen});`)
   })
 }
 

@@ -48,7 +48,8 @@ const storeStatistic = (
     existing(frame, (a) => {
       const [quad, lane] = laneOf(a)
       const { h, i } = rows[a] as Frame["rows"][number]
-      output.scalar([b, h, i], statistic(e, kind, `${maxima[quad]}.${lane}`, `${sums[quad]}.${lane}`))
+      const row = frame.tile.owned ? ([b, e.constant(h), e.constant(i)] as const) : ([b, h, i] as const)
+      output.scalar(row, statistic(e, kind, `${maxima[quad]}.${lane}`, `${sums[quad]}.${lane}`))
     })
   })
 }

@@ -23,6 +23,8 @@ export interface Emitter {
   readonly constant: (text: string) => string
   /** Declares a `var` in the current block. What is bound from it is bound anew each time, in the current block. */
   readonly variable: (type: string, init: string) => string
+  /** A private array of zeros. The module declares it: what a function declares a software device sets to zero twice, each number by itself. */
+  readonly array: (type: string, length: number) => string
   /** Names a parameter or loop variable as known from the current block inwards. */
   readonly known: (name: string) => string
   /** A block such as `for (...)` or `if (...)`; its body is what `inside` adds. */
@@ -144,6 +146,13 @@ export const make = (module: Module): Emitter => {
     const name = known(module.fresh("v"))
     mutable.add(name)
     line(`var ${name}: ${type} = ${init};`)
+    return name
+  }
+
+  const array = (type: string, length: number): string => {
+    const name = known(module.fresh("p"))
+    mutable.add(name)
+    module.declare(`var<private> ${name}: array<${type}, ${length}>;`)
     return name
   }
 
@@ -297,6 +306,7 @@ export const make = (module: Module): Emitter => {
     line,
     constant,
     variable,
+    array,
     known,
     block,
     loop,
