@@ -6,7 +6,7 @@ import type { Flash, FlashDecode, FlashPrefill } from "./Schedule.ts"
 const more: { readonly [kind in Limits["kind"]]: ReadonlyArray<FlashPrefill> } = {
   cpu: [true, false].flatMap((quads) =>
     [
-      [16, 4, 4],
+      [32, 4, 4],
       [64, 4, 8],
       [32, 8, 8]
     ].map(
