@@ -28,6 +28,13 @@ export interface Ort {
   ) => OrtTensor
 }
 
+/** Writes `dist/`, so that what runs is what is published. */
+export const build = (): void => {
+  execFileSync(process.execPath, [fileURLToPath(new URL("../scripts/build.mjs", import.meta.url))], {
+    stdio: ["ignore", "ignore", "inherit"]
+  })
+}
+
 /** Puts what `package.json` here names into `node_modules` here, once. Install scripts would fetch what is not needed. */
 export const install = (): void => {
   const { dependencies } = JSON.parse(readFileSync(`${folder}package.json`, "utf8")) as {

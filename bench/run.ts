@@ -16,7 +16,7 @@ import { judge } from "./cases/program.ts"
 import { reference } from "./cases/reference.ts"
 import { type ThreadCeilings, threadCeilings } from "./ceilings/threads.ts"
 import { contendersOf, generating } from "./contenders.ts"
-import { install } from "./engines.ts"
+import { build, install } from "./engines.ts"
 import { generateAll, generatedText, generateLine } from "./generation/race.ts"
 import { parse } from "./options.ts"
 import { cpuGoals, goalsText, gpuGoals } from "./race/goals.ts"
@@ -191,6 +191,7 @@ const save = (): void => {
   writeFileSync(file, record(existsSync(file) ? readFileSync(file, "utf8") : "", title, said.join("\n")))
 }
 
+if (!options.browser) build()
 if (options.peers.some((peer) => peer !== "effuse" && peer !== "plain")) install()
 await (options.mode === "generate" ? generate() : run())
 for (const { child } of contenders) child.close()

@@ -16,6 +16,8 @@ export interface Child {
   readonly close: () => void
 }
 
+const built = new URL("built.mjs", import.meta.url).href
+
 const pausable = process.platform !== "win32"
 
 export const child = (script: string, args: ReadonlyArray<string>): Child => {
@@ -28,7 +30,7 @@ export const child = (script: string, args: ReadonlyArray<string>): Child => {
     const started = fork(file, [...args], {
       serialization: "advanced",
       stdio: ["ignore", "ignore", "pipe", "ipc"],
-      execArgv: ["--no-warnings"]
+      execArgv: ["--no-warnings", "--import", built]
     })
     started.stderr?.on("data", (text) => {
       errors = (errors + text).slice(-2000)
