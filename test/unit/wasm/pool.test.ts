@@ -191,6 +191,33 @@ describe("a job of two threads", () => {
   })
 })
 
+test("a job of which a thread that dies had taken nothing is done by the others", () => {
+  // Each look at the clock finds that others of the event loop should have a turn.
+  let time = 0
+  const clock = vi.spyOn(performance, "now").mockImplementation(() => {
+    time += 100
+    return time
+  })
+  const lost: Array<(why: string) => void> = []
+  const start = (_: string, gone: (why: string) => void) => {
+    lost.push(gone)
+    return { post: () => {}, end: () => {} }
+  }
+  const done: Array<number> = []
+  const kernel = (_: number, begin: number): void => {
+    done.push(begin)
+  }
+  const pool = Pool.make({ cores: 2, start }, { buffer: new ArrayBuffer(0), grow: () => 0 }, 2)
+  const program = { module: {} as CompiledModule, names: ["f"], kernels: [kernel] }
+  const jobs = [{ kernel: 0, items: 4, chunks: 4 }]
+  const run = pool.take(program, Pool.mostWork).run({ jobs, args: 0, stride: 64 }, { cancelled: false })
+  expect(run.next().done).toBe(false)
+  lost[0]?.("it was terminated")
+  while (run.next().done !== true);
+  expect(done).toEqual([3, 2, 1, 0])
+  clock.mockRestore()
+})
+
 test("a thread that dies between two jobs is replaced", async () => {
   const workers = recorded()
   const { pool, run, results } = await pair()

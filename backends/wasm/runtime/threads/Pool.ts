@@ -132,7 +132,7 @@ export const make = (host: Host, memory: Memory, threads: number): Pool => {
   /** The threads, started where there are none or some have ended; undefined where the host refuses. */
   const ready = (): Crew.Crew | undefined => {
     if (crew?.lost() !== undefined) {
-      if (!crew.started()) refused = crew.lost()
+      if (!crew.started()) refused ??= crew.lost()
       crew.end()
       crew = undefined
     }
@@ -188,7 +188,8 @@ export const make = (host: Host, memory: Memory, threads: number): Pool => {
             Atomics.add(found.words, w.done, 1)
             if (late()) {
               yield
-              if (signal.cancelled || found.lost() !== undefined) found.withdraw()
+              // Chunks that a thread which is gone had not taken are left to the others.
+              if (signal.cancelled) found.withdraw()
             }
           }
           while (!found.rest(chunks)) {
