@@ -53,7 +53,6 @@ interface Family {
   readonly key: string
   readonly text: string
   readonly nodes: ReadonlyArray<Node>
-  readonly fits: (schedule: Flash) => boolean
   readonly schedules: ReadonlyArray<Flash>
 }
 
@@ -141,11 +140,13 @@ interface Answer {
   readonly stuck?: number
 }
 
-const answerOf = (x: unknown, family: Family): Answer | undefined => {
+/** What was read, if it is an answer that could be given today: a schedule that is none, or none any more, is measured anew. */
+const answerOf = (x: unknown, { schedules }: Family): Answer | undefined => {
   const { best, tried, stuck = 0 } = (x ?? {}) as { readonly [part in keyof Answer]?: unknown }
-  if (!isFlash(best) || !family.fits(best)) return
+  const known = schedules.find((schedule) => textOf(schedule) === JSON.stringify(best))
+  if (known === undefined) return
   if (typeof stuck !== "number" || typeof tried !== "number" || !(tried >= 1)) return
-  return { best, tried: Math.floor(tried), stuck }
+  return { best: known, tried: Math.floor(tried), stuck }
 }
 
 const textOf = (schedule: Flash): string => JSON.stringify(schedule)
@@ -180,14 +181,6 @@ const measure = (
     Effect.map((result) => (Result.isSuccess(result) ? result.success : undefined))
   )
 
-/** Whether something that was read has the parts of a schedule; their numbers are then asked for as of any other. */
-const isFlash = (x: unknown): x is Flash => {
-  const { kind, prefill, decode, short = {} } = (x ?? {}) as { readonly [part in keyof Flash]?: unknown }
-  return (
-    kind === "flash" && [prefill, decode, short].every((part) => typeof part === "object" && part !== null)
-  )
-}
-
 /** What the cache holds, if it is a record: a file that is spoilt, or somebody else's, is as good as none. */
 const remembered = (cache: ScheduleCache): Effect.Effect<{ readonly [key: string]: unknown }> =>
   Effect.tryPromise(async (): Promise<unknown> => JSON.parse((await cache.read()) ?? "{}")).pipe(
@@ -220,7 +213,6 @@ const families = (backend: BackendShape, plan: Plan, sizes: Dim.Bindings): Reado
       key,
       text,
       nodes: [...(same?.nodes ?? []), node],
-      fits: (s) => Budget.legal(s, limits, D, E, dtype, group),
       schedules: alternatives(limits, D, E, group, rows).map((s) => Budget.withBuffers(s, buffers, limits))
     })
   }
