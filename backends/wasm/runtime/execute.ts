@@ -50,11 +50,14 @@ export function* executeAndRead(
   call: Call
 ): Generator<void, ReadonlyArray<HostArray>> {
   const addresses = yield* start(session, loaded, call)
-  const results = loaded.program.outputs.map(({ type }, i) =>
-    read(session.memory.buffer, addresses[i] as number, type.dtype, Shape.evaluate(type.shape, call.sizes))
-  )
-  for (const address of new Set(addresses)) session.heap.release(address)
-  return results
+  try {
+    return loaded.program.outputs.map(({ type }, i) =>
+      read(session.memory.buffer, addresses[i] as number, type.dtype, Shape.evaluate(type.shape, call.sizes))
+    )
+  } finally {
+    // The host may lack memory for a copy.
+    for (const address of new Set(addresses)) session.heap.release(address)
+  }
 }
 
 /** Arguments that are arrays here already, by their place, and which of them the call may overwrite. */
