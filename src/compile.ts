@@ -98,6 +98,15 @@ const compileTraced = <S extends Signature, R extends Returned>(
         hint: "use a number, or a name that occurs in the shape of an input"
       })
     }
+    const measured = options.tune ?? false
+    const settled = typeof measured === "object" ? measured : {}
+    for (const [symbol, size] of Object.entries(settled.sizes ?? {})) {
+      if (given.has(symbol) && Number.isSafeInteger(size) && size >= 0) continue
+      return yield* new SignatureError({
+        message: `cannot tune for ${symbol} = ${size}`,
+        hint: `give lengths of 0 or more for ${symbols.join(", ")}`
+      })
+    }
     const text = pipelineText(options.pipeline)
     const pipeline = yield* Effect.fromResult(Pipeline.parse(text)).pipe(
       Effect.mapError(
@@ -125,10 +134,8 @@ const compileTraced = <S extends Signature, R extends Returned>(
     }
     const memory = compiled.memory ?? { slots: [], slotOf: new Map(), inPlace: new Map() }
     const plan = { graph: compiled.graph, schedules: compiled.schedules, memory }
-    const measured = (options.tune ?? false) !== false && backend.name === "webgpu"
-    const schedules = measured
-      ? yield* tune(backend, plan, typeof options.tune === "object" ? options.tune : {})
-      : plan.schedules
+    const schedules =
+      measured !== false && backend.name === "webgpu" ? yield* tune(backend, plan, settled) : plan.schedules
     const executable = yield* backend.compile({ ...plan, schedules })
     // Constraints of the traced graph: passes may drop the node that needed one, but the caller's promise stays.
     const constraints = Graph.constraints(traced.graph)

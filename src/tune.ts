@@ -1,5 +1,6 @@
 import { Effect, Option, Result } from "effect"
 import type { BackendShape, Plan, Value } from "../backends/Backend.ts"
+import type { DeviceLost } from "../backends/errors.ts"
 import * as Dim from "../ir/Dim.ts"
 import { alternatives } from "../ir/flashAlternatives.ts"
 import * as Budget from "../ir/flashBudget.ts"
@@ -118,7 +119,7 @@ export const tune = (
       }
       use(family, best)
       if (stuck) learned[family.key] = { best, tried: Math.max(1, before), stuck: milliseconds }
-      // Where nothing ran, as on a device that is lost, nothing was learned.
+      // Where nothing ran nothing was learned.
       else if (least < Infinity) learned[family.key] = { best, tried }
     }
     if (Object.keys(learned).length > 0) {
@@ -128,7 +129,8 @@ export const tune = (
       yield* Effect.ignore(Effect.tryPromise(() => cache.write(text)))
     }
     return schedules
-  })
+    // What is not measured because the device went away is no worse for that: nothing was learned.
+  }).pipe(Effect.catchTag("DeviceLost", () => Effect.succeed(plan.schedules)))
 
 /** Milliseconds of a clock that never goes back. */
 const now = Effect.clockWith((clock) => Effect.sync(() => Number(clock.monotonicTimeNanosUnsafe()) / 1e6))
@@ -161,7 +163,7 @@ const measure = (
   values: ReadonlyArray<Value>,
   sizes: Dim.Bindings,
   least: number
-): Effect.Effect<number | undefined> =>
+): Effect.Effect<number | undefined, DeviceLost> =>
   Effect.gen(function* () {
     const executable = yield* backend.compile(plan)
     const donated = new Set<number>()
@@ -177,8 +179,9 @@ const measure = (
       fastest = Math.min(fastest, yield* call)
     return fastest
   }).pipe(
-    Effect.result,
-    Effect.map((result) => (Result.isSuccess(result) ? result.success : undefined))
+    Effect.catch((error) =>
+      error._tag === "DeviceLost" ? Effect.fail(error) : Effect.succeed<number | undefined>(undefined)
+    )
   )
 
 /** What the cache holds, if it is a record: a file that is spoilt, or somebody else's, is as good as none. */

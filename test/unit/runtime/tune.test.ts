@@ -6,6 +6,7 @@ import { Effect, Result } from "effect"
 import { TestClock } from "effect/testing"
 import { afterEach, describe, expect, test } from "vitest"
 import type { BackendShape, Plan } from "../../../backends/Backend.ts"
+import { DeviceLost } from "../../../backends/errors.ts"
 import type { Graph } from "../../../ir/Graph.ts"
 import * as Limits from "../../../ir/Limits.ts"
 import type { Flash } from "../../../ir/Schedule.ts"
@@ -34,7 +35,7 @@ const flashOf = (schedules: Plan["schedules"]): Flash =>
   [...schedules.values()].find((s) => s.kind === "flash") as Flash
 
 /** A device on which every call takes what `cost` says, in milliseconds, and the first `compiling` more. */
-const device = (cost: (schedule: Flash) => number | undefined, compiling = 0) => {
+const device = (cost: (schedule: Flash) => number | undefined | DeviceLost, compiling = 0) => {
   let calls = 0
   const backend = {
     name: "webgpu",
@@ -45,7 +46,7 @@ const device = (cost: (schedule: Flash) => number | undefined, compiling = 0) =>
       let pipelines = compiling
       const call = () => {
         calls++
-        if (time === undefined) return Effect.fail("refused")
+        if (typeof time !== "number") return Effect.fail(time ?? "refused")
         const waited = pipelines
         pipelines = 0
         return Effect.as(TestClock.adjust(waited + time), [])
@@ -172,6 +173,28 @@ describe("tuning", () => {
     )
     expect(await cache.read()).toBeUndefined()
   })
+
+  test("where the device goes away nothing is kept, also of what was measured before", async () => {
+    const cache = ScheduleCache.inMemory()
+    const lost = new DeviceLost({ message: "gone", hint: "open another" })
+    const { numbers, chosen } = await tuned(
+      device((s) => (numberOf(s) > best ? lost : cost(s))),
+      cache
+    )
+    expect([numbers, numberOf(chosen), await cache.read()]).toEqual([[1, 2, 3], 1, undefined])
+  })
+
+  test("lengths that are none, or none of the program's, are refused by name", () =>
+    Effect.gen(function* () {
+      for (const wrong of [{ T: -1 }, { T: 1.5 }, { T: Number.NaN }, { Z: 3 }]) {
+        const error = yield* Effect.flip(compileGraph(graph, { tune: { sizes: wrong as never } }))
+        expect([error._tag, error.message]).toEqual([
+          "SignatureError",
+          expect.stringContaining(`cannot tune for ${Object.keys(wrong)[0]} = `)
+        ])
+        expect(error.message).toContain("S, T")
+      }
+    }).pipe(Effect.provide(Reference.layer), Effect.runPromise))
 
   test("what the cache holds is a suggestion: schedules that do not fit, or are none, are measured anew", async () => {
     const cache = ScheduleCache.inMemory()
