@@ -9,7 +9,7 @@ import * as Wasm from "../../src/Wasm.ts"
 import * as arrays from "../support/arrays.ts"
 import { cases, missing } from "../support/conformance/load.ts"
 import { run as runCase } from "../support/conformance/run.ts"
-import { planOf } from "../support/onWasm.ts"
+import { agree, planOf } from "../support/onWasm.ts"
 import { blocks, movement, type OpProgram } from "../support/opPrograms.ts"
 import { signature } from "../support/programs/arguments.ts"
 import { build } from "../support/programs/build.ts"
@@ -45,6 +45,26 @@ const agrees = async (
   })
   await Effect.runPromise(Effect.provide(whole, Wasm.layer))
 }
+
+test.each([{}, { simd: false }])("powers, sines and cosines of two dtypes in one program, %o", (options) => {
+  const ofType = (t: string) => [
+    `%a${t}: ${t}[N] = cast %m`,
+    `%w${t}: ${t}[N] = cast %y`,
+    `%p${t}: ${t}[N] = pow %a${t}, %w${t}`,
+    `%s${t}: ${t}[N] = sin %w${t}`,
+    `%c${t}: ${t}[N] = cos %w${t}`
+  ]
+  const types = ["f32", "f64", "f16"]
+  const outputs = types.flatMap((t) => ["p", "s", "c"].map((name) => `"${name}${t}": %${name}${t}`))
+  const program = [
+    `%x: bf16[N] = input {name = "x"}`,
+    `%y: bf16[N] = input {name = "y"}`,
+    "%m: bf16[N] = abs %x",
+    ...types.flatMap(ofType),
+    `return ${outputs.join(", ")}`
+  ].join("\n")
+  return agree(program, [{ N: 21 }, { N: 1 }, { N: 0 }], { ...options, threads: 1 })
+})
 
 describe("programs without attention, at any lengths by the same kernels", () => {
   test.each(Object.entries(blocks))("%s", (_, program) =>

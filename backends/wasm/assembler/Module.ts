@@ -3,7 +3,7 @@ import type { ValueType } from "./instructions.ts"
 
 /** A WebAssembly module: functions over one imported memory. */
 export interface Module {
-  /** Functions of the host's `Math`. */
+  /** Functions of the host, each by its object and its name there, so that none of the module is called so: `Math.pow`. */
   readonly imports: ReadonlyArray<Callee>
   readonly functions: ReadonlyArray<Func>
 }

@@ -36,8 +36,7 @@ export const encode = (
       vector([
         [...text("env"), ...text("memory"), 2, ...memoryLimits(memory.shared)],
         ...module.imports.map((c, i) => [
-          ...text("Math"),
-          ...text(c.name),
+          ...c.name.split(".").flatMap(text),
           0,
           ...unsigned(typeNumbers[i] as number)
         ])

@@ -7,11 +7,13 @@ export const print = (module: Module): string =>
     "(module",
     `  (import "env" "memory" (memory 1))`,
     ...module.imports.map(
-      (c) => `  (import "Math" ${JSON.stringify(c.name)} (func $${c.name}${signature(c)}))`
+      (c) => `  (import ${c.name.split(".").map(quoted).join(" ")} (func $${c.name}${signature(c)}))`
     ),
     ...module.functions.flatMap(printFunction).map((line) => `  ${line}`),
     ")"
   ].join("\n")
+
+const quoted = (name: string): string => JSON.stringify(name)
 
 const signature = ({ params, result }: Callee): string =>
   `${params.length === 0 ? "" : ` (param ${params.join(" ")})`}${result === undefined ? "" : ` (result ${result})`}`

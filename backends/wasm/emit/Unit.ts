@@ -32,7 +32,8 @@ export const make = (features: Features, doubles = false): Unit => {
     helper: (name) => ({ ...helper(name, helpers[name]), result: "v128" }),
     helperF64: (name) => ({ ...helper(`${name}_f64`, helpersF64[name]), result: "v256" }),
     imported: (name) => {
-      const callee = { name, params: imports[name].map(() => "f64" as const), result: "f64" as const }
+      const params = imports[name].map(() => "f64" as const)
+      const callee = { name: `Math.${name}`, params, result: "f64" as const }
       used.set(name, callee)
       return callee
     },
