@@ -56,7 +56,7 @@ export const contractionOf = (job: Job): Contraction => {
   }
 }
 
-/** What both variants share once a thread knows its batch entry. */
+/** What variants share once a thread knows its batch entry. */
 export interface Place {
   readonly emitter: Emitter.Emitter
   /** Indices of the batch axes. */
