@@ -172,7 +172,9 @@ export const rowOps: { readonly [K in RowOpName]: (row: RowOp, anchor: NodeOf<K>
     const best = e.variable(type === "f64" ? reals.f64.splat(0) : (splat(0) as R))
     const at = e.variable(splat(-1))
     row.columns((x, column) => {
-      const none = op("i32x4.lt_s", at.value, splat(0))
+      // NaN is no candidate but as the first element of the row: what a lane begins with must not stay there.
+      const fit = op("v128.or", equal(type, x, x), op("i32x4.eq", column.number, splat(0)))
+      const none = op("v128.and", fit, op("i32x4.lt_s", at.value, splat(0)))
       const wins = op("v128.or", none, greater(type, x, best.value))
       const here = e.now(row.alongRow ? active(e, e.now(wins), splat(0)) : wins)
       best.set(where(here, x, best.value))

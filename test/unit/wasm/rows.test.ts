@@ -1,5 +1,6 @@
 import { describe, expect, test } from "vitest"
 import * as Half from "../../../ir/Half.ts"
+import * as HostArray from "../../../ir/HostArray.ts"
 import { agree, compiled } from "../../support/onWasm.ts"
 
 /** Around vectors and lines of them, and nothing at all. */
@@ -48,6 +49,21 @@ describe("rows whose elements do not lie next to each other, at any lengths", ()
     })
   )
 })
+
+test.each(["f32", "f64"] as const)(
+  "NaN is the largest element only where it is the first, %s",
+  async (dtype) => {
+    const rows = [
+      [1, Number.NaN, 0, 2, 0, 9, 1, 1],
+      [-5, -6, -7, Number.NaN, -8, -9, -4, -3],
+      [Number.NaN, 5, 6, 7, 8, 9, 1, 2]
+    ]
+    const data = HostArray.fromNumbers(dtype, [3, 8], Float64Array.from(rows.flat()))
+    const { run } = await compiled(on(dtype, "R, C", "argmax", "axis = 1", "i32[R]"))
+    const [found] = await run([data], { R: 3, C: 8 })
+    expect([...HostArray.toNumbers(found as HostArray.HostArray)]).toEqual([5, 7, 0])
+  }
+)
 
 test("every 16-bit float widens to the float that it is", async () => {
   const data = Uint16Array.from({ length: 65536 }, (_, i) => i)
