@@ -40,7 +40,9 @@ const maxRegistersStaged = 160
 
 /** Multiply-adds that a tile of its own rows may write out, and those that are worth their compile time: a software device takes about 6000 a second. */
 const maxWritten = 8192
-const wantedWritten = 4096
+const wantedWritten = 2048
+/** Without neighbours there are more loads to compile. */
+const wantedAlone = 1792
 
 /** Rows of a thread that owns them, and keys that it takes at a time, are in the names of variables. */
 const mostOwned = 16
@@ -312,11 +314,12 @@ const staged: ReadonlyArray<Prefill> = [
   [4, 4, 16]
 ]
 
-/** Tiles in registers. Workgroups are small: no thread of one leaves before the last. More rows for a thread are faster (8 by a tenth), and compile longer. */
+/** Tiles in registers. Workgroups are small: no thread of one leaves before the last. More rows for a thread are faster, and compile longer. */
 const owning: ReadonlyArray<Prefill> = [
-  [24, 4, 4],
-  [16, 4, 4],
+  [32, 4, 4],
+  [32, 2, 4],
   [16, 2, 4],
+  [16, 1, 4],
   [8, 2, 4],
   [4, 2, 4],
   [4, 1, 4]
@@ -324,6 +327,7 @@ const owning: ReadonlyArray<Prefill> = [
 
 /** The same where no neighbours share what they load: there rows are worth more than keys, for a number is loaded for them alone. */
 const owningAlone: ReadonlyArray<Prefill> = [
+  [28, 2, 4],
   [32, 1, 4],
   [16, 1, 4],
   [8, 1, 4],
@@ -339,8 +343,7 @@ export const candidates = (limits: Limits, D: HeadSizes, E: number): ReadonlyArr
   // Neighbours share four vectors at a time: of one alone there is nothing to share.
   const fills = [...each(D), E].every((size) => size > 4)
   const quads = limits.subgroups !== undefined && fills
-  // Without neighbours there are four times the loads to compile.
-  const most = quads ? wantedWritten : wantedWritten / 4
+  const most = quads ? wantedWritten : wantedAlone
   const tiles = quads ? owning : owningAlone
   const wanted = tiles.filter(
     ([rows, keys, threads]) => (rows / threads) * keys * writtenPerPair(quads, D, E) <= most
