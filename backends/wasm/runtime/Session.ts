@@ -34,13 +34,20 @@ const enough = 8
 /** Programs address threads by few bits, and each needs memory. */
 const mostThreads = 64
 
-/** Throws `UnsupportedByDevice` where the host has no WebAssembly. */
+/** Throws `UnsupportedByDevice` where the host has no WebAssembly, or for a number of threads that is none. */
 export const make = (options: Options = {}, leastWork: number = Pool.leastWork): Session => {
   const host = engine()
   if (host === undefined) {
     throw new UnsupportedByDevice({
       message: "this runtime has no WebAssembly",
       hint: "run on the reference"
+    })
+  }
+  const { threads = 1 } = options
+  if (!Number.isSafeInteger(threads) || threads < 1) {
+    throw new UnsupportedByDevice({
+      message: `the WebAssembly backend cannot run on ${threads} threads`,
+      hint: "use a whole number of 1 or more, or leave it out: then there are as many as run at the same time"
     })
   }
   const found = detect(host)

@@ -244,3 +244,8 @@ describe("where threads cannot be", () => {
     expect(Host.find()).toBe("the page is not cross-origin isolated")
   })
 })
+
+test.each([0, -1, 1.5, Number.NaN])("%s threads are refused by name", async (threads) => {
+  const opened = Effect.runPromise(Effect.provide(Backend, Wasm.layerWith({ threads })))
+  await expect(opened).rejects.toThrow(`cannot run on ${threads} threads`)
+})
