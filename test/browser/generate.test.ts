@@ -36,7 +36,6 @@ test("the page writes the model's words on every backend, says what it cannot re
       await page.fill("#count", `${words}`)
       for (const backend of ["webgpu", "wasm"]) {
         await page.selectOption("#backend", backend)
-        await state(page, "writing")
         await state(page, "done")
         expect(await page.textContent("#device")).toContain(`Runs on ${backend}`)
         expect(await text(page)).toBe(`the small cat sees a ${expected}`)
