@@ -15,6 +15,7 @@ import {
   words
 } from "./Instruction.ts"
 import { type Func, localsOf } from "./Module.ts"
+import { reads, rewritten } from "./rewritten.ts"
 
 type V = Expr<"v128">
 type I = Expr<"i32">
@@ -215,26 +216,12 @@ export const halve = (f: Func): Func => {
     before = []
     return both
   }
-  const statements = (list: ReadonlyArray<Statement>): ReadonlyArray<Statement> =>
-    list.flatMap((s): ReadonlyArray<Statement> => {
-      switch (s._tag) {
-        case "set":
-          return after(() => assigned(s.local, s.value))
-        case "effect":
-          return after(() => effect(s))
-        case "block":
-        case "loop":
-          return [{ ...s, body: statements(s.body) }]
-        case "if": {
-          const [body, otherwise] = [statements(s.body), statements(s.otherwise)]
-          return after(() => [{ ...s, condition: plain(s.condition) as I, body, otherwise }])
-        }
-        default: {
-          const { condition } = s
-          return condition === undefined ? [s] : after(() => [{ ...s, condition: plain(condition) as I }])
-        }
-      }
-    })
+  const statements = rewritten({
+    assigned,
+    effect,
+    condition: (e) => plain(e) as Expr<"i32">,
+    after
+  })
 
   const params = f.params.flatMap((p): ReadonlyArray<Local> => pieces.get(p) ?? [p])
   const body = statements(f.body)
@@ -249,9 +236,6 @@ type Untyped = (name: string, ...operands: ReadonlyArray<Expr>) => V
 const half = <T>(type: T): T | "v128" => (type === "v256" ? "v128" : type)
 
 const laneOf = (e: Expr): number => (e.immediate as { readonly lane: number }).lane
-
-const reads = (e: Expr, local: Local): boolean =>
-  (e.immediate?._tag === "local" && e.immediate.local === local) || e.operands.some((o) => reads(o, local))
 
 const double = new Float64Array(1)
 const halfWords = new Int32Array(double.buffer)

@@ -14,6 +14,7 @@ import {
 import type { ValueType } from "./instructions.ts"
 import { type Lane, laneOf, saturate, type Word } from "./lanes.ts"
 import { type Func, localsOf } from "./Module.ts"
+import { reads, rewritten } from "./rewritten.ts"
 
 /**
  * A function without vectors: what is a vector becomes four words, each integer or float as most of its uses want it. A function of
@@ -243,27 +244,12 @@ export const scalarise = (f: Func): Func => {
     used = { i32: 0, f32: 0, f64: 0 }
     return all
   }
-  const statements = (list: ReadonlyArray<Statement>): ReadonlyArray<Statement> =>
-    list.flatMap((s): ReadonlyArray<Statement> => {
-      switch (s._tag) {
-        case "set":
-          return after(() => assigned(s.local, s.value))
-        case "effect":
-          return after(() => effect(s))
-        case "block":
-        case "loop":
-          return [{ ...s, body: statements(s.body) }]
-        case "if": {
-          const [body, otherwise] = [statements(s.body), statements(s.otherwise)]
-          return after(() => [{ ...s, condition: scalar(s.condition) as Expr<"i32">, body, otherwise }])
-        }
-        default: {
-          const { condition } = s
-          if (condition === undefined) return [s]
-          return after(() => [{ ...s, condition: scalar(condition) as Expr<"i32"> }])
-        }
-      }
-    })
+  const statements = rewritten({
+    assigned,
+    effect,
+    condition: (e) => scalar(e) as Expr<"i32">,
+    after
+  })
 
   const params = f.params.flatMap((p): ReadonlyArray<Local> => pieces.get(p) ?? [p])
   const body = statements(f.body)
@@ -275,9 +261,6 @@ export const scalarise = (f: Func): Func => {
 const isVector = ({ type }: { readonly type: ValueType }): boolean => type === "v128" || type === "v256"
 
 const wordOf = (type: ValueType): ValueType => (type === "v256" ? "f64" : type === "v128" ? "f32" : type)
-
-const reads = (e: Expr, local: Local): boolean =>
-  (e.immediate?._tag === "local" && e.immediate.local === local) || e.operands.some((o) => reads(o, local))
 
 const word = (type: Word, address: Expr<"i32">, offset: number): Lane => load(`${type}.load`, address, offset)
 
