@@ -14,6 +14,7 @@ import { gpuCeilings } from "./ceilings/webgpu.ts"
 import { open } from "./peers/effuse.ts"
 import { nodeHost } from "./race/nodeHost.ts"
 import { digits } from "./race/report.ts"
+import { settled } from "./race/settled.ts"
 
 /** What one call asked of the device. */
 interface Counted {
@@ -82,6 +83,7 @@ const measured = async (
 ): Promise<{ readonly milliseconds: number; readonly counted: Counted }> => {
   const { run, release } = await engine.prepare(c, "")
   await run()
+  await settled()
   const before = { ...counted }
   await run()
   const one = {
