@@ -92,7 +92,7 @@ export const of = (session: Session.Session): BackendShape => {
     const constants = program.constants.map(({ data }) => constant(data))
     const loaded: Loaded = { program, module, kernels, names, constants }
     return {
-      program: Program.print(program, { bytes }),
+      program: Program.print(program, bytes),
       stats: (sizes) => statsOf(plan, program, sizes),
       call: (values, sizes, options) =>
         drive((signal) => executeAndRead(session, loaded, { values, sizes, options, signal }), attempt),

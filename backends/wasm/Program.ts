@@ -117,13 +117,6 @@ export const steps = (
 export const slotsOf = (running: ReadonlyArray<Step>): ReadonlySet<number> =>
   new Set(running.flatMap((s) => s.buffers.flatMap((b) => (b._tag === "slot" ? [b.index] : []))))
 
-export interface PrintOptions {
-  /** Whether the module follows, in WebAssembly's text format. */
-  readonly wat?: boolean
-  /** How long the module is in its binary form. */
-  readonly bytes?: number
-}
-
 export const printItems = ({ times, of, per }: Items): string => {
   const blocks = per === 1 ? Dim.print(of) : `ceil(${Dim.print(of)} / ${per})`
   return Dim.isOne(times) ? blocks : `${Dim.print(times)} times ${blocks}`
@@ -134,11 +127,11 @@ const printCondition = (c: Condition): string =>
     ? `input ${c.input} ${c.is ? "is" : "is not"} donated`
     : `${Dim.print(c.left)} ${c.relation} ${c.right}`
 
-/** Readable text; equal programs print equally. */
-export const print = (program: Program, options: PrintOptions = {}): string =>
+/** Readable text, with the length of the module where that is known; equal programs print equally. */
+export const print = (program: Program, bytes?: number): string =>
   [
     "program {",
-    ...(options.bytes === undefined ? [] : [`  module of ${options.bytes} bytes`]),
+    ...(bytes === undefined ? [] : [`  module of ${bytes} bytes`]),
     ...(program.symbols.length > 0 ? [`  sizes ${program.symbols.join(", ")}`] : []),
     ...program.inputs.map((p, i) => `  input ${i}: ${JSON.stringify(p.name)} ${TensorType.print(p.type)}`),
     ...program.constants.map((c, i) => `  constant ${i}: ${TensorType.print(c.type)}`),
@@ -146,13 +139,16 @@ export const print = (program: Program, options: PrintOptions = {}): string =>
     ...program.outputs.map(printOutput),
     ...program.kernels.map((k, i) => `  kernel ${i}: ${k.name}, ${printItems(k.items)} items`),
     ...program.steps.map((s) => printStep(program, s)),
-    ...(options.wat === true
-      ? Wat.print(program.module)
-          .split("\n")
-          .map((l) => `  ${l}`)
-      : []),
     "}"
   ].join("\n")
+
+/** The module in WebAssembly's text format, below the program as comments: what any assembler takes. */
+export const wat = (program: Program): string => {
+  const comments = print(program)
+    .split("\n")
+    .map((line) => `;; ${line}`)
+  return [...comments, "", Wat.print(program.module)].join("\n")
+}
 
 const printOutput = (p: Output, i: number): string => {
   const donor = p.donor === undefined ? "" : `, in place of input ${p.donor} where that is donated`

@@ -9,7 +9,7 @@ import type { CliFailure } from "./CliFailure.ts"
 import { isKnownError, type KnownError, orFail } from "./fromError.ts"
 import type { Io } from "./Io.ts"
 
-/** The program of the WebAssembly backend for this engine, with its module as text. */
+/** The module of the WebAssembly backend for this engine as text, and its program as comments. */
 export const wat = ({ graph, schedules, memory }: Compiled): Effect.Effect<string, CliFailure, Io> =>
   orFail(
     Effect.try({
@@ -21,7 +21,7 @@ export const wat = ({ graph, schedules, memory }: Compiled): Effect.Effect<strin
           schedules,
           memory: memory ?? { slots: [], slotOf: new Map(), inPlace: new Map() }
         }
-        return Program.print(lower(plan, detect(host)), { wat: true })
+        return Program.wat(lower(plan, detect(host)))
       },
       catch: (cause): KnownError => {
         if (isKnownError(cause)) return cause

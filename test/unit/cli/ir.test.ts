@@ -62,6 +62,23 @@ describe("dump", () => {
     expect(again.out).toBe(text.out)
   })
 
+  test("wat is the module that runs, its program above it as comments, and asks for no pass", async () => {
+    const { code, out } = await effuse(["dump", attention, "--format", "wat"])
+    expect(code).toBe(0)
+    const lines = out.trimEnd().split("\n")
+    const module = lines.filter((line) => !line.startsWith(";;"))
+    expect(lines.filter((line) => line.startsWith(";;")).join("\n")).toMatch(
+      /^;; program \{\n.*;; {3}input 0: "q" .*;; {3}kernel \d: flash, .*;; \}$/s
+    )
+    expect(module.slice(0, 2)).toEqual(["", "(module"])
+    const depth = module.join("").replace(/"[^"]*"/g, "")
+    expect([...depth].reduce((n, c) => n + (c === "(" ? 1 : c === ")" ? -1 : 0), 0)).toBe(0)
+    for (const name of ["decode_0", "flash_3"])
+      expect(out).toContain(`(func $${name} (export "${name}") (param $args i32)`)
+    const refused = await effuse(["dump", attention, "--before", "--format", "wat"])
+    expect([refused.code, refused.out]).toEqual([2, ""])
+  })
+
   test("dot, mermaid and svg draw one box for each node and output, one arrow for each operand", async () => {
     const graph = graphOf((await effuse(["dump", attention, "--before"])).out)
     const boxes = graph.nodes.length + graph.outputs.length

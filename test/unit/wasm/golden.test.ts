@@ -24,7 +24,7 @@ return %sum`
 
 test.each(Object.entries(programs))("%s, as text", (name, text) => {
   const program = lower(planOf(graphOf(text)), features)
-  expectGolden(new URL(`golden/${name}.wat`, import.meta.url), Program.print(program, { wat: true }))
+  expectGolden(new URL(`golden/${name}.wat`, import.meta.url), Program.wat(program))
 })
 
 test("the plan of attention", () => {
