@@ -65,7 +65,7 @@ export const explain = Command.make(
         heading(target, io.paint),
         verdict(explanation, io.paint),
         ...alike(explanation.decisions).map(([d, times]) => decisionText(d, times, look)),
-        ...(cost === undefined ? [] : [costText(cost, io.paint)]),
+        ...(cost === undefined ? [] : [costText(cost, config.limits, io.paint)]),
         backendText(backend.description, io.paint, look.width),
         remarks(explanation.notes, io.paint, look.width),
         work(explanation.passes, io.paint, look.width),
@@ -138,9 +138,20 @@ const verdict = ({ fused, refused }: Explain.Explanation, paint: Paint): string 
   return `${paint("good", `${count(fused)} fused`)}, ${paint("bad", `${refused} not`)}.`
 }
 
-const costText = ({ sizes, compiled, unfused }: Cost, paint: Paint): string => {
+/** What the passes, which cut kernels and choose tiles, went by. */
+const limitNames = {
+  portable: "the limits of every device",
+  device: "the limits of the adapter here"
+} as const
+
+const costText = (
+  { sizes, compiled, unfused }: Cost,
+  limits: keyof typeof limitNames,
+  paint: Paint
+): string => {
   const at = Object.entries(sizes).map(([s, n]) => `${s} = ${n}`)
   const title = `${paint("strong", "cost of a call")}${at.length === 0 ? "" : paint("faint", ` at ${at.join(", ")}`)}`
+  const where = paint("faint", `  on WebGPU, with ${limitNames[limits]}`)
   const row = (name: string, s: Cost["compiled"]) => [
     `  ${name}`,
     String(s.dispatches),
@@ -152,7 +163,7 @@ const costText = ({ sizes, compiled, unfused }: Cost, paint: Paint): string => {
     row("as compiled", compiled),
     ...(unfused === undefined ? [] : [row("unfused", unfused)])
   ]
-  return `${title}\n${table(rows, [1, 2, 3])}`
+  return `${title}\n${where}\n${table(rows, [1, 2, 3])}`
 }
 
 /** Where it would run on this machine, and why there. */
@@ -196,7 +207,7 @@ const remarks = (notes: ReadonlyArray<Explain.Note>, paint: Paint, width: number
     ([{ pass, subject, text }, n]) =>
       [[`  ${pass}`, times(n)], text === "" ? subject : `${subject}: ${text}`] as const
   )
-  return `${paint("strong", "decisions")}\n${listed(rows, paint, width)}`
+  return `${paint("strong", "decisions")} ${paint("faint", "for WebGPU")}\n${listed(rows, paint, width)}`
 }
 
 /** What each pass did: nodes it left, time, rules. */

@@ -229,6 +229,7 @@ describe("explain", () => {
     expect(code).toBe(0)
     expect(out).toContain("1 attention fused.")
     expect(out).toMatch(/definitions\.ts:8:14\n {2}8 │ {7}Tensor\.softmax\(-1\),\n {4}│ {14}\^\n/)
+    expect(out).toMatch(/\ncost of a call at [^\n]*\n {2}on WebGPU, with the limits of every device\n/)
     for (const pass of passes.values())
       if (pass.name !== "unfuse-attention") expect(out).toContain(`  ${pass.name} `)
   })
