@@ -134,14 +134,61 @@ export const dots = (
         }
     }
   }
+  /** One row: keys one after the other, for memory is fast as one stream. */
+  const one = (row: I, key: I): void => {
+    const [some, times] = [Math.min(length, most), Math.floor(length / most)]
+    const four = numbers.map((c) => {
+      const sums = Array.from({ length: some }, () => e.variable(splatF32(0)))
+      const q = e.variable(e.add(queries, e.mul(row, i32(step))))
+      const k = e.variable(e.add(keys, e.mul(e.min(e.add(key, i32(c)), last), i32(keyStep))))
+      const multiply = (count: number): void => {
+        for (let n = 0; n < count; n += 2) {
+          const all =
+            n + 1 < count
+              ? vectors.pair(e, k.value, n * vectors.bytes)
+              : [vectors.at(e, k.value, n * vectors.bytes)]
+          all.forEach((x, m) => {
+            const sum = sums[n + m] as (typeof sums)[number]
+            sum.set(madd(e, load("v128.load", q.value, 16 * (n + m)), x, sum.value))
+          })
+        }
+        q.set(op("i32.add", q.value, i32(16 * count)))
+        k.set(op("i32.add", k.value, i32(vectors.bytes * count)))
+      }
+      e.loop(i32(0), i32(times), 1, () => multiply(most))
+      if (length % most > 0) multiply(length % most)
+      return added(
+        e,
+        sums.map((sum) => sum.value)
+      )
+    }) as unknown as readonly [V, V, V, V]
+    const to = e.add(e.add(block.start, e.mul(row, i32(block.rowBytes))), e.mul(key, i32(4)))
+    e.line(store("v128.store", to, totals(e, four)))
+  }
   const fours = e.bind(op("i32.and", rows, i32(-4)))
   e.loop(i32(0), count, together, (key) => {
     e.loop(i32(0), fours, 4, (row) =>
       e.loop(key, e.add(key, i32(together)), 2, (k) => products(row, k, 4, 2))
     )
     e.branch(op("i32.and", rows, i32(2)), () => products(fours, key, 2, together))
-    e.branch(op("i32.and", rows, i32(1)), () => products(e.sub(rows, i32(1)), key, 1, together))
+    e.branch(op("i32.and", rows, i32(1)), () => one(e.sub(rows, i32(1)), key))
   })
+}
+
+/** Sums of one row and one key in registers. */
+const most = 8
+
+/** The sum of vectors, in pairs. */
+const added = (e: Frame["e"], all: ReadonlyArray<V>): V => {
+  if (all.length === 1) return all[0] as V
+  const half = Math.ceil(all.length / 2)
+  return added(
+    e,
+    Array.from({ length: half }, (_, n) => {
+      const [a, b] = [all[n] as V, all[n + half]]
+      return b === undefined ? a : e.now(op("f32x4.add", a, b))
+    })
+  )
 }
 
 /** The sums of the lanes of four vectors. */

@@ -1,6 +1,6 @@
 import * as Dim from "../../../ir/Dim.ts"
 import type { Node } from "../../../ir/Node.ts"
-import { type Expr, i32, load, op, store } from "../assembler/Instruction.ts"
+import { type Expr, i32, load, op, select, splatF32, store } from "../assembler/Instruction.ts"
 import type { Variable } from "../emit/Emitter.ts"
 import type { Frame } from "../emit/Frame.ts"
 import { madd } from "../emit/math.ts"
@@ -87,8 +87,24 @@ export const add = (frame: Frame, product: Product): void => {
   e.loop(i32(0), panels, 1, (panel) => {
     e.loop(i32(0), whole, tiling.rows, (row) => addTile(frame, product, row, panel))
   })
-  if (tiling.exact) e.loop(whole, rowCount, 1, (row) => addRow(frame, product, row))
+  if (!tiling.exact) return
+  e.loop(i32(0), product.count, blockOfKeys, (from) => {
+    const some = part(frame, product, from)
+    e.loop(whole, rowCount, 1, (row) => addRow(frame, some, row))
+  })
 }
+
+/** Keys that a single row takes together: few, so that memory is read as one stream. */
+const blockOfKeys = 8
+
+/** The product with some of the keys. */
+const part = ({ e }: Frame, product: Product, from: I): Product => ({
+  ...product,
+  weights: e.add(product.weights, e.mul(from, i32(4))),
+  values: e.add(product.values, e.mul(from, i32(product.step))),
+  count: e.min(i32(blockOfKeys), e.sub(product.count, from)),
+  factor: (row) => select(product.factor(row), splatF32(1), op("i32.eqz", from))
+})
 
 /** Where the sums of a panel lie. */
 const sumsAt = ({ e }: Frame, { sums, sumStride }: Product, row: I, panel: I): I =>
