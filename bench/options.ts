@@ -24,7 +24,7 @@ const known = {
   "--cpu": "WebAssembly and native code instead of WebGPU",
   "--browser": "Chromium instead of Node, with WebGPU or --cpu",
   "--generate": "a small model that generates",
-  "--json": "results as JSON, everything else on the error stream",
+  "--json": "results as JSON, everything else on the error stream; after npm run --silent nothing but JSON",
   "--save": "what is said into bench/RESULTS.md, where the run came to its end",
   "--only": "cases, by name, separated by commas",
   "--peers": "peers, by name, separated by commas; Effuse always runs",

@@ -4,6 +4,7 @@
  *     npm run bench               WebGPU
  *     npm run bench -- --cpu      WebAssembly, and native code
  *     npm run bench -- --help     all options
+ *     npm run --silent bench -- --json > results.json
  *
  * A run ends after a while, or when it is interrupted, and says what it knows by then.
  */

@@ -23,14 +23,15 @@ const fresh = () => existsSync(installed) && statSync(installed).mtimeMs >= stat
  * optional binaries of some other platform are missing.
  */
 const install = () => {
-  console.log("Installing dependencies, once, about a minute…")
+  console.error("Installing dependencies, once, about a minute…")
   const started = Date.now()
   const { status } = spawnSync(
     "npm",
     ["install", "--no-save", "--no-audit", "--no-fund", "--loglevel=error"],
     {
       cwd: root,
-      stdio: "inherit",
+      // What the command prints may be for another program.
+      stdio: ["inherit", 2, "inherit"],
       shell: windows
     }
   )
@@ -40,7 +41,7 @@ const install = () => {
   }
   // An install that changes nothing leaves the file's age alone.
   utimesSync(installed, new Date(), new Date())
-  console.log(`npm install took ${Math.round((Date.now() - started) / 1000)} s`)
+  console.error(`npm install took ${Math.round((Date.now() - started) / 1000)} s`)
   return true
 }
 
@@ -60,7 +61,7 @@ const ensureInstalled = () => {
     try {
       writeFileSync(mutex, String(process.pid), { flag: "wx" })
     } catch {
-      if (!waited) console.log("Waiting for another install to finish…")
+      if (!waited) console.error("Waiting for another install to finish…")
       sleep(500)
       const owner = existsSync(mutex) ? Number(readFileSync(mutex, "utf8")) : 0
       if (owner > 0 && !alive(owner)) rmSync(mutex, { force: true })

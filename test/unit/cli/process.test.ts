@@ -1,8 +1,17 @@
 /** `node src/cli/main.ts` as a new user meets it: help, typos, exit codes, pipes, knobs. */
 import { spawnSync } from "node:child_process"
-import { mkdtempSync, readdirSync, readFileSync, realpathSync, rmSync, writeFileSync } from "node:fs"
+import {
+  cpSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  realpathSync,
+  rmSync,
+  writeFileSync
+} from "node:fs"
 import { tmpdir } from "node:os"
-import { join } from "node:path"
+import { delimiter, join } from "node:path"
 import { fileURLToPath } from "node:url"
 import { describe, expect, test } from "vitest"
 import { exitCodes } from "../../../src/cli/CliFailure.ts"
@@ -136,6 +145,24 @@ describe("in a clone", () => {
     expect(status).toBe(0)
     expect(stdout).toMatch(/^graph \{\n[\s\S]*= softmax [\s\S]*\n\}\n$/)
     expect(started(["dmup"], root).status).toBe(2)
+  })
+
+  test.skipIf(process.platform === "win32")("what is installed first says so beside the output", () => {
+    const folder = mkdtempSync(join(tmpdir(), "effuse-clone-"))
+    const own = (path: string) => join(folder, path)
+    for (const path of ["scripts/ensure.mjs", "scripts/unpack.mjs"]) cpSync(join(root, path), own(path))
+    writeFileSync(own("package-lock.json"), "{}")
+    mkdirSync(own("bin"))
+    const install = "echo added 9 packages; mkdir -p node_modules/.bin; touch node_modules/.package-lock.json"
+    writeFileSync(own("bin/npm"), `#!/bin/sh\n${install}\n`, { mode: 0o755 })
+    const { status, stdout, stderr } = spawnSync(
+      process.execPath,
+      [own("scripts/ensure.mjs"), "node", "-p", "1 + 1"],
+      { env: { ...process.env, PATH: own("bin") + delimiter + process.env["PATH"] }, encoding: "utf8" }
+    )
+    rmSync(folder, { recursive: true })
+    expect([status, stdout]).toEqual([0, "2\n"])
+    expect(stderr).toMatch(/^Installing dependencies, [^]*added 9 packages\nnpm install took \d+ s\n$/)
   })
 
   test.skipIf(process.platform === "win32")("npx finds it", () => {
