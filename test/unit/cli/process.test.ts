@@ -162,7 +162,7 @@ describe("in a clone", () => {
     )
     rmSync(folder, { recursive: true })
     expect([status, stdout]).toEqual([0, "2\n"])
-    expect(stderr).toMatch(/^Installing dependencies, [^]*added 9 packages\nnpm install took \d+ s\n$/)
+    expect(stderr).toMatch(/^Installing dependencies, [\s\S]*added 9 packages\nnpm install took \d+ s\n$/)
   })
 
   test.skipIf(process.platform === "win32")("npx finds it", () => {

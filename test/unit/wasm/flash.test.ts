@@ -213,6 +213,28 @@ describe("ranges bound the keys that are visited", () => {
     }
   })
 
+  test.each([1, 3, 40])(
+    "%i queries: where all rows see all keys of a tile, none asks the mask",
+    async (T) => {
+      const sizes = { T, S: 200 }
+      const from = arrays.random(12)
+      const end = "%z: i32[] = constant {values = [128]}"
+      const told = graphOf(flashText({ mask: [end, "%seen: bool[] = lt %j, %z"] }))
+      const inputs = told.inputs.map((i) => arrays.array(from, "f32", Shape.evaluate(i.type.shape, sizes)))
+      const expected = Reference.evaluate(told, inputs, sizes, { precision: "f64" })
+      // It hides everything, so that whoever asks it sees nothing.
+      const mask = ["%seen: bool[] = ne %j, %j"]
+      const range = [
+        "%lo: i32[] = constant {values = [0]}",
+        "%hi: i32[] = dim {value = S}",
+        "%fullLo: i32[] = constant {values = [0]}",
+        "%fullHi: i32[] = constant {values = [128]}"
+      ]
+      const actual = await byHand(planned(flashText({ mask, range }))).run(inputs, sizes)
+      expectOutputs(told, sizes, actual, expected, { exponent: 8 })
+    }
+  )
+
   test("by the rows of a tile, each tile its own", async () => {
     const attention = { mask: everything, range: window(10).range }
     const sizes = { T: 100, S: 100 }
