@@ -1,12 +1,12 @@
-/** Attention in a web page: pick a mask, see who attends to whom, and what the compiler made of the expression. */
+/** Attention in a web page, on WebGPU or, where there is none, on WebAssembly: pick a mask, see who attends to whom, and what the compiler made of the expression. */
 import { Mask, spec, Tensor } from "../../src/index.ts"
-import { webgpu } from "../../src/promise.ts"
+import { auto } from "../../src/promise.ts"
 
 const length = 96
 const size = 16
 
 const masks: Readonly<Record<string, Mask.Keep>> = {
-  "causal, the last 24 keys": Mask.and(Mask.causal, Mask.slidingWindow(24)),
+  "causal, at most 24 keys back": Mask.and(Mask.causal, Mask.slidingWindow(24)),
   causal: Mask.causal,
   "causal with a prefix of 32": Mask.or(Mask.prefix(32), Mask.causal),
   "chunks of 24": Mask.chunked(24),
@@ -49,7 +49,7 @@ const draw = (weights: Float32Array): void => {
 }
 
 const start = async (): Promise<void> => {
-  const engine = await webgpu()
+  const engine = await auto()
   element("device").textContent = `Running on ${engine.description}`
   const choice = element<HTMLSelectElement>("mask")
   choice.append(...Object.keys(masks).map((name) => new Option(name)))
@@ -64,7 +64,7 @@ const start = async (): Promise<void> => {
     draw(data as Float32Array)
     const { dispatches, scratchBytes } = attention.stats({ T: length })
     element("cost").textContent =
-      `Attention itself: ${dispatches} kernel, ${scratchBytes} bytes between kernels.`
+      `Attention itself: ${dispatches} ${dispatches === 1 ? "kernel" : "kernels"}, ${scratchBytes} bytes between kernels.`
     element("explain").textContent = attention.explain()
     document.body.dataset["shows"] = choice.value
   }
