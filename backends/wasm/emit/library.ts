@@ -1,4 +1,4 @@
-import { call, type Expr, get, i32, type Local, lane, op, splat, splatF32 } from "../assembler/Instruction.ts"
+import { type Expr, get, i32, type Local, lane, op, splat, splatF32 } from "../assembler/Instruction.ts"
 import type { Func } from "../assembler/Module.ts"
 import * as Emitter from "./Emitter.ts"
 import * as M from "./math.ts"
@@ -100,18 +100,12 @@ export const helpers: { readonly [K in HelperName]: Make } = {
   exp: vector(1, (e, x) => M.exp(e, x as V)),
   exp2: vector(1, (e, x) => M.exp2(e, x as V)),
   log: vector(1, (e, x) => M.log(e, x as V)),
-  sin: vector(1, (e, x) => M.quadrant(e, x as V, 0)),
-  cos: vector(1, (e, x) => M.quadrant(e, x as V, 1)),
+  sin: vector(1, (e, x) => M.sin(e, x as V)),
+  cos: vector(1, (e, x) => M.cos(e, x as V)),
   tanh: vector(1, (e, x) => M.tanh(e, x as V)),
   erf: vector(1, (e, x) => M.erf(e, x as V)),
   sigmoid: vector(1, (e, x) => M.sigmoid(e, x as V)),
-  pow: vector(2, (e, x, y) =>
-    [0, 1, 2, 3].reduce<V>((all, n) => {
-      const wide = (v: V) => op("f64.promote_f32", lane("f32x4.extract_lane", n, v))
-      const value = op("f32.demote_f64", call(e.unit.imported("pow"), wide(x as V), wide(y as V)))
-      return e.bind(lane("f32x4.replace_lane", n, all, value))
-    }, splat(0))
-  ),
+  pow: vector(2, M.host("pow")),
   // To nearest even. Below the normal numbers, 0.5 has the unit of the subnormal ones.
   f16_bits: vector(1, (e, x) => {
     const a = e.bind(op("v128.and", x as V, splat(0x7fffffff)))

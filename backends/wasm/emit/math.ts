@@ -1,5 +1,6 @@
-import { type Expr, i32, op, splat, splatF32 } from "../assembler/Instruction.ts"
+import { call, type Expr, i32, lane, op, splat, splatF32 } from "../assembler/Instruction.ts"
 import type { Emitter } from "./Emitter.ts"
+import type { ImportName } from "./library.ts"
 
 type V = Expr<"v128">
 
@@ -101,8 +102,38 @@ export const log = (e: Emitter, x: V): V => {
   return e.bind(op("v128.bitselect", value, beyond, e.bind(ordinary)))
 }
 
-/** Sine, or cosine for `turn` 1: reduction by π/2 in three parts (Cody & Waite), then the Cephes polynomials. Good to |x| of 10^5. */
-export const quadrant = (e: Emitter, x: V, turn: number): V => {
+/** A function of the host, lane by lane in doubles. Where a branch asks for it, it is called nowhere else. */
+export const host =
+  (name: ImportName) =>
+  (e: Emitter, ...args: ReadonlyArray<V>): V => {
+    const wide = (n: number) => (x: V) => op("f64.promote_f32", lane("f32x4.extract_lane", n, x))
+    return [0, 1, 2, 3].reduce<V>((all, n) => {
+      const value = op("f32.demote_f64", call(e.unit.imported(name), ...args.map(wide(n))))
+      return e.now(lane("f32x4.replace_lane", n, all, value))
+    }, splat(0))
+  }
+
+/** The products of so many quarter turns and the first two parts of π/2 are exact. */
+const mostQuarters = 2 ** 13
+
+/** Sine or cosine. Angles of more quarter turns than can be taken away exactly, positions of long texts, are the host's. */
+const circular =
+  (name: "sin" | "cos", turn: number) =>
+  (e: Emitter, x: V): V => {
+    const most = splatF32(mostQuarters * (Math.PI / 2))
+    const isLarge = e.bind(op("f32x4.gt", op("f32x4.abs", x), most))
+    const value = e.variable(quadrant(e, x, turn))
+    e.branch(op("v128.any_true", isLarge), () =>
+      value.set(op("v128.bitselect", host(name)(e, x), value.value, isLarge))
+    )
+    return e.now(value.value)
+  }
+
+export const sin = circular("sin", 0)
+export const cos = circular("cos", 1)
+
+/** Sine, or cosine for `turn` 1: reduction by π/2 in three parts (Cody & Waite), then the Cephes polynomials. */
+const quadrant = (e: Emitter, x: V, turn: number): V => {
   const k = e.bind(op("f32x4.nearest", op("f32x4.mul", x, splatF32(2 / Math.PI))))
   const minus = (a: V, part: number): V => e.bind(op("f32x4.sub", a, op("f32x4.mul", k, splatF32(part))))
   const d = minus(minus(minus(x, 1.5703125), 4.837512969970703e-4), 7.549789954891882e-8)

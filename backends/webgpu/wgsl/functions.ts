@@ -20,6 +20,7 @@ export type HelperName =
   | "sin_f32"
   | "cos_f32"
   | "quadrant"
+  | "quarter_turns"
   | "pow_f32"
   | "power_i32"
   | "min_f32"
@@ -101,20 +102,44 @@ export const helpers: { readonly [K in HelperName]: Helper } = {
 }`,
     uses: ["nan_bits"]
   },
-  // Reduction by π/2 in three parts (Cody & Waite), then the Cephes polynomials; the builtins promise 2^-11 only. Good to |x| of 10^5; beyond, a number from -1 to 1.
+  // Payne & Hanek: |x| · 2/π modulo 4, in units of 2^-30, of 64 of the bits of 2/π; the whole words before these only add full turns. |x| is at least 1, and finite.
+  quarter_turns: {
+    text: `fn quarter_turns(x: f32) -> u32 {
+  const words = array<u32, 7>(0u, 0xa2f9836eu, 0x4e441529u, 0xfc2757d1u, 0xf534ddc0u, 0xdb629599u, 0x3c439041u);
+  let bits = bitcast<u32>(x);
+  let m = (bits & 0x7fffffu) | 0x800000u;
+  let at = ((bits >> 23u) & 255u) - 120u;
+  let w = min(at >> 5u, 4u);
+  let s = at & 31u;
+  let high = (words[w] << s) | ((words[w + 1u] >> 1u) >> (31u - s));
+  let low = (words[w + 1u] << s) | ((words[w + 2u] >> 1u) >> (31u - s));
+  let rest = (((m >> 12u) * (low >> 16u)) >> 4u) + (((m & 0xfffu) * (low >> 16u)) >> 16u) + (((m >> 12u) * (low & 0xffffu)) >> 20u);
+  return m * high + rest;
+}`
+  },
+  // The builtins promise 2^-11, within [-π, π] only. Reduction by π/2 in three parts (Cody & Waite) to 2^13 quarter turns, whose products are exact whether `fma` rounds once or twice; beyond,
+  // in whole numbers, in a loop of no or one turn, since a software device runs both sides of a branch. Then the Cephes polynomials.
   quadrant: {
     text: `fn quadrant(x: f32, turn: i32) -> f32 {
   let k = round(x * 0.63661977236758134);
   let d = fma(-k, 7.5497899548918821e-8, fma(-k, 4.837512969970703125e-4, fma(-k, 1.5703125, x)));
-  let r = select(clamp(d, -0.8, 0.8), d, nan_bits(d));
-  let q = (i32(k) + turn) & 3;
+  var r = select(clamp(d, -0.8, 0.8), d, nan_bits(d));
+  var q = i32(k);
+  for (var isLarge = (abs(x) > 12867.0) & (abs(x) <= 3.4028234663852886e38); isLarge; isLarge = false) {
+    let turns = quarter_turns(x);
+    let nearest = (turns + 0x20000000u) >> 30u;
+    let sign = select(1, -1, x < 0.0);
+    q = sign * i32(nearest);
+    r = f32(sign * bitcast<i32>(turns - (nearest << 30u))) * 1.4629180792671596e-9;
+  }
+  q = (q + turn) & 3;
   let z = r * r;
   let s = fma(fma(fma(-1.9515295891e-4, z, 8.3321608736e-3), z, -1.6666654611e-1) * z, r, r);
   let c = fma(fma(fma(2.443315711809948e-5, z, -1.388731625493765e-3), z, 4.166664568298827e-2) * z, z, fma(-0.5, z, 1.0));
   let v = select(s, c, (q & 1) == 1);
   return select(v, -v, q >= 2);
 }`,
-    uses: ["nan_bits"]
+    uses: ["nan_bits", "quarter_turns"]
   },
   sin_f32: { text: "fn sin_f32(x: f32) -> f32 { return quadrant(x, 0); }", uses: ["quadrant"] },
   cos_f32: { text: "fn cos_f32(x: f32) -> f32 { return quadrant(x, 1); }", uses: ["quadrant"] },
