@@ -130,7 +130,8 @@ const fractionOf = (
   ]
   const end = without(to, "min", (x) => x.op === "dim")
   const ahead = offset(end)
-  if (isNumber(from, 0) && ahead === 1) return `(${Dim.print(rows)} + 1) / (2 · ${s}) where ${t} ≤ ${s}`
+  if (isNumber(from, 0) && ahead === 1)
+    return `(${Dim.print(rows)} + 1) / (2 · ${s})${t === s ? "" : ` where ${t} ≤ ${s}`}`
   const behind = offset(without(from, "max", (x) => isNumber(x, 0)))
   if (ahead !== undefined && behind !== undefined) return `at most ${ahead - behind} / ${s}`
   if (isNumber(from, 0) && !readsRow(to)) return `${grouped(keys.to)} / ${s}`

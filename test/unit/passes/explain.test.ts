@@ -104,6 +104,15 @@ describe("a decision to fuse", () => {
     })
   }
 
+  it("asks nothing of a length that queries and keys share", () => {
+    const own = ({ q }: Inputs): Tensor.Tensor => {
+      const x = q as Tensor.Tensor
+      return Attention.scaledDotProductAttention(x, x, x, { mask: Mask.causal })
+    }
+    const { decisions } = explained(own)
+    expect(decisions[0]?.fusion?.mask?.visible).toBe("(T + 1) / (2 · T)")
+  })
+
   it("is data: nothing is lost as JSON", () => {
     const data = explained(byHand(Mask.causal))
     expect(JSON.parse(JSON.stringify(data))).toEqual(data)
