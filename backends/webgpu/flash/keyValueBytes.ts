@@ -9,7 +9,7 @@ import * as Regions from "./regions.ts"
 
 /**
  * Bytes of K and V that one call reads, counted from the schedule and the range region: each block of packed rows reads what it visits
- * once, for all heads of its group. Where the range depends on data it counts the keys that any data may show. Keys that take part with a finite fill are counted
+ * once, for all heads of its group; where its threads own rows and hand nothing to each other, each of them does. Where the range depends on data it counts the keys that any data may show. Keys that take part with a finite fill are counted
  * where nothing is visible: otherwise they are read only if a row's scores are that low.
  */
 export const keyValueBytesRead = (
@@ -36,10 +36,13 @@ export const keyValueBytesRead = (
     known,
     Dim.value(q.type.shape[2] as Dim.Dim)
   )
-  const block = rows <= (variants.at(-1)?.most ?? 0) ? Math.max(rows, 1) : schedule.prefill.rows
+  const { prefill } = schedule
+  const few = rows <= (variants.at(-1)?.most ?? 0)
+  const block = few ? Math.max(rows, 1) : prefill.rows
+  const readers = few || prefill.tiles === "workgroup" || prefill.quads ? 1 : prefill.threads
   const { range, fill, mask, normaliser } = node.attrs
   const hiddenTakePart = mask !== undefined && normaliser === undefined && fill !== -Infinity
-  if (range === undefined) return B * Hkv * Math.ceil(rows / block) * S * perKey
+  if (range === undefined) return B * Hkv * Math.ceil(rows / block) * readers * S * perKey
 
   const [readsBatch, readsHead] = [Regions.reads(range, 0), Regions.reads(range, 1)]
   let keys = 0
@@ -60,7 +63,7 @@ export const keyValueBytesRead = (
       }
     }
   }
-  return (readsBatch ? 1 : B) * (readsHead ? 1 : Hkv) * keys * perKey
+  return (readsBatch ? 1 : B) * (readsHead ? 1 : Hkv) * readers * keys * perKey
 }
 
 /** Bytes of an element in its buffer: a cast to f32 on the way in happens in registers. */
