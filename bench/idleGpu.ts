@@ -22,7 +22,7 @@ export const idleGpu = (): GPU => {
     limits,
     features,
     lost: new Promise(nothing),
-    queue: { writeBuffer: nothing, submit: nothing },
+    queue: { writeBuffer: nothing, submit: nothing, onSubmittedWorkDone: async () => {} },
     createBuffer: ({ size }: GPUBufferDescriptor) => ({
       size,
       destroy: nothing,

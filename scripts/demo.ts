@@ -88,7 +88,8 @@ const demo = Effect.gen(function* () {
       String(backend.pipelinesCreated() - before)
     ])
   }
-  console.log(table(["lengths", "max error", "allowed", "", "new pipelines"], rows))
+  console.log(table(["lengths", "max error", "allowed", "", "pipelines"], rows))
+  console.log("\nPipelines so far: each is made when a call first needs its kernel, none for a length.")
 
   const largest = lengths.at(-1) as Inputs
   const sizes = sizesOf(largest)

@@ -142,15 +142,23 @@ export const steps = (
       Size.evaluate((program.kernels[s.kernel] as Kernel).workgroups, bindings) > 0
   )
 
-/** Kernels that a call may run where every length is this, whatever it gives away. */
-export const kernelsAt = (program: Program, length: number): ReadonlyArray<number> => {
-  const sizes = Object.fromEntries(program.symbols.map((s) => [s, length]))
-  const whichever = program.steps.map(({ when = [], ...step }) => ({
-    ...step,
-    when: when.filter((c) => c._tag === "size")
-  }))
-  return [...new Set(steps({ ...program, steps: whichever }, sizes).map((s) => s.kernel))]
+/** Kernels that every call runs, and those that calls run at some lengths, or where they give arguments away. */
+export const kernelsByNeed = (
+  program: Program
+): { readonly always: ReadonlyArray<number>; readonly sometimes: ReadonlyArray<number> } => {
+  const possible = program.steps.flatMap(({ kernel, when = [] }) => {
+    const open = when.filter((c) => !isCertain(c))
+    const never = when.some((c) => isCertain(c) && !holds(c, {}, new Set()))
+    return never ? [] : [{ kernel, always: open.length === 0 }]
+  })
+  const always = new Set(possible.flatMap((s) => (s.always ? [s.kernel] : [])))
+  const sometimes = new Set(possible.flatMap(({ kernel }) => (always.has(kernel) ? [] : [kernel])))
+  return { always: [...always], sometimes: [...sometimes] }
 }
+
+/** Whether no length is needed to decide it. */
+const isCertain = (c: Condition): boolean =>
+  c._tag === "size" && Size.value(c.left) !== undefined && Size.value(c.right) !== undefined
 
 /** Slots that some of these steps write or read: what a call needs of intermediate memory. */
 export const slotsOf = (running: ReadonlyArray<Step>): ReadonlySet<number> =>

@@ -21,15 +21,12 @@ export interface Loaded {
   readonly keepGroup: (step: number, buffers: ReadonlyArray<GPUBuffer>, group: GPUBindGroup) => void
 }
 
-/** Lengths are not known yet: a length that is long for all kernels. */
-const longLength = 1024
-
 /** Lengths whose sizes are kept, and sets of buffers of one step whose bind groups are kept. */
 const [keepLaunches, keepGroups] = [64, 16]
 
 /**
- * Compiles and uploads what all calls share. All pipelines are asked for, side by side, and those for long lengths are waited for; a call
- * that needs another, such as the first with few rows, waits for that one if it is not ready by then.
+ * Compiles and uploads what all calls share, and waits for the pipelines that every call runs. Which of several variants a call needs
+ * is known when its lengths are: it waits for its own, and asks for those that are not there yet.
  */
 export const load = async (session: Session, program: Program.Program): Promise<Loaded> => {
   const blank = new Uint8Array(Launch.uniformBytes(program))
@@ -51,11 +48,10 @@ export const load = async (session: Session, program: Program.Program): Promise<
     )
     return made
   }
-  const first = Promise.all(Program.kernelsAt(program, longLength).map(ask))
-  const askRest = (): void => program.kernels.forEach((_, i) => void ask(i))
-  // Compilers of GPUs work side by side; a software device has one that all wait for.
-  if (session.limits.kind === "gpu") askRest()
-  else first.then(askRest, () => {})
+  const { always, sometimes } = Program.kernelsByNeed(program)
+  const first = Promise.all(always.map(ask))
+  // Compilers of GPUs work side by side; a software device has one, which takes its cores.
+  if (session.limits.kind === "gpu") for (const i of sometimes) void ask(i)
   const [, uniform, constants] = await Promise.all([
     first,
     session.constant(blank),
@@ -63,6 +59,7 @@ export const load = async (session: Session, program: Program.Program): Promise<
   ])
   // A device that is lost gives pipelines as if nothing had happened.
   session.check()
+  if (session.limits.kind === "cpu") session.idle.later(sometimes.map((i) => () => ask(i)))
   const launches = Lru.make<string, Launch.Launch>(keepLaunches)
   const groups = program.steps.map((): Array<readonly [ReadonlyArray<GPUBuffer>, GPUBindGroup]> => [])
   let written: Launch.Launch | undefined

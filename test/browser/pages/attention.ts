@@ -59,22 +59,24 @@ const compared = (
   }
 }
 
-/** Compiles once, runs at each of the lengths. */
+/** Compiles once, runs at each of the lengths, and at others. */
 export const layers = (lengths: ReadonlyArray<Lengths>) =>
   Effect.gen(function* () {
     const backend = yield* Backend
     const f = yield* compile(attention, signature, { requireFused: true })
     const expected = yield* compile(attention, signature).pipe(Effect.provide(Reference.layer))
-    const compiled = backend.pipelinesCreated()
     const runs = yield* Effect.forEach(lengths, (sizes) =>
       Effect.gen(function* () {
         const given = inputs(sizes)
         return compared(yield* f(given), yield* expected(given), f.graph("traced"), sizes)
       })
     )
+    const compiled = backend.pipelinesCreated()
+    for (const sizes of lengths) yield* f(inputs({ B: sizes.B + 1, T: sizes.T, S: sizes.S + 2 }))
     return {
       runs,
       compiled,
+      kernels: f.stats({ B: 1, T: 1, S: 1 }).pipelines,
       compiledLater: backend.pipelinesCreated() - compiled,
       alive: backend.buffersAlive(),
       attention: f.graph("after-fuse-attention").nodes.filter((n) => n.op === "flash_attention").length
