@@ -55,7 +55,7 @@ export interface MatmulSplit {
   readonly most: number
 }
 
-/** All variants are compiled at once; which one runs depends on the lengths of a call and compiles nothing. */
+/** Which variant runs depends on the lengths of a call; none is made for a length. */
 export interface Flash {
   readonly kind: "flash"
   readonly prefill: FlashPrefill

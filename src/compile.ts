@@ -50,7 +50,7 @@ export const pipelineText = (text: string | undefined): string => {
 
 /**
  * Compiles a function over tensors for the backend in context. The function is traced once; symbols in the signature
- * stand for lengths, and calls at other lengths compile nothing.
+ * stand for lengths, and no kernel is made for one of them.
  *
  *     const f = yield* compile(({ q, k, v }) => …, { q: spec("f32", ["B", 8, "T", 64]), … })
  *     const out = yield* f({ q, k, v })
