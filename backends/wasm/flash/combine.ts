@@ -40,7 +40,7 @@ export const combine = (problem: Problem, parts: Ref, tiles: Tiles): Lowered => 
       each((at) => max.set(greater(problem, max.value, load("v128.load", at, part.max))))
       const base = finite(e, max.value)
       each((at) => {
-        const factor = e.now(weight(e, finite(e, load("v128.load", at, part.max)), base))
+        const factor = e.now(weight(e, problem, finite(e, load("v128.load", at, part.max)), base))
         sum.set(madd(e, load("v128.load", at, part.sum), factor, sum.value))
         // In place of the maximum, which nobody reads any more.
         e.line(store("v128.store", at, factor, part.max))

@@ -28,7 +28,7 @@ export interface Tile {
 }
 
 /** Emits the work of some rows of a block, from `row` on, on a tile of keys. */
-type Emit = (place: Place.Place, row: I, tile: Tile, visible: I) => void
+type Emit = (place: Place.Place, row: I, tile: Tile, certain: Softmax.Run) => void
 
 /**
  * The tiles of keys that a block of rows visits, and each of its rows. What may be visible comes first. Where masked keys take part with a finite score, the
@@ -46,41 +46,35 @@ export const each = (
   const rangeOf = (own: Place.Place): Range.Visible | undefined =>
     isMasked ? Range.visible(frame, problem, ranges, own) : undefined
   const range = rangeOf(place)
-  /** Whether all rows certainly see all keys, and these are whole panels. */
-  const isVisible = (of: Range.Visible | undefined, { start, count }: Tile): I => {
+  /** Keys of a tile that all rows certainly see, in whole panels: the longest run of those that are known. */
+  const certainOf = (of: Range.Visible | undefined, { start, count }: Tile): Softmax.Run => {
     const end = e.add(start, count)
-    const full = isMasked
-      ? (of?.full ?? []).map(({ lo, hi }) =>
-          op("i32.and", op("i32.ge_s", start, lo), op("i32.le_s", end, hi))
-        )
-      : [i32(1)]
-    const whole = op("i32.eqz", op("i32.and", count, i32(tileColumns - 1)))
-    return full.length === 0
-      ? i32(0)
-      : e.bind(
-          op(
-            "i32.and",
-            full.reduce((a, b) => op("i32.or", a, b)),
-            whole
-          )
-        )
+    const runs = (isMasked ? (of?.full ?? []) : [{ lo: start, hi: end }]).map((full) => {
+      const lo = e.min(e.max(panelOf(e, e.add(full.lo, i32(tileColumns - 1))), start), end)
+      return { lo, hi: e.max(panelOf(e, e.min(full.hi, end)), lo) }
+    })
+    const [first, ...others] = runs
+    return others.reduce<Softmax.Run>((a, b) => {
+      const isLonger = e.bind(op("i32.gt_s", e.sub(b.hi, b.lo), e.sub(a.hi, a.lo)))
+      return { lo: e.bind(select(b.lo, a.lo, isLonger)), hi: e.bind(select(b.hi, a.hi, isLonger)) }
+    }, first ?? { lo: start, hi: start })
   }
   const inGroups = (all: Tile): void => {
     if (rows === undefined) {
-      emit(place, i32(0), all, isVisible(range, all))
+      emit(place, i32(0), all, certainOf(range, all))
       return
     }
     e.loop(i32(0), place.rowCount, rows, (row) => {
       const own = Place.from(e, problem, place, row, e.min(i32(rows), e.sub(place.rowCount, row)))
       const seen = range && rangeOf(own)
       if (seen === undefined || problem.fill !== undefined) {
-        emit(own, row, all, isVisible(seen, all))
+        emit(own, row, all, certainOf(seen, all))
         return
       }
       const start = e.max(all.start, panelOf(e, seen.lo))
       const count = e.sub(e.min(e.add(all.start, all.count), seen.hi), start)
       const some = { start, count }
-      e.branch(e.bind(op("i32.gt_s", count, i32(0))), () => emit(own, row, some, isVisible(seen, some)))
+      e.branch(e.bind(op("i32.gt_s", count, i32(0))), () => emit(own, row, some, certainOf(seen, some)))
     })
   }
   const tiles = (first: I, last: I): void =>

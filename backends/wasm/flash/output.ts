@@ -52,11 +52,11 @@ const normalise = (
 ): { readonly factor: V; readonly max: () => V; readonly sum: () => V; readonly lse: () => V } => {
   const max = extra === undefined ? own : e.now(greater(problem, own, extra))
   const base = finite(e, max)
-  const rescale = extra === undefined ? undefined : e.now(weight(e, finite(e, own), base))
+  const rescale = extra === undefined ? undefined : e.now(weight(e, problem, finite(e, own), base))
   const total =
     extra === undefined || rescale === undefined
       ? sum
-      : e.now(op("f32x4.add", op("f32x4.mul", sum, rescale), weight(e, extra, base)))
+      : e.now(op("f32x4.add", op("f32x4.mul", sum, rescale), weight(e, problem, extra, base)))
   const some = e.now(op("f32x4.ne", total, splatF32(0)))
   const inverse = op("f32x4.div", rescale ?? splatF32(1), total)
   return {
