@@ -207,7 +207,7 @@ const weights = (frame: Frame, own: OwnKeys, tile: KeyTile): ReadonlyArray<strin
     return undefined
   }
   const tops = score(frame, own, tile)
-  if (!problem.onlyMaxima) return weigh(frame, own, tops)
+  if (!problem.onlyMaxima) return weigh(frame, own, tops).before
   maxima.forEach((m, quad) => {
     e.line(`${m} = max(${m}, ${tops[quad]});`)
   })

@@ -134,24 +134,33 @@ export const plainWeights = (frame: Frame, own: OwnKeys, tile: KeyTile): void =>
 export const fade = (x: string, top: string, type: "f32" | "vec4<f32>" = "vec4<f32>"): string =>
   `exp(max(${x} - ${top}, ${type}(-128.0)))`
 
-/** Scores become weights relative to the new maximum; gives the factors on what earlier tiles summed. */
-export const weigh = (frame: Frame, own: OwnKeys, highest: ReadonlyArray<string>): ReadonlyArray<string> => {
-  const { e, regions, rows, b, maxima, sums, values } = frame
-  const fades = maxima.map((m, quad) => {
+/** Factors, for each four rows, on what earlier tiles summed, and on the weights of this one where they are relative to its own maximum. */
+export interface Fades {
+  readonly before: ReadonlyArray<string>
+  readonly now: ReadonlyArray<string>
+}
+
+/** Scores become weights relative to the new maximum, or to that of the tile. */
+export const weigh = (frame: Frame, own: OwnKeys, highest: ReadonlyArray<string>): Fades => {
+  const { e, regions, rows, b, maxima, sums, values, ofTile } = frame
+  const now: Array<string> = []
+  const before = maxima.map((m, quad) => {
     const top = e.constant(`max(${m}, ${highest[quad]})`)
     const factor = e.constant(fade(m, top))
     e.line(`${m} = ${top};`)
     e.line(`${sums[quad]} *= ${factor};`)
+    if (ofTile) now.push(e.constant(fade(highest[quad] as string, top)))
     return factor
   })
   own.each("0", ({ score, weight, j }) => {
-    maxima.forEach((m, quad) => {
+    maxima.forEach((total, quad) => {
+      const m = ofTile ? (highest[quad] as string) : total
       const place = weight(quad)
       const x = e.constant(score(quad))
       const none = e.constant(`bitcast<vec4<u32>>(${x}) == vec4<u32>(0xff800000u)`)
       // x - x carries NaN, which max may drop.
       const p = e.constant(`select(${fade(x, m)} + (${x} - ${x}), vec4<f32>(), ${none})`)
-      e.line(`${sums[quad]} += ${p};`)
+      e.line(`${sums[quad]} += ${ofTile ? `${p} * ${now[quad]}` : p};`)
       if (values.length === 0) return
       if (regions.probability === undefined) {
         e.line(`${place} = ${p};`)
@@ -164,5 +173,5 @@ export const weigh = (frame: Frame, own: OwnKeys, highest: ReadonlyArray<string>
       e.line(`${place} = select(${p} * vec4<f32>(${factors.join(", ")}), vec4<f32>(), ${none});`)
     })
   })
-  return fades
+  return { before, now }
 }
