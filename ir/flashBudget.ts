@@ -346,6 +346,10 @@ const owningAlone: ReadonlyArray<Prefill> = [
   [4, 1, 4]
 ]
 
+/** A cut whose products are in f16 where it can have such. */
+export const multiplyingIn = (cut: FlashPrefill, arithmetic: Arithmetic): FlashPrefill =>
+  arithmetic === "f16" && cut.tiles === "workgroup" ? { ...cut, arithmetic } : cut
+
 /** What is tried for prefill on a kind of device, in order. */
 export const candidates = (
   limits: Limits,
@@ -355,14 +359,8 @@ export const candidates = (
 ): ReadonlyArray<FlashPrefill> => {
   const of =
     (tiles: FlashTiles, quads: boolean) =>
-    ([rows, keys, threads]: Prefill): FlashPrefill => ({
-      rows,
-      keys,
-      threads,
-      tiles,
-      quads,
-      ...(arithmetic === "f16" && tiles === "workgroup" ? { arithmetic } : {})
-    })
+    ([rows, keys, threads]: Prefill): FlashPrefill =>
+      multiplyingIn({ rows, keys, threads, tiles, quads }, arithmetic)
   if (limits.kind === "gpu") return staged.map(of("workgroup", false))
   // Neighbours share four vectors at a time: of one alone there is nothing to share.
   const fills = [...each(D), E].every((size) => size > 4)

@@ -19,6 +19,10 @@ export interface Half {
   /** sum + x · y, rounded once or twice. */
   readonly multiplyAdd: (x: string, y: string, sum: string) => string
   readonly widen: (x: string) => string
+  /** Type of one number in memory, its bytes, and what lies there of an `f32` that f16 holds. */
+  readonly scalar: string
+  readonly bytes: number
+  readonly one: (float: string) => string
 }
 
 const native: Half = {
@@ -30,7 +34,10 @@ const native: Half = {
   round: (x) => `vec4<f16>(${x})`,
   splat: (x) => `vec4<f16>(${x})`,
   multiplyAdd: (x, y, sum) => `fma(${x}, ${y}, ${sum})`,
-  widen: (x) => `vec4<f32>(${x})`
+  widen: (x) => `vec4<f32>(${x})`,
+  scalar: "f16",
+  bytes: 2,
+  one: (x) => `f16(${x})`
 }
 
 const unpacked = (x: string): string => `vec4<f32>(unpack2x16float(${x}.x), unpack2x16float(${x}.y))`
@@ -44,7 +51,10 @@ const rounded: Half = {
   round: (x) => `quantizeToF16(${x})`,
   splat: (x) => `vec4<f32>(${x})`,
   multiplyAdd: (x, y, sum) => `quantizeToF16(quantizeToF16(${x} * ${y}) + ${sum})`,
-  widen: (x) => x
+  widen: (x) => x,
+  scalar: "f32",
+  bytes: 4,
+  one: (x) => x
 }
 
 export const of = ({ limits }: Module): Half => (limits.shaderF16 ? native : rounded)
