@@ -205,5 +205,5 @@ test("a compiler front end accepts every tile in f16, for head sizes from 1 to 2
       count++
     }
   }
-  expect(count).toBeGreaterThan(60)
+  expect(count).toBeGreaterThan(50)
 })
