@@ -50,11 +50,10 @@ const candidates = (
 }
 
 /** Sums of values whose weights are a function of scores, other than a softmax. */
-export const functions = (graph: Graph.Graph, log: Log.Log, mostHeadSize: number): Graph.Graph => {
+export const functions = (graph: Graph.Graph, log: Log.Log): Graph.Graph => {
   const tokens = candidates(graph, log.refused)
   if (tokens.size === 0) return graph
   const numbers = new Map<Node.Node, number>()
-  const trial = { numbers, mostHeadSize }
   return Graph.transform(
     graph,
     (node, _, original) => {
@@ -68,7 +67,7 @@ export const functions = (graph: Graph.Graph, log: Log.Log, mostHeadSize: number
           "weights-without-softmax",
           () => {
             const found = find(walk, node, side)
-            return found && fuse(walk, found, "result", node.type.dtype, trial, (n) => isOfRows(n, trial))
+            return found && fuse(walk, found, "result", node.type.dtype, numbers, (n) => isOfRows(n, numbers))
           },
           (result) => result !== undefined && Result.isSuccess(result)
         )

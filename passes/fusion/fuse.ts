@@ -17,12 +17,6 @@ export interface Fused extends Built {
 /** When nodes were met, operands first. */
 export type Numbers = ReadonlyMap<Node.Node, number>
 
-/** What attention is tried with: the nodes that were met, and the largest head that kernels take. */
-export interface Trial {
-  readonly numbers: Numbers
-  readonly mostHeadSize: number
-}
-
 /** Whether a value is computed from another, other than through what `passes` lets by. */
 const dependsOn = (
   value: Node.Node,
@@ -49,7 +43,7 @@ export const fuse = (
   found: Attention,
   output: Output,
   dtype: DType,
-  { numbers, mostHeadSize }: Trial,
+  numbers: Numbers,
   statistic: (node: Node.Node) => boolean = () => false
 ): Result.Result<Fused, Refusal> =>
   Result.gen(function* () {
@@ -70,7 +64,7 @@ export const fuse = (
       const inWeights = Element.reachable(walk.table, [found.weight]).some(reads)
       return yield* Result.fail(refusals.needsScores(circular, inWeights ? "weights" : "scores"))
     }
-    const unfit = refusals.unfitHead(built.flash, mostHeadSize)
+    const unfit = refusals.unfitHead(built.flash)
     if (unfit !== undefined) return yield* Result.fail(unfit)
     return { ...built, found }
   })
@@ -79,7 +73,7 @@ export const fuse = (
 export const fuseWeights = (
   node: Node.NodeOf<"dot">,
   side: 0 | 1,
-  trial: Trial
+  numbers: Numbers
 ): Result.Result<{ readonly result: Node.Node; readonly fused: ReadonlyArray<Fused> }, Refusal> =>
   Result.gen(function* () {
     const walk = Walk.make()
@@ -88,7 +82,7 @@ export const fuseWeights = (
     // Addends keep the type they are computed in: their sum is rounded once, as the contraction is.
     const dtype = all.length === 1 || own === "f64" ? own : "f32"
     const fused: Array<Fused> = []
-    for (const found of all) fused.push(yield* fuse(walk, found, "result", dtype, trial))
+    for (const found of all) fused.push(yield* fuse(walk, found, "result", dtype, numbers))
     const total = fused
       .map((f) => f.result)
       .reduce((a, b) => Node.make("add", [a, b], {}, { at: node.at, label: node.label }) as Node.Node)

@@ -24,7 +24,6 @@ export const explain = Command.make(
   {
     target: flags.target,
     passes: flags.passes,
-    arithmetic: flags.arithmetic,
     dim: flags.inputs.dim,
     ...flags.limits,
     stats: flags.stats,
@@ -45,7 +44,6 @@ export const explain = Command.make(
         passes: Option.some(text),
         limits,
         donate: options.donate,
-        arithmetic: Option.getOrElse(config.arithmetic, () => options.arithmetic),
         statistics: config.stats
       })
       const sizes = sizesFor(graph, new Map())
