@@ -6,6 +6,9 @@ import type { Node } from "./Node.ts"
  */
 export type Schedule = Elementwise | Rows | Matmul | Flash
 
+/** What numbers stored as f16 are multiplied in. Sums, the softmax and all that is kept are float32 either way. */
+export type Arithmetic = "f32" | "f16"
+
 /** One thread for each result element (or pair of 16-bit elements). */
 export interface Elementwise {
   readonly kind: "elementwise"
@@ -31,6 +34,8 @@ export interface MatmulTile {
   readonly quads: boolean
   /** For results of few tiles: parts of the depth are summed by workgroups of their own, and added up by a second kernel. */
   readonly split: MatmulSplit | undefined
+  /** Of tiles in workgroup memory over operands stored as f16: tiles stay f16, and so do their products. In float32 where it is absent. */
+  readonly arithmetic?: "f16"
 }
 
 /** Calls with few rows run variants of their own, which are compiled beside the others where rows are not known before. */
@@ -55,7 +60,7 @@ export interface MatmulSplit {
   readonly most: number
 }
 
-/** All variants are compiled at once; which one runs depends on the lengths of a call and compiles nothing. */
+/** Which variant runs depends on the lengths of a call; none is made for a length. */
 export interface Flash {
   readonly kind: "flash"
   readonly prefill: FlashPrefill
@@ -83,6 +88,8 @@ export interface FlashPrefill {
   readonly tiles: FlashTiles
   /** Of tiles in registers: whether four neighbouring threads each load a quarter of K and V and pass it on, which takes subgroups. */
   readonly quads: boolean
+  /** Of tiles in workgroup memory over operands stored as f16: tiles stay f16, and so do their products. In float32 where it is absent. */
+  readonly arithmetic?: "f16"
 }
 
 /**

@@ -2,9 +2,11 @@ import * as Dim from "./Dim.ts"
 import * as DType from "./DType.ts"
 import type * as Graph from "./Graph.ts"
 import * as HostArray from "./HostArray.ts"
+import { wide } from "./halfProducts.ts"
 import type * as Node from "./Node.ts"
 import { specOf } from "./Node.ts"
 import { parts } from "./ops/flashAttention.ts"
+import type { Arithmetic } from "./Schedule.ts"
 import * as Shape from "./Shape.ts"
 
 /**
@@ -20,6 +22,7 @@ import * as Shape from "./Shape.ts"
  *     other functions        sum of operands + f u                f: the accuracy WGSL grants that function
  *     exp and its kin        κ · operand + (3 + 2κ) u             exp(x + δ) = exp(x)(1 + δ); |x| ≤ κ
  *     contraction, sum of n  sum of operands + γ(n, a) + u
+ *     products in f16        + 10 units of f16, of values + 11   eight roundings and two for what is flushed; weights are rounded, too
  *     softmax of n           κ · operand + (3 + 2κ) a + γ(n, a) + u
  *     attention              q·k, score region, softmax and p·v by the lines above
  *
@@ -44,7 +47,22 @@ export interface Options {
    * reference in float32, which has an error of its own.
    */
   readonly expected?: "exact" | "rounded"
+  /** What products of numbers that are stored as f16 may be rounded to. Float32 unless given. */
+  readonly arithmetic?: Arithmetic
 }
+
+/** What the walk over a graph is told besides it. */
+interface Setting {
+  readonly sizes: Dim.Bindings
+  readonly kappa: number
+  readonly arithmetic: Arithmetic
+}
+
+/**
+ * Error of products in f16 of tiles that are fit for it, in units of the largest product: backends add up at most eight before they are added
+ * in float32, and what devices may flush to zero is less than two roundings.
+ */
+const productsInHalf = (8 + 2) * DType.roundoff.f16
 
 const confidence = 8
 
@@ -102,8 +120,7 @@ const elementwise = (node: Node.Node, operands: ReadonlyArray<number>, kappa: nu
 const propagate = (
   graph: Graph.Graph,
   inputs: ReadonlyArray<number>,
-  sizes: Dim.Bindings,
-  kappa: number
+  setting: Setting
 ): ReadonlyArray<number> => {
   const bounds = new Map<Node.Node, number>()
   graph.inputs.forEach((input, i) => {
@@ -112,7 +129,7 @@ const propagate = (
   for (const node of graph.nodes) {
     if (node.op === "input") continue
     const operands = node.operands.map((o) => bounds.get(o) ?? 0)
-    bounds.set(node, DType.isFloat(node.type.dtype) ? boundOf(node, operands, sizes, kappa) : 0)
+    bounds.set(node, DType.isFloat(node.type.dtype) ? boundOf(node, operands, setting) : 0)
   }
   return graph.outputs.map((o) => bounds.get(o.node) ?? 0)
 }
@@ -123,12 +140,8 @@ const lengthOf = (node: Node.Node, axes: ReadonlyArray<number>, sizes: Dim.Bindi
 const softmaxError = (operand: number, n: number, a: number, kappa: number): number =>
   kappa * operand + (3 + 2 * kappa) * a + gamma(n, a)
 
-const boundOf = (
-  node: Node.Node,
-  operands: ReadonlyArray<number>,
-  sizes: Dim.Bindings,
-  kappa: number
-): number => {
+const boundOf = (node: Node.Node, operands: ReadonlyArray<number>, setting: Setting): number => {
+  const { sizes, kappa } = setting
   const u = roundoff(node.type.dtype)
   const a = accumulator(node.type.dtype)
   const most = Math.max(0, ...operands)
@@ -136,7 +149,7 @@ const boundOf = (
   const x = node.operands[0] as Node.Node
   switch (node.op) {
     case "dot":
-      return sum + gamma(lengthOf(x, node.attrs.lhsContract, sizes), a) + u
+      return sum + gamma(lengthOf(x, node.attrs.lhsContract, sizes), a) + u + halved(node, setting)
     case "reduce_sum":
     case "reduce_prod":
       return most + gamma(lengthOf(x, node.attrs.axes, sizes), a) + u
@@ -149,9 +162,9 @@ const boundOf = (
     case "rms_norm":
       return 2 * most + gamma(lengthOf(x, [node.attrs.axis], sizes), a) + 6 * a + u
     case "flash_attention":
-      return attention(node, operands, sizes, kappa)
+      return attention(node, operands, setting)
     case "fused":
-      return propagate(node.attrs.body, operands, sizes, kappa)[0] ?? 0
+      return propagate(node.attrs.body, operands, setting)[0] ?? 0
     case "reduce_max":
     case "reduce_min":
       return most
@@ -160,27 +173,35 @@ const boundOf = (
   }
 }
 
+/** What products in f16 add to the error of a contraction. */
+const halved = (
+  node: Node.NodeOf<"dot"> | Node.NodeOf<"flash_attention">,
+  { arithmetic }: Setting
+): number => (arithmetic === "f16" && wide(node).length === 0 ? productsInHalf : 0)
+
 const attention = (
   node: Node.NodeOf<"flash_attention">,
   operands: ReadonlyArray<number>,
-  sizes: Dim.Bindings,
-  kappa: number
+  setting: Setting
 ): number => {
+  const { sizes, kappa } = setting
+  const half = halved(node, setting)
   const { v, terms, captures } = parts(operands, node.attrs)
   const [, keys] = node.operands as [Node.Node, Node.Node]
   const a = accumulator((keys as Node.Node).type.dtype)
   const [, , length] = Shape.evaluate((keys as Node.Node).type.shape, sizes) as [number, number, number]
   const widths = parts(node.operands, node.attrs).terms.map((t) => lengthOf(t.k, [3], sizes))
-  const logits = terms.map(({ q, k }, n) => q + k + gamma(widths[n] as number, a))
+  const logits = terms.map(({ q, k }, n) => q + k + gamma(widths[n] as number, a) + half)
   const region = node.attrs.score as Graph.Graph
-  const [score = 0] = propagate(region, [...logits, 0, 0, 0, 0, ...captures], sizes, kappa)
+  const [score = 0] = propagate(region, [...logits, 0, 0, 0, 0, ...captures], setting)
   if (node.attrs.output === "max") return score + roundoff(node.type.dtype)
   const weights = node.attrs.normaliser === undefined ? softmaxError(score, length, a, kappa) : score
   const [factor = 0] =
     node.attrs.probability === undefined
       ? []
-      : propagate(node.attrs.probability as Graph.Graph, [0, 0, 0, 0, ...captures], sizes, kappa)
-  return weights + factor + v + gamma(length, a) + 2 * a + roundoff(node.type.dtype)
+      : propagate(node.attrs.probability as Graph.Graph, [0, 0, 0, 0, ...captures], setting)
+  const weighted = half === 0 ? 0 : half + DType.roundoff.f16
+  return weights + factor + v + gamma(length, a) + weighted + 2 * a + roundoff(node.type.dtype)
 }
 
 /**
@@ -192,7 +213,8 @@ export const of = (
   sizes: Dim.Bindings,
   options: Options = {}
 ): ReadonlyArray<Tolerance> => {
-  const bounds = propagate(graph, [], sizes, options.exponent ?? 8)
+  const { exponent: kappa = 8, arithmetic = "f32" } = options
+  const bounds = propagate(graph, [], { sizes, kappa, arithmetic })
   const factor = (options.reassociated === true ? 2 : 1) * (options.expected === "rounded" ? 2 : 1)
   return graph.outputs.map(({ node }, i) =>
     DType.isFloat(node.type.dtype)

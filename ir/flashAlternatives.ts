@@ -1,6 +1,6 @@
 import * as Budget from "./flashBudget.ts"
 import type { Limits } from "./Limits.ts"
-import type { Flash, FlashDecode, FlashPrefill } from "./Schedule.ts"
+import type { Arithmetic, Flash, FlashDecode, FlashPrefill } from "./Schedule.ts"
 
 /** Cuts that are worth measuring beside those that the chooser knows. */
 const more: { readonly [kind in Limits["kind"]]: ReadonlyArray<FlashPrefill> } = {
@@ -46,11 +46,15 @@ export const alternatives = (
   D: Budget.HeadSizes,
   E: number,
   group: number | undefined,
-  rows: number
+  rows: number,
+  arithmetic: Arithmetic = "f32"
 ): ReadonlyArray<Flash> => {
-  const chosen = Budget.choose(limits, D, E, group)
+  const chosen = Budget.choose(limits, D, E, group, arithmetic)
   const variant = Budget.splitVariants(chosen, D, E, group, undefined).find((v) => rows <= v.most)
-  const prefills = [...Budget.candidates(limits, D, E), ...more[limits.kind]]
+  const prefills = [
+    ...Budget.candidates(limits, D, E, arithmetic),
+    ...more[limits.kind].map((cut) => Budget.multiplyingIn(cut, arithmetic))
+  ]
   const others =
     variant === undefined
       ? prefills.map((prefill) => ({ ...chosen, prefill }))

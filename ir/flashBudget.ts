@@ -1,6 +1,6 @@
 import type * as DType from "./DType.ts"
 import type { Limits } from "./Limits.ts"
-import type { Flash, FlashDecode, FlashPrefill, FlashTiles } from "./Schedule.ts"
+import type { Arithmetic, Flash, FlashDecode, FlashPrefill, FlashTiles } from "./Schedule.ts"
 
 /**
  * How a flash schedule divides its work among threads, what that costs in registers and workgroup memory, and so which
@@ -32,6 +32,8 @@ export interface Tile {
   /** Whether each thread owns whole rows and shares nothing, or only what four neighbours load. */
   readonly owned: boolean
   readonly quads: boolean
+  /** Whether staged tiles are f16, and multiplied so. */
+  readonly half: boolean
 }
 
 /** Floats that a thread keeps in registers for the whole tile, where threads share rows. More spill. */
@@ -57,7 +59,11 @@ export type HeadSizes = number | ReadonlyArray<number>
 
 const each = (D: HeadSizes): ReadonlyArray<number> => (typeof D === "number" ? [D] : D)
 
-const registers = (t: Tile): number => t.threadRows * (t.chunks * 4 + t.threadKeys * t.terms)
+/** Products in f16 are summed up apart before they join their sums: two registers more for four of them. */
+const registers = (t: Tile): number => {
+  const parts = t.half ? Math.max(2 * t.chunks, 2 * t.threadKeys) : 0
+  return t.threadRows * (t.chunks * 4 + t.threadKeys * t.terms + parts)
+}
 
 const divisors = (n: number): ReadonlyArray<number> =>
   Array.from({ length: n }, (_, i) => i + 1).filter((d) => n % d === 0)
@@ -98,7 +104,8 @@ const owned = (
     terms: each(D).length,
     staged: false,
     owned: true,
-    quads
+    quads,
+    half: false
   }
 }
 
@@ -109,6 +116,7 @@ const tile = (
   threads: number,
   rowGroups: number,
   staged: boolean,
+  half: boolean,
   D: HeadSizes,
   E: number
 ): Tile => {
@@ -130,7 +138,8 @@ const tile = (
     terms: each(D).length,
     staged,
     owned: false,
-    quads: false
+    quads: false,
+    half
   }
 }
 
@@ -145,16 +154,16 @@ const readsPerPair = (t: Tile, D: HeadSizes): number => {
 
 /** The thread grid of a prefill schedule, or undefined where its numbers do not fit together or need too many registers. */
 export const prefillTile = (schedule: FlashPrefill, D: HeadSizes, E: number): Tile | undefined => {
-  const { rows, keys, threads, tiles, quads } = schedule
+  const { rows, keys, threads, tiles, quads, arithmetic } = schedule
   if (![rows, keys, threads].every(isCount)) return undefined
   if (tiles === "registers") {
-    const fit = rows % threads === 0 && (!quads || threads % 4 === 0)
+    const fit = arithmetic === undefined && rows % threads === 0 && (!quads || threads % 4 === 0)
     return fit ? owned(rows / threads, threads, keys, threads, quads, D, E) : undefined
   }
   if (quads) return undefined
   const fitting = divisors(threads)
     .filter((groups) => rows % (4 * groups) === 0 && keys % (threads / groups) === 0)
-    .map((groups) => tile(rows, rows, keys, threads, groups, true, D, E))
+    .map((groups) => tile(rows, rows, keys, threads, groups, true, arithmetic === "f16", D, E))
     .filter((t) => registers(t) <= maxRegistersStaged)
   return fitting.reduce<Tile | undefined>(
     (best, t) => (best === undefined || readsPerPair(t, D) < readsPerPair(best, D) ? t : best),
@@ -179,18 +188,20 @@ export const decodeTile = (
     return owned(rows, 1, keys, threads, false, D, E)
   }
   const threadKeys = Math.max(1, Math.min(4, Math.floor(keysPerSplit / threads)))
-  const t = tile(vectors(rows) * 4, rows, threads * threadKeys, threads, 1, false, D, E)
+  const t = tile(vectors(rows) * 4, rows, threads * threadKeys, threads, 1, false, false, D, E)
   return registers(t) <= maxRegisters ? t : undefined
 }
 
 /** Vectors of workgroup memory in each of the arrays of a tile. */
 export const arrays = (t: Tile, D: HeadSizes, E: number) => {
-  if (t.owned) return { stage: 0, weights: 0, partial: 0 }
+  if (t.owned) return { stage: 0, halves: 0, weights: 0, partial: 0 }
   const staging = t.staged ? t.keys * rowStride(Math.max(...each(D), E)) : 0
   const sums = t.slices > 1 ? t.rows * t.valueColumns * t.chunks : 0
   return {
     /** K or V, and at the end the sums of the slices. */
-    stage: Math.max(staging, sums),
+    stage: t.half ? sums : Math.max(staging, sums),
+    /** K or V as vectors of f16. */
+    halves: t.half ? staging : 0,
     /** Weights: a column of rows for each key, padded by one so that neighbours fall into different banks. */
     weights: t.keys * weightStride(t),
     /** Partial maxima and sums of the threads that share a row. */
@@ -204,11 +215,12 @@ export const rowStride = (elements: number): number => vectors(elements) + 1
 /** Vectors from one key to the next among the weights. */
 export const weightStride = (t: Tile): number => t.rows / 4 + (t.columns > 1 ? 1 : 0)
 
-/** Bytes of workgroup memory of one tile; two words more hold flags. */
+/** Bytes of workgroup memory of one tile; a few words more hold flags, and the largest numbers of tiles in f16. */
 export const tileBytes = (t: Tile, D: HeadSizes, E: number): number => {
   if (t.owned) return 0
-  const { stage, weights, partial } = arrays(t, D, E)
-  return 16 * (stage + weights + partial) + 4 * (1 + t.rowGroups)
+  const { stage, halves, weights, partial } = arrays(t, D, E)
+  const flags = 1 + t.rowGroups + (t.half ? t.terms + 1 : 0)
+  return 16 * (stage + weights + partial) + 8 * halves + 4 * flags
 }
 
 /**
@@ -241,7 +253,7 @@ export const withBuffers = (schedule: Flash, read: number, limits: Limits): Flas
 
 /**
  * Bytes of workgroup memory that the largest kernel of a schedule needs, or undefined where a kernel's numbers do not fit together. The dtype
- * does not matter: tiles are staged as f32, so that a number is converted once and used many times.
+ * does not matter, but the arithmetic does: what is multiplied in float32 is staged so, since a number is then converted once and used many times.
  */
 export const workgroupBytes = (
   schedule: Flash,
@@ -334,11 +346,21 @@ const owningAlone: ReadonlyArray<Prefill> = [
   [4, 1, 4]
 ]
 
+/** A cut whose products are in f16 where it can have such. */
+export const multiplyingIn = (cut: FlashPrefill, arithmetic: Arithmetic): FlashPrefill =>
+  arithmetic === "f16" && cut.tiles === "workgroup" ? { ...cut, arithmetic } : cut
+
 /** What is tried for prefill on a kind of device, in order. */
-export const candidates = (limits: Limits, D: HeadSizes, E: number): ReadonlyArray<FlashPrefill> => {
+export const candidates = (
+  limits: Limits,
+  D: HeadSizes,
+  E: number,
+  arithmetic: Arithmetic = "f32"
+): ReadonlyArray<FlashPrefill> => {
   const of =
     (tiles: FlashTiles, quads: boolean) =>
-    ([rows, keys, threads]: Prefill): FlashPrefill => ({ rows, keys, threads, tiles, quads })
+    ([rows, keys, threads]: Prefill): FlashPrefill =>
+      multiplyingIn({ rows, keys, threads, tiles, quads }, arithmetic)
   if (limits.kind === "gpu") return staged.map(of("workgroup", false))
   // Neighbours share four vectors at a time: of one alone there is nothing to share.
   const fills = [...each(D), E].every((size) => size > 4)
@@ -363,11 +385,17 @@ const mostDecodeRows = 16
 const mostShortRows = 32
 
 /** A schedule that the device can run, the best known first. Every device of WebGPU's least limits can run one for any head size. */
-export const choose = (limits: Limits, D: HeadSizes, E: number, group?: number): Flash => {
+export const choose = (
+  limits: Limits,
+  D: HeadSizes,
+  E: number,
+  group?: number,
+  arithmetic: Arithmetic = "f32"
+): Flash => {
   const { rows: wanted, keysPerSplit, maxSplits, threads: counts, tiles } = decodes[limits.kind]
   const fits = (schedule: Flash): boolean => legal(schedule, limits, D, E, "f32", group)
   const without = { threads: counts[0], tiles, keysPerSplit, maxSplits }
-  const all = candidates(limits, D, E)
+  const all = candidates(limits, D, E, arithmetic)
   const fitting = (prefill: FlashPrefill): boolean =>
     fits({ kind: "flash", prefill, decode: without, decodeRows: 0 })
   const prefill = all.find(fitting)

@@ -1,5 +1,5 @@
 import type { Limits } from "./Limits.ts"
-import type { Matmul, MatmulSplit, MatmulTile } from "./Schedule.ts"
+import type { Arithmetic, Matmul, MatmulSplit, MatmulTile } from "./Schedule.ts"
 
 /** The least power of two that is not less, between bounds; the upper one where the size is unknown. */
 const fitted = (size: number | undefined, least: number, most: number): number =>
@@ -14,12 +14,18 @@ export interface ProductSizes {
 }
 
 /** Tiles of one or of two products of such sizes. */
-export const matmulSchedule = (limits: Limits, sizes: ProductSizes, products = 1): Matmul => {
+export const matmulSchedule = (
+  limits: Limits,
+  sizes: ProductSizes,
+  products = 1,
+  arithmetic: Arithmetic = "f32"
+): Matmul => {
   const { vector, fewRows, tileOf } = (limits.kind === "cpu" ? forProcessor : forGpu)(limits, products)
   const { rows, columns } = sizes
   const tile = (of: number | undefined): MatmulTile => {
     const cut = tileOf(of, columns)
-    return { ...cut, split: splitOf(limits, sizes, cut, vector(columns).rows) }
+    const half = arithmetic === "f16" && limits.kind === "gpu" ? { arithmetic } : {}
+    return { ...cut, split: splitOf(limits, sizes, cut, vector(columns).rows), ...half }
   }
   const all = { kind: "matmul", vector: vector(columns) } as const
   if (fewRows === undefined) return { ...all, ...tile(rows), few: undefined }
@@ -139,18 +145,20 @@ export const illegalMatmul = (schedule: Matmul, limits: Limits, products = 1): s
 const isPower = (n: number): boolean => Number.isInteger(Math.log2(n))
 
 const illegalTile = (tile: MatmulTile, limits: Limits, products: number): string | undefined => {
-  const { rows, columns, depth, threadRows, threadColumns, quads, split } = tile
+  const { rows, columns, depth, threadRows, threadColumns, quads, split, arithmetic } = tile
   if (![rows, columns, depth, threadRows, threadColumns].every(isPower)) return "a size is no power of two"
   if (threadRows > rows || threadColumns > columns) return "a part is larger than the whole"
   if (split !== undefined && (split.depth < 1 || split.most < 1)) return "parts of nothing"
   if (limits.kind === "cpu") {
+    if (arithmetic === "f16") return "a thread by itself multiplies in float32"
     if (quads && ((limits.subgroups?.min ?? 0) < 4 || threadRows < 4)) return "quads have no rows to share"
     return columns === threadColumns * (quads ? 4 : 1) && rows === threadRows
       ? undefined
       : "no tile of one thread"
   }
   const threads = (rows / threadRows) * (columns / threadColumns)
-  const bytes = tileElements(rows, columns, products) * depth * 4
+  const largest = arithmetic === "f16" ? 8 * (1 + products) : 0
+  const bytes = tileElements(rows, columns, products) * depth * 4 + largest
   if (threads > limits.maxComputeInvocationsPerWorkgroup) return `${threads} threads`
   return bytes > limits.maxComputeWorkgroupStorageSize ? `${bytes} bytes` : undefined
 }

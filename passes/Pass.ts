@@ -2,7 +2,7 @@ import type { FormName } from "../ir/Form.ts"
 import type { Graph } from "../ir/Graph.ts"
 import type { Limits } from "../ir/Limits.ts"
 import type { MemoryPlan } from "../ir/MemoryPlan.ts"
-import type { Schedules } from "../ir/Schedule.ts"
+import type { Arithmetic, Schedules } from "../ir/Schedule.ts"
 import type { Diagnostic } from "./Diagnostic.ts"
 import type { Count } from "./Statistics.ts"
 
@@ -29,6 +29,8 @@ export interface Context {
   /** Names of inputs whose memory a call may overwrite. */
   readonly donated: ReadonlySet<string>
   readonly count: Count
+  /** What products of numbers that are stored as f16 may be multiplied in. Float32 unless given. */
+  readonly arithmetic?: Arithmetic
 }
 
 /** What a pass leaves. */

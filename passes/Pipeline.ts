@@ -4,7 +4,7 @@ import * as Form from "../ir/Form.ts"
 import * as Graph from "../ir/Graph.ts"
 import type { Limits } from "../ir/Limits.ts"
 import type { MemoryPlan } from "../ir/MemoryPlan.ts"
-import type { Schedules } from "../ir/Schedule.ts"
+import type { Arithmetic, Schedules } from "../ir/Schedule.ts"
 import { didYouMean } from "../ir/suggest.ts"
 import type { Diagnostic } from "./Diagnostic.ts"
 import type { Hook } from "./hooks.ts"
@@ -92,6 +92,8 @@ export interface Options {
   readonly limits: Limits
   /** Names of inputs whose memory a call may overwrite. */
   readonly donated?: ReadonlySet<string>
+  /** What products of numbers that are stored as f16 may be multiplied in. Float32 unless given. */
+  readonly arithmetic?: Arithmetic
   readonly hooks?: ReadonlyArray<Hook>
   /** Verify the graph and its form after each pass. On unless switched off. */
   readonly verify?: boolean
@@ -128,7 +130,8 @@ export const run = (
       return Result.fail(misplaced(pass, current, form.failure.message))
     }
     const { count, ...counted } = Statistics.collector(options.statistics === true, trail.within(pass.name))
-    const context = { limits: options.limits, donated: options.donated ?? new Set<string>(), count }
+    const { limits, donated = new Set<string>(), arithmetic = "f32" } = options
+    const context = { limits, donated, count, arithmetic }
     const started = performance.now()
     let outcome: Outcome
     try {

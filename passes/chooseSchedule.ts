@@ -1,5 +1,6 @@
 import * as Dim from "../ir/Dim.ts"
 import { choose, legal, withBuffers } from "../ir/flashBudget.ts"
+import { wide } from "../ir/halfProducts.ts"
 import { anchorOf } from "../ir/KernelBody.ts"
 import type { Limits } from "../ir/Limits.ts"
 import { matmulSchedule } from "../ir/matmulSchedule.ts"
@@ -7,6 +8,7 @@ import type { Node, NodeOf } from "../ir/Node.ts"
 import { parts } from "../ir/ops/flashAttention.ts"
 import type * as Schedule from "../ir/Schedule.ts"
 import * as Shape from "../ir/Shape.ts"
+import * as TensorType from "../ir/TensorType.ts"
 import { about, type Diagnostic } from "./Diagnostic.ts"
 import type { Pass } from "./Pass.ts"
 import { describe } from "./scheduleTable.ts"
@@ -20,28 +22,47 @@ export const chooseSchedule: Pass = {
   summary: "limits and shapes become tiles; never changes a result",
   from: "kernels",
   to: "kernels",
-  run: (graph, { limits, count }) => {
+  run: (graph, { limits, count, arithmetic: asked = "f32" }) => {
     const schedules = new Map<Node, Schedule.Schedule>()
     const diagnostics: Array<Diagnostic> = []
-    if (limits.ownTiles === true) return { graph, diagnostics, schedules }
     for (const node of graph.nodes) {
       if (node.op !== "fused") continue
-      const schedule = forKernel(node, limits)
+      const refused = asked === "f16" ? notInHalf(node, limits) : undefined
+      const inFloats = refused === undefined ? [] : [`products in f32: ${refused}`]
+      if (limits.ownTiles === true) {
+        diagnostics.push(...inFloats.map((text) => note(node, text)))
+        continue
+      }
+      const schedule = forKernel(node, limits, refused === undefined ? asked : "f32")
       if (schedule === undefined) {
         diagnostics.push(noSchedule(node, limits))
         continue
       }
       schedules.set(node, schedule)
       count(schedule.kind)
-      diagnostics.push({
-        pass: "choose-schedule",
-        outcome: "note",
-        ...about(anchorOf(node.attrs.body) ?? node),
-        nearest: describe(schedule)
-      })
+      diagnostics.push(note(node, [describe(schedule), ...inFloats].join("; ")))
     }
     return { graph, diagnostics, schedules }
   }
+}
+
+const note = (node: NodeOf<"fused">, nearest: string): Diagnostic => ({
+  pass: "choose-schedule",
+  outcome: "note",
+  ...about(anchorOf(node.attrs.body) ?? node),
+  nearest
+})
+
+/** Why a kernel multiplies in float32 what was asked to be multiplied in f16; undefined where it need not, or multiplies nothing. */
+const notInHalf = (node: NodeOf<"fused">, limits: Limits): string | undefined => {
+  const anchor = anchorOf(node.attrs.body)
+  if (anchor?.op !== "dot" && anchor?.op !== "flash_attention") return undefined
+  if (limits.ownTiles === true) return "this backend has no arithmetic in f16"
+  if (limits.kind === "cpu") return "a software device would convert every number"
+  if (!limits.shaderF16) return "the device has no shader-f16"
+  const anchors = node.attrs.body.nodes.filter((n) => n.op === "dot" || n.op === "flash_attention")
+  const found = new Set(anchors.flatMap(wide).map((x) => TensorType.print(x.type)))
+  return found.size === 0 ? undefined : `${[...found].join(", ")} is not stored as f16`
 }
 
 const noSchedule = (node: NodeOf<"fused">, limits: Limits): Diagnostic => ({
@@ -53,13 +74,17 @@ const noSchedule = (node: NodeOf<"fused">, limits: Limits): Diagnostic => ({
 })
 
 /** A schedule for one kernel; undefined where a device with these limits has none. */
-const forKernel = (node: NodeOf<"fused">, limits: Limits): Schedule.Schedule | undefined => {
+const forKernel = (
+  node: NodeOf<"fused">,
+  limits: Limits,
+  arithmetic: Schedule.Arithmetic
+): Schedule.Schedule | undefined => {
   const anchor = anchorOf(node.attrs.body)
   if (anchor === undefined) return { kind: "elementwise", threads: atMost(64, limits) }
-  if (anchor.op === "flash_attention") return forAttention(anchor, node.operands.length, limits)
+  if (anchor.op === "flash_attention") return forAttention(anchor, node.operands.length, limits, arithmetic)
   if (anchor.op === "dot") {
     const products = node.attrs.body.nodes.filter((n) => n.op === "dot").length
-    return forMatmul(anchor, products, limits)
+    return forMatmul(anchor, products, limits, arithmetic)
   }
   const row = rowOf(anchor)
   // Threads of many rows that lie side by side read neighbours; those of one row would read far apart.
@@ -91,7 +116,12 @@ const rowThreads = (length: number | undefined, limits: Limits): number => {
   return atMost(Math.max(32, Math.min(256, length / 4)), limits)
 }
 
-const forMatmul = (dot: NodeOf<"dot">, products: number, limits: Limits): Schedule.Matmul => {
+const forMatmul = (
+  dot: NodeOf<"dot">,
+  products: number,
+  limits: Limits,
+  arithmetic: Schedule.Arithmetic
+): Schedule.Matmul => {
   const [lhs, rhs] = dot.operands as readonly [Node, Node]
   const { lhsBatch, lhsContract, rhsBatch, rhsContract } = dot.attrs
   const over = (x: Node, axes: ReadonlyArray<number>): number | undefined =>
@@ -107,14 +137,15 @@ const forMatmul = (dot: NodeOf<"dot">, products: number, limits: Limits): Schedu
     columns: free(rhs, ...rhsBatch, ...rhsContract),
     depth: over(lhs, lhsContract)
   }
-  return matmulSchedule(limits, sizes, products)
+  return matmulSchedule(limits, sizes, products, arithmetic)
 }
 
 /** The tiles of attention are worked out next to their budget; what no device can run gets none. */
 const forAttention = (
   flash: NodeOf<"flash_attention">,
   buffers: number,
-  limits: Limits
+  limits: Limits,
+  arithmetic: Schedule.Arithmetic
 ): Schedule.Flash | undefined => {
   const [q, k] = flash.operands as readonly [Node, Node]
   const { terms, v } = parts(flash.operands, flash.attrs)
@@ -124,6 +155,6 @@ const forAttention = (
   const [E, heads, keyHeads] = [size(v, 3), size(q, 1), size(k, 1)]
   if (D.length < terms.length || !isHeadSize(E) || q.type.dtype === "f64") return undefined
   const group = heads === undefined || keyHeads === undefined || keyHeads === 0 ? undefined : heads / keyHeads
-  const schedule = withBuffers(choose(limits, D, E, group), buffers, limits)
+  const schedule = withBuffers(choose(limits, D, E, group, arithmetic), buffers, limits)
   return legal(schedule, limits, D, E, q.type.dtype, group) ? schedule : undefined
 }

@@ -9,6 +9,7 @@ import { functions } from "./fusion/functions.ts"
 import { type Fused, fuseWeights } from "./fusion/fuse.ts"
 import * as Log from "./fusion/Log.ts"
 import { isTransparent, nearDivision, nearSoftmax, nearWeights } from "./fusion/nearSoftmax.ts"
+import { mostHeadSize } from "./fusion/refusals.ts"
 import { refused } from "./fusion/report.ts"
 import type { Pass } from "./Pass.ts"
 import * as Rule from "./Rule.ts"
@@ -24,13 +25,15 @@ export const fuseAttention: Pass = {
   summary: "dot, score, mask, softmax, dot becomes flash_attention, or a refusal with its reason",
   from: "traced",
   to: "attention",
-  run: (graph, { count }) => {
+  run: (graph, { count, limits }) => {
     const diagnostics: Array<Diagnostic.Diagnostic> = []
     /** Rebuilt nodes that softmax weights reach without a contraction or reduction between. */
     const carriers = new Set<Node.Node>()
     /** The same of what is nearly a softmax. */
     const near = new Map<Node.Node, Refusal>()
     const numbers = new Map<Node.Node, number>()
+    const most = mostHeadSize(limits)
+    const trial = { numbers, mostHeadSize: most }
     const log = Log.make(count, (said) => void diagnostics.push(said))
     const sums: Array<Fused> = []
     const step = (node: Node.Node, _: Graph.Builder, original: Node.Node): Node.Node => {
@@ -49,7 +52,7 @@ export const fuseAttention: Pass = {
       if (node.op !== "dot") return node
       const sides = ([0, 1] as const).filter((side) => carriers.has(node.operands[side] as Node.Node))
       const tried = sides.map((side) =>
-        attempt(count, "attention", () => fuseWeights(node, side, numbers), Result.isSuccess)
+        attempt(count, "attention", () => fuseWeights(node, side, trial), Result.isSuccess)
       )
       const fused = tried.find(Result.isSuccess)
       if (fused !== undefined) {
@@ -71,8 +74,8 @@ export const fuseAttention: Pass = {
     }
     const attended = Graph.transform(graph, step, log.follow)
     Log.streams(log, sums)
-    const shared = alongside(alone.columns(attended, log), sums, log)
-    const result = alone.rows(functions(shared, log), log)
+    const shared = alongside(alone.columns(attended, log, most), sums, log)
+    const result = alone.rows(functions(shared, log, most), log, most)
     // Views that led to the weights now meet those that lead away from the node: one does for both.
     const tidy = Rule.rewrite(result, movement, count)
     return { graph: tidy, diagnostics }

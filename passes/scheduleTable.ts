@@ -6,16 +6,23 @@ import * as TensorType from "../ir/TensorType.ts"
 
 const places = { workgroup: "workgroup memory", registers: "registers" } as const
 
-const tilesOf = ({ rows, keys, tiles, threads, quads }: FlashPrefill): string =>
-  `tiles of ${rows} rows x ${keys} keys in ${places[tiles]}, ${threads} threads${quads ? " of which four share what they load" : ""}`
+const inHalf = ({ arithmetic }: { readonly arithmetic?: "f16" }): string =>
+  arithmetic === undefined ? "" : ", products in f16"
 
-const productOf = ({ rows, columns, depth, threadRows, threadColumns, quads, split }: MatmulTile): string => {
+const tilesOf = (cut: FlashPrefill): string => {
+  const { rows, keys, tiles, threads, quads } = cut
+  const shared = quads ? " of which four share what they load" : ""
+  return `tiles of ${rows} rows x ${keys} keys in ${places[tiles]}, ${threads} threads${shared}${inHalf(cut)}`
+}
+
+const productOf = (tile: MatmulTile): string => {
+  const { rows, columns, depth, threadRows, threadColumns, quads, split } = tile
   const parts =
     split === undefined
       ? ""
       : `, up to ${split.rows} rows in at most ${split.most} parts of ${split.depth} or more`
   const shared = quads ? ", rows shared by quads" : ""
-  return `tiles of ${rows} x ${columns}, ${depth} deep, ${threadRows} x ${threadColumns} a thread${shared}${parts}`
+  return `tiles of ${rows} x ${columns}, ${depth} deep, ${threadRows} x ${threadColumns} a thread${shared}${inHalf(tile)}${parts}`
 }
 
 /** A schedule in words. */

@@ -10,7 +10,7 @@ import * as DType from "../ir/DType.ts"
 import { choose, workgroupBytes } from "../ir/flashBudget.ts"
 import * as Limits from "../ir/Limits.ts"
 import * as Print from "../ir/Print.ts"
-import type { FlashPrefill } from "../ir/Schedule.ts"
+import type { Arithmetic, FlashPrefill } from "../ir/Schedule.ts"
 import * as Pipeline from "../passes/Pipeline.ts"
 import { passes } from "../passes/passes.ts"
 import { knobs } from "../src/knobs.ts"
@@ -93,9 +93,13 @@ const pipeline = (): string => {
   ])
 }
 
-const devices: ReadonlyArray<readonly [name: string, limits: Limits.Limits]> = [
+const large: Limits.Limits = { ...Limits.portable, maxComputeWorkgroupStorageSize: 32768 }
+
+const devices: ReadonlyArray<readonly [name: string, limits: Limits.Limits, arithmetic?: Arithmetic]> = [
   ["GPU, 16 KiB of workgroup memory", Limits.portable],
-  ["GPU, 32 KiB", { ...Limits.portable, maxComputeWorkgroupStorageSize: 32768 }],
+  ["the same, products in f16", Limits.portable, "f16"],
+  ["GPU, 32 KiB", large],
+  ["the same, products in f16", large, "f16"],
   ["software, subgroups", { ...Limits.portable, kind: "cpu", subgroups: { min: 4, max: 4 } }],
   ["software", { ...Limits.portable, kind: "cpu" }]
 ]
@@ -106,9 +110,9 @@ const schedules = (): string => {
     p === undefined ? "" : `${p.rows} x ${p.keys}, ${p.threads} threads${p.quads ? ", quads" : ""}`
   return Markdown.table([
     ["device", "head size", "prefill: rows x keys", "decode", "short queries", "workgroup memory"],
-    ...devices.flatMap(([name, limits]) =>
+    ...devices.flatMap(([name, limits, arithmetic]) =>
       [64, 128, 256].map((size) => {
-        const schedule = choose(limits, size, size, 4)
+        const schedule = choose(limits, size, size, 4, arithmetic)
         const { prefill, decode, decodeRows, short } = schedule
         const few = `to ${decodeRows} rows, ${decode.threads} threads, ${decode.maxSplits} splits`
         const bytes = workgroupBytes(schedule, size, size, 4)

@@ -3,6 +3,7 @@ import * as Backend from "../backends/Backend.ts"
 import * as Dim from "../ir/Dim.ts"
 import * as Graph from "../ir/Graph.ts"
 import * as Print from "../ir/Print.ts"
+import type { Arithmetic } from "../ir/Schedule.ts"
 import { suggest } from "../ir/suggest.ts"
 import { explain } from "../passes/explain.ts"
 import { explainText } from "../passes/explainText.ts"
@@ -30,6 +31,11 @@ export interface CompileOptions {
    * later ones, since the answer is kept. WebGPU only.
    */
   readonly tune?: boolean | TuneOptions
+  /**
+   * What products of numbers stored as f16 may be multiplied in, where the device can: "f16" is faster and rounds each product to 11 bits. Sums, the
+   * softmax and whatever is not stored as f16 stay float32, as does everything unless this is given. `explain` says where it was not possible.
+   */
+  readonly arithmetic?: Arithmetic
   /** Called after each pass. */
   readonly hooks?: ReadonlyArray<Hook>
   /** Count how often each rule is tried, and how long that takes: see `Compiled.explanation`. */
@@ -50,7 +56,7 @@ export const pipelineText = (text: string | undefined): string => {
 
 /**
  * Compiles a function over tensors for the backend in context. The function is traced once; symbols in the signature
- * stand for lengths, and calls at other lengths compile nothing.
+ * stand for lengths, and no kernel is made for one of them.
  *
  *     const f = yield* compile(({ q, k, v }) => …, { q: spec("f32", ["B", 8, "T", 64]), … })
  *     const out = yield* f({ q, k, v })
@@ -113,8 +119,8 @@ const compileTraced = <S extends Signature, R extends Returned>(
         (e) => new SignatureError({ message: e.what, ...(e.hint === undefined ? {} : { hint: e.hint }) })
       )
     )
-    const { hooks = [], statistics = false } = options
-    const settings = { hooks, statistics }
+    const { hooks = [], statistics = false, arithmetic = "f32" } = options
+    const settings = { hooks, statistics, arithmetic }
     const compiled = yield* Effect.fromResult(
       Pipeline.run(pipeline, traced.graph, { limits: backend.limits, donated, ...settings })
     )

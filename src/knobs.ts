@@ -68,6 +68,12 @@ export const knobs: ReadonlyArray<Knob> = [
     "false",
     "measure how attention is cut into tiles on this device, once; WebGPU only"
   ),
+  knob(
+    "compile",
+    "arithmetic",
+    "f32",
+    "f16: products of numbers that are stored as f16 may be multiplied in f16, where the device can"
+  ),
   knob("compile", "hooks", "[]", "functions called after each pass"),
   knob("compile", "statistics", "false", "count how often each rule is tried, and how long that takes"),
   knob("jit", "cacheSize", "32", "compiled signatures that are kept, the one unused for longest goes first"),

@@ -210,13 +210,16 @@ const families = (backend: BackendShape, plan: Plan, sizes: Dim.Bindings): Reado
     const lengths = [shape.rows, shape.keys].map((n) => Math.ceil(Math.log2(Math.max(1, n))))
     const hasRange = anchor.attrs.range !== undefined
     const { D, E, group, dtype, rows } = shape
-    const key = JSON.stringify([description, D, E, group, dtype, lengths, hasRange, buffers])
+    const { arithmetic = "f32" } = schedule.prefill
+    const key = JSON.stringify([description, D, E, group, dtype, arithmetic, lengths, hasRange, buffers])
     const same = found.get(key)
     found.set(key, {
       key,
       text,
       nodes: [...(same?.nodes ?? []), node],
-      schedules: alternatives(limits, D, E, group, rows).map((s) => Budget.withBuffers(s, buffers, limits))
+      schedules: alternatives(limits, D, E, group, rows, arithmetic).map((s) =>
+        Budget.withBuffers(s, buffers, limits)
+      )
     })
   }
   return [...found.values()]

@@ -21,7 +21,10 @@ export const statsOf = (plan: Plan, program: Program.Program, sizes: Dim.Binding
   }
 }
 
-/** Keys and values are read from the caller's memory once, to be packed; a contraction packs its right operand once. */
+/**
+ * Keys and values, and right operands of contractions, as memory gives them: once. That blocks of rows meet them again in the caches, and
+ * that a decode leaves out what a range hides, is not counted.
+ */
 const keyValueBytes = (graph: Graph, sizes: Dim.Bindings): number =>
   graph.nodes.reduce((sum, node) => {
     switch (node.op) {

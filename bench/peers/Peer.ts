@@ -22,6 +22,8 @@ export interface Prepared {
   readonly run: () => Promise<unknown>
   /** The last result, in the order of `shapeOf`. */
   readonly read: () => Promise<Float32Array>
+  /** Kernels of a call, where the engine says. */
+  readonly kernels?: number
   readonly release?: () => unknown
 }
 

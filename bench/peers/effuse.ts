@@ -30,7 +30,7 @@ export const open: Open = async (host) => {
     description: backend.description,
     generate: async () => [await run(generation)],
     prepare: async (c) => {
-      const { fn, signature } = programOf(c)
+      const { fn, signature, sizes } = programOf(c)
       const own = await Effect.runPromise(Scope.make())
       const call = await run(compile(fn as never, signature))
       const inputs: { [name: string]: DeviceArray } = {}
@@ -40,6 +40,7 @@ export const open: Open = async (host) => {
           await Effect.runPromise(Effect.scoped(call.onDevice(inputs as never)))
           await device?.queue.onSubmittedWorkDone()
         },
+        kernels: call.stats(sizes).dispatches,
         read: async () => floats((await run(call(inputs as never) as never)) as HostArray),
         release: () => Effect.runPromise(Scope.close(own, Exit.void))
       }

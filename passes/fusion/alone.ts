@@ -3,7 +3,7 @@ import * as Dim from "../../ir/Dim.ts"
 import * as Graph from "../../ir/Graph.ts"
 import type * as Node from "../../ir/Node.ts"
 import type { Refusal } from "./Attention.ts"
-import { type Fused, fuse, type Numbers } from "./fuse.ts"
+import { type Fused, fuse, type Trial } from "./fuse.ts"
 import * as Log from "./Log.ts"
 import { isTransparent } from "./nearSoftmax.ts"
 import { findColumns, findRows, findStatistic, type OfScores, statisticOf } from "./outputs.ts"
@@ -18,7 +18,7 @@ type Tried = Result.Result<Fused, Refusal | undefined>
 const given = (fused: Fused, node: Node.Node): Node.Node => rearrange.cast(fused.result, node.type.dtype)
 
 /** A statistic of scores, or a sum of a function of them, by itself. */
-export const ofRows = (node: Node.Node, numbers: Numbers): Tried => {
+export const ofRows = (node: Node.Node, trial: Trial): Tried => {
   const walk = Walk.make()
   const statistic = statisticOf(node)
   const found =
@@ -28,26 +28,24 @@ export const ofRows = (node: Node.Node, numbers: Numbers): Tried => {
         : Result.fail(undefined)
       : findStatistic(walk, node, statistic)
   return Result.flatMap(found, (attention) =>
-    fuse(walk, attention, statistic?.output ?? "result", node.type.dtype, numbers, (n) =>
-      isOfRows(n, numbers)
-    )
+    fuse(walk, attention, statistic?.output ?? "result", node.type.dtype, trial, (n) => isOfRows(n, trial))
   )
 }
 
 /** Whether a node is computed from scores without having them in memory. */
-export const isOfRows = (node: Node.Node, numbers: Numbers): boolean => {
+export const isOfRows = (node: Node.Node, trial: Trial): boolean => {
   if (node.op !== "logsumexp" && node.op !== "reduce_max" && node.op !== "reduce_sum") return false
-  const tried = ofRows(node, numbers)
+  const tried = ofRows(node, trial)
   return Result.isSuccess(tried) && isOverTokens(tried.success.found)
 }
 
 /** A sum over queries of weights. */
-const ofColumns = (node: Node.Node, numbers: Numbers): Tried => {
+const ofColumns = (node: Node.Node, trial: Trial): Tried => {
   if (node.op !== "reduce_sum") return Result.fail(undefined)
   const walk = Walk.make()
   return Result.flatMap(findColumns(walk, node), ({ attention, sums }) =>
-    [...sums].every((n) => Result.isSuccess(ofRows(n, numbers)))
-      ? fuse(walk, attention, "result", node.type.dtype, numbers, (n) => sums.has(n))
+    [...sums].every((n) => Result.isSuccess(ofRows(n, trial)))
+      ? fuse(walk, attention, "result", node.type.dtype, trial, (n) => sums.has(n))
       : Result.fail(undefined)
   )
 }
@@ -68,17 +66,18 @@ const reached = (graph: Graph.Graph, without: ReadonlySet<Node.Node>): ReadonlyS
 const replace = (
   graph: Graph.Graph,
   candidates: ReadonlyArray<Node.Node>,
-  attend: (node: Node.Node, numbers: Numbers) => Tried,
+  attend: (node: Node.Node, trial: Trial) => Tried,
   isMeant: (fused: Fused, node: Node.Node) => boolean,
   /** What must not be in memory: scores, or weights. */
   scoresOf: (fused: Fused, node: Node.Node) => ReadonlyArray<Node.Node>,
-  log: Log.Log
+  log: Log.Log,
+  mostHeadSize: number
 ): Graph.Graph => {
   if (candidates.length === 0) return graph
-  const numbers: Numbers = new Map(graph.nodes.map((n, i) => [n, i] as const))
+  const numbers = new Map(graph.nodes.map((n, i) => [n, i] as const))
   const found = new Map<Node.Node, Fused>()
   for (const node of candidates) {
-    const tried = attend(node, numbers)
+    const tried = attend(node, { numbers, mostHeadSize })
     if (Result.isSuccess(tried) && isMeant(tried.success, node)) found.set(node, tried.success)
   }
   const live = reached(graph, new Set(found.keys()))
@@ -94,7 +93,7 @@ const replace = (
       if (known === undefined) return node
       // A sum is known by the maximum in it, which is rebuilt already.
       const same = node === original || statisticOf(original)?.output === "sum"
-      const tried = same ? Result.succeed(known) : attend(node, met)
+      const tried = same ? Result.succeed(known) : attend(node, { numbers: met, mostHeadSize })
       if (Result.isFailure(tried)) return node
       Log.fused(log, tried.success, [original, node])
       log.count("attention")
@@ -105,7 +104,7 @@ const replace = (
 }
 
 /** Sums over queries of softmax weights that nobody else reads. */
-export const columns = (graph: Graph.Graph, log: Log.Log): Graph.Graph => {
+export const columns = (graph: Graph.Graph, log: Log.Log, mostHeadSize: number): Graph.Graph => {
   const carriers = new Set<Node.Node>()
   const found: Array<Node.Node> = []
   for (const node of graph.nodes) {
@@ -120,7 +119,7 @@ export const columns = (graph: Graph.Graph, log: Log.Log): Graph.Graph => {
         for (const o of next.operands) seen.add(o)
     return [...seen].filter((n) => n.op === "softmax")
   }
-  return replace(graph, found, ofColumns, () => true, softmaxes, log)
+  return replace(graph, found, ofColumns, () => true, softmaxes, log, mostHeadSize)
 }
 
 /** The maxima and sums of rows that softmax weights come from: whatever a softmax is over, a sum over its queries is one of columns. */
@@ -139,7 +138,7 @@ const isOfAttention = (node: Node.Node): boolean =>
   node.op === "flash_attention" && node.attrs.output !== "result"
 
 /** Statistics and sums of rows of scores that nobody else reads. */
-export const rows = (graph: Graph.Graph, log: Log.Log): Graph.Graph => {
+export const rows = (graph: Graph.Graph, log: Log.Log, mostHeadSize: number): Graph.Graph => {
   /** What contractions reach, and whether one of them counts a batch or is normalised, as those of tokens with tokens are. */
   const carriers = new Map<Node.Node, boolean>()
   const found: Array<Node.Node> = []
@@ -161,5 +160,5 @@ export const rows = (graph: Graph.Graph, log: Log.Log): Graph.Graph => {
   const contractions = ({ found: { terms } }: Fused) => terms.map((t) => t.contraction as Node.Node)
   const isMeant = (fused: Fused, node: Node.Node) =>
     ofSoftmax.has(node) || fused.captured.some(isOfAttention) || isOverTokens(fused.found)
-  return replace(graph, found, ofRows, isMeant, contractions, log)
+  return replace(graph, found, ofRows, isMeant, contractions, log, mostHeadSize)
 }

@@ -50,10 +50,11 @@ const candidates = (
 }
 
 /** Sums of values whose weights are a function of scores, other than a softmax. */
-export const functions = (graph: Graph.Graph, log: Log.Log): Graph.Graph => {
+export const functions = (graph: Graph.Graph, log: Log.Log, mostHeadSize: number): Graph.Graph => {
   const tokens = candidates(graph, log.refused)
   if (tokens.size === 0) return graph
   const numbers = new Map<Node.Node, number>()
+  const trial = { numbers, mostHeadSize }
   return Graph.transform(
     graph,
     (node, _, original) => {
@@ -67,7 +68,7 @@ export const functions = (graph: Graph.Graph, log: Log.Log): Graph.Graph => {
           "weights-without-softmax",
           () => {
             const found = find(walk, node, side)
-            return found && fuse(walk, found, "result", node.type.dtype, numbers, (n) => isOfRows(n, numbers))
+            return found && fuse(walk, found, "result", node.type.dtype, trial, (n) => isOfRows(n, trial))
           },
           (result) => result !== undefined && Result.isSuccess(result)
         )

@@ -17,6 +17,12 @@ export interface Fused extends Built {
 /** When nodes were met, operands first. */
 export type Numbers = ReadonlyMap<Node.Node, number>
 
+/** What attention is tried with: the nodes that were met, and the largest head that kernels take. */
+export interface Trial {
+  readonly numbers: Numbers
+  readonly mostHeadSize: number
+}
+
 /** Whether a value is computed from another, other than through what `passes` lets by. */
 const dependsOn = (
   value: Node.Node,
@@ -43,7 +49,7 @@ export const fuse = (
   found: Attention,
   output: Output,
   dtype: DType,
-  numbers: Numbers,
+  { numbers, mostHeadSize }: Trial,
   statistic: (node: Node.Node) => boolean = () => false
 ): Result.Result<Fused, Refusal> =>
   Result.gen(function* () {
@@ -64,7 +70,7 @@ export const fuse = (
       const inWeights = Element.reachable(walk.table, [found.weight]).some(reads)
       return yield* Result.fail(refusals.needsScores(circular, inWeights ? "weights" : "scores"))
     }
-    const unfit = refusals.unfitHead(built.flash)
+    const unfit = refusals.unfitHead(built.flash, mostHeadSize)
     if (unfit !== undefined) return yield* Result.fail(unfit)
     return { ...built, found }
   })
@@ -73,7 +79,7 @@ export const fuse = (
 export const fuseWeights = (
   node: Node.NodeOf<"dot">,
   side: 0 | 1,
-  numbers: Numbers
+  trial: Trial
 ): Result.Result<{ readonly result: Node.Node; readonly fused: ReadonlyArray<Fused> }, Refusal> =>
   Result.gen(function* () {
     const walk = Walk.make()
@@ -82,7 +88,7 @@ export const fuseWeights = (
     // Addends keep the type they are computed in: their sum is rounded once, as the contraction is.
     const dtype = all.length === 1 || own === "f64" ? own : "f32"
     const fused: Array<Fused> = []
-    for (const found of all) fused.push(yield* fuse(walk, found, "result", dtype, numbers))
+    for (const found of all) fused.push(yield* fuse(walk, found, "result", dtype, trial))
     const total = fused
       .map((f) => f.result)
       .reduce((a, b) => Node.make("add", [a, b], {}, { at: node.at, label: node.label }) as Node.Node)

@@ -1,4 +1,5 @@
 import * as Dim from "../../ir/Dim.ts"
+import type { Limits } from "../../ir/Limits.ts"
 import type * as Node from "../../ir/Node.ts"
 import { parts } from "../../ir/ops/flashAttention.ts"
 import type { Attention, Refusal } from "./Attention.ts"
@@ -30,21 +31,21 @@ export const knowsItsScore = ({ sum }: Attention, isWeight: boolean): Refusal =>
   suggestion: "use factors and dropout masks that are known before the scores"
 })
 
-/** Kernels lay out their tiles by the head size when they are compiled, and hold one row of a head at a time. */
-const mostHeadSize = 256
+/** Kernels lay out their tiles by the head size when they are compiled; where tiles come from a schedule, they hold one row of a head at a time. */
+export const mostHeadSize = (limits: Limits): number => (limits.ownTiles === true ? Infinity : 256)
 
 /** The head size that no attention kernel takes, or undefined. Such attention runs by its parts. */
-export const unfitHead = (flash: Node.NodeOf<"flash_attention">): Refusal | undefined => {
+export const unfitHead = (flash: Node.NodeOf<"flash_attention">, most: number): Refusal | undefined => {
   const { v, terms } = parts(flash.operands, flash.attrs)
   const node = [...terms.flatMap(({ q, k }) => [q, k]), v].find((x) => {
     const size = Dim.value(x.type.shape[3] as Dim.Dim)
-    return size === undefined || size < 1 || size > mostHeadSize
+    return size === undefined || size < 1 || size > most
   })
   if (node === undefined) return undefined
   return {
     node,
     nearest: "flash_attention",
-    failed: `its head size is ${Dim.print(node.type.shape[3] as Dim.Dim)}, kernels take numbers from 1 to ${mostHeadSize}`,
-    suggestion: `write the head size as a number up to ${mostHeadSize} in the signature`
+    failed: `its head size is ${Dim.print(node.type.shape[3] as Dim.Dim)}, kernels take numbers from 1${most === Infinity ? "" : ` to ${most}`}`,
+    suggestion: `write the head size as a number${most === Infinity ? "" : ` up to ${most}`} in the signature`
   }
 }

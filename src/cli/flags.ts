@@ -46,6 +46,13 @@ export const passes = Flag.String("passes").pipe(
   Flag.withDescription("Passes by name and order instead of the default pipeline")
 )
 
+export const arithmetic = Flag.Literals("arithmetic", ["f32", "f16"]).pipe(
+  Flag.optional,
+  Flag.withDescription(
+    "What numbers stored as f16 are multiplied in, where the device can. Default: as the definition says, else f32"
+  )
+)
+
 export const limits = {
   limits: Flag.Literals("limits", ["portable", "device"]).pipe(
     Flag.withDefault("portable" as const),

@@ -1,6 +1,7 @@
 import { Effect, Option } from "effect"
 import type * as Graph from "../../ir/Graph.ts"
 import type * as Limits from "../../ir/Limits.ts"
+import type { Arithmetic } from "../../ir/Schedule.ts"
 import * as Pipeline from "../../passes/Pipeline.ts"
 import type { CliFailure } from "./CliFailure.ts"
 import { orFail } from "./fromError.ts"
@@ -11,6 +12,7 @@ export interface Options {
   readonly limits: Limits.Limits
   readonly donate?: ReadonlyArray<string> | undefined
   readonly statistics?: boolean
+  readonly arithmetic?: Arithmetic | undefined
 }
 
 /** The pipeline that is asked for, or the default one. */
@@ -24,7 +26,8 @@ export const optimise = (
 ): Effect.Effect<Pipeline.Compiled, CliFailure, Io> =>
   Effect.gen(function* () {
     const pipeline = yield* pipelineOf(options.passes)
-    const { limits, statistics = false } = options
+    const { limits, statistics = false, arithmetic = "f32" } = options
     const donated = new Set(options.donate ?? [])
-    return yield* orFail(Effect.fromResult(Pipeline.run(pipeline, graph, { limits, donated, statistics })))
+    const settings = { limits, donated, statistics, arithmetic }
+    return yield* orFail(Effect.fromResult(Pipeline.run(pipeline, graph, settings)))
   })

@@ -1,16 +1,25 @@
 import { Effect, Option } from "effect"
+import type { Arithmetic } from "../../ir/Schedule.ts"
 import type { CompileOptions } from "../compile.ts"
 import type { CliFailure } from "./CliFailure.ts"
 import type { Io } from "./Io.ts"
 import { pipelineOf } from "./optimise.ts"
 
-/** The options of a definition, with the passes of the command line in place of its own. A misspelt pass is refused here. */
+interface Asked {
+  readonly passes: Option.Option<string>
+  readonly arithmetic: Option.Option<Arithmetic>
+}
+
+/** The options of a definition, with the passes and the arithmetic of the command line in place of its own. A misspelt pass is refused here. */
 export const compileOptions = (
   options: CompileOptions,
-  passes: Option.Option<string>
+  { passes, arithmetic }: Asked
 ): Effect.Effect<CompileOptions, CliFailure, Io> =>
   Effect.gen(function* () {
-    if (Option.isNone(passes)) return options
     yield* pipelineOf(passes)
-    return { ...options, pipeline: passes.value }
+    return {
+      ...options,
+      ...(Option.isNone(passes) ? {} : { pipeline: passes.value }),
+      ...(Option.isNone(arithmetic) ? {} : { arithmetic: arithmetic.value })
+    }
   })

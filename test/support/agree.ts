@@ -1,7 +1,7 @@
 import * as Reference from "../../backends/reference/Reference.ts"
 import type { Graph } from "../../ir/Graph.ts"
 import type { HostArray } from "../../ir/HostArray.ts"
-import type { Schedules } from "../../ir/Schedule.ts"
+import type { Arithmetic, Schedules } from "../../ir/Schedule.ts"
 import * as Shape from "../../ir/Shape.ts"
 import * as arrays from "./arrays.ts"
 import { graphOf } from "./evaluate.ts"
@@ -14,6 +14,8 @@ export interface Options {
   readonly data?: arrays.Kind
   readonly inputs?: ReadonlyArray<HostArray>
   readonly schedules?: (graph: Graph) => Schedules
+  /** What the schedules multiply in. */
+  readonly arithmetic?: Arithmetic
 }
 
 /** Runs a text, or a graph, on the software GPU and on the reference and compares within the graph's tolerance. */
@@ -32,7 +34,7 @@ export const agree = async (
   const expected = Reference.evaluate(graph, inputs, sizes, { precision: "f64" })
   for (const kind of options.kind === undefined ? (["cpu", "gpu"] as const) : [options.kind]) {
     const actual = await runGraph(graph, inputs, sizes, kind, options.schedules?.(graph))
-    expectOutputs(graph, sizes, actual, expected, { exponent: 8 })
+    expectOutputs(graph, sizes, actual, expected, { exponent: 8, arithmetic: options.arithmetic ?? "f32" })
   }
 }
 

@@ -30,21 +30,17 @@ const expTerms = [
   1.3933641603216529e-3, 8.369148708879948e-3, 4.166646674275398e-2, 1.6666504740715027e-1, 0.5, 1
 ]
 
-/** 1.5 * 2^23: added and taken away it rounds to a whole number, which then stands in the low bits. */
-const magic = 12582912
+/** 1.5 * 2^23 and the bias of exponents: added and taken away it rounds to a whole number n, and its low bits are then those of 2^n. */
+const magic = 12582912 + 127
 
-/** 2^x for x of at most 0, without a call; for what is below -126 as for that. At most 2 units in the last place off. NaN stays NaN. */
-export const exp2From126 = (e: Emitter, x: V): V => {
-  const clamped = e.bind(op("f32x4.pmax", x, splatF32(-126)))
+/** 2^x for x of at most 0, without a call: at most 2 units in the last place off, and 0 below -126.5. NaN stays NaN, whatever its bits. */
+export const exp2Below = (e: Emitter, x: V): V => {
+  const clamped = e.bind(op("f32x4.pmax", x, splatF32(-127)))
   const shifted = e.bind(op("f32x4.add", clamped, splatF32(magic)))
   const rest = e.bind(op("f32x4.sub", clamped, op("f32x4.sub", shifted, splatF32(magic))))
   const power = e.bind(madd(e, polynomial(e, rest, exp2Terms), rest, splatF32(1)))
-  return e.bind(op("i32x4.add", power, op("i32x4.shl", shifted, i32(23))))
+  return e.bind(op("f32x4.mul", power, op("i32x4.shl", shifted, i32(23))))
 }
-
-/** The same, but 0 below -126. */
-export const exp2Below = (e: Emitter, x: V): V =>
-  e.bind(op("v128.andnot", exp2From126(e, x), op("f32x4.lt", x, splatF32(-126))))
 
 /** x * 2^n in two steps, so that results may be subnormal. */
 const scale = (e: Emitter, x: V, n: V): V => {

@@ -2,9 +2,11 @@ import * as Dim from "../../../ir/Dim.ts"
 import type { Node, NodeOf } from "../../../ir/Node.ts"
 import { parts } from "../../../ir/ops/flashAttention.ts"
 import { UnsupportedByDevice } from "../../errors.ts"
+import { op, splatF32 } from "../assembler/Instruction.ts"
 import * as Value from "../emit/Value.ts"
 import type { Job } from "../Job.ts"
 import type { Side } from "../kernels/pack.ts"
+import { scaledBy } from "./scaledBy.ts"
 
 /** A fused body around `flash_attention`, with what its kernels need to know. Sizes are the op's: q [B, Hq, T, D], v [B, Hkv, S, E]. */
 export interface Problem {
@@ -19,6 +21,8 @@ export interface Problem {
   readonly group: Dim.Dim
   /** The operands of each logit. */
   readonly terms: ReadonlyArray<Term>
+  /** Whether queries hold all that a score multiplies its logits with, so that the sum of logits is the score, in powers of 2. */
+  readonly isScaled: boolean
   readonly v: Side
   readonly captures: ReadonlyArray<Node>
   /** Score of masked keys where they take part; undefined where they do not. */
@@ -61,7 +65,7 @@ export interface Term {
 type Sizes = readonly [Dim.Dim, Dim.Dim, Dim.Dim, Dim.Dim]
 
 /** Queries [B, Hq, T, D] by the key/value head that they look at. */
-const queriesOf = (group: Dim.Dim, node: Node): Side => {
+const queriesOf = (group: Dim.Dim, node: Node, factor: number): Side => {
   const [b, h, t, d] = node.type.shape as Sizes
   return {
     batch: [b, Dim.divideExact(h, group) as Dim.Dim],
@@ -70,7 +74,10 @@ const queriesOf = (group: Dim.Dim, node: Node): Side => {
     at: (body, e, [batch, keyHead], [query, inGroup], k) => {
       const first = Value.scale(e, keyHead as Value.Value, e.dim(group))
       const head = Value.add(e, first, inGroup as Value.Value)
-      return body.at(node, [batch as Value.Value, head, query as Value.Value, ...k])
+      const value = body.at(node, [batch as Value.Value, head, query as Value.Value, ...k])
+      return factor === 1
+        ? value
+        : Value.vector(e.bind(op("f32x4.mul", Value.toVector(e, value), splatF32(factor))))
     }
   }
 }
@@ -105,8 +112,19 @@ export const of = (job: Job): Problem => {
   const [B, Hq, T] = (terms[0] as { readonly q: Node }).q.type.shape as Sizes
   const [, Hkv, S, E] = v.type.shape as Sizes
   const group = Dim.divideExact(Hq, Hkv) as Dim.Dim
-  const fill = Math.fround(attrs.fill)
-  const normalised = attrs.normaliser === undefined
+  const filled = Math.fround(attrs.fill)
+  const fill = attrs.mask === undefined || filled === -Infinity ? undefined : filled
+  const asked = [job, ...job.siblings].map((own) => ({
+    job: own,
+    output: outputOf((own.anchor as NodeOf<"flash_attention">).attrs.output)
+  }))
+  const isPlain =
+    terms.every(({ q }) => q.type.dtype !== "f64") &&
+    attrs.normaliser === undefined &&
+    attrs.sink === undefined &&
+    fill === undefined &&
+    asked.every(({ output }) => output === "result")
+  const scaled = isPlain ? scaledBy(attrs.score, terms.length) : undefined
   return {
     job,
     node: anchor,
@@ -116,14 +134,16 @@ export const of = (job: Job): Problem => {
     S,
     E,
     group,
-    terms: terms.map(({ q, k }) => ({ q: queriesOf(group, q), k: keysOf(k), D: q.type.shape[3] as Dim.Dim })),
+    terms: terms.map(({ q, k }, n) => ({
+      q: queriesOf(group, q, scaled?.[n] ?? 1),
+      k: keysOf(k),
+      D: q.type.shape[3] as Dim.Dim
+    })),
+    isScaled: scaled !== undefined,
     v: valuesOf(v),
     captures,
-    fill: attrs.mask === undefined || !normalised || fill === -Infinity ? undefined : fill,
-    normalised,
-    asked: [job, ...job.siblings].map((own) => ({
-      job: own,
-      output: outputOf((own.anchor as NodeOf<"flash_attention">).attrs.output)
-    }))
+    fill,
+    normalised: attrs.normaliser === undefined,
+    asked
   }
 }

@@ -13,6 +13,7 @@ import * as Place from "./Place.ts"
 import { hasValues, type Problem } from "./Problem.ts"
 import * as Rows from "./rows.ts"
 import { stage } from "./stage.ts"
+import * as Stream from "./stream.ts"
 import type { Tiles } from "./Tiles.ts"
 
 type I = Expr<"i32">
@@ -58,6 +59,7 @@ export const decode = (problem: Problem, parts: Ref, tiles: Tiles): Lowered => {
   const valueLines = Lines.of(job, v, tileColumns)
   const valueStep = stepOf(E, tileColumns)
   const valueCopy = memory(hasValues(problem) && !Lines.always(valueLines) ? tiles.keys : 0, valueStep)
+  const stream = Stream.make(frame)
 
   e.loop(frame.begin, frame.end, 1, (item) => {
     const pair = e.div(item, many)
@@ -108,6 +110,7 @@ export const decode = (problem: Problem, parts: Ref, tiles: Tiles): Lowered => {
             step,
             keyStep,
             vectors,
+            read: (key) => stream.read(key, (vectors.bytes * step) / 16),
             block
           })
       })
@@ -128,9 +131,17 @@ export const decode = (problem: Problem, parts: Ref, tiles: Tiles): Lowered => {
             to: valueCopy,
             step: valueStep
           }),
-        goOn: (at, step, vectors) => then({ values: at, panelBytes: i32(2 * vectors.bytes), step, vectors })
+        goOn: (at, step, vectors) =>
+          then({
+            values: at,
+            panelBytes: i32(2 * vectors.bytes),
+            step,
+            vectors,
+            read: (key) => stream.read(key, (vectors.bytes * valueStep) / 16)
+          })
       })
     rows.pass(place, { from, to }, { logits, values })
+    stream.keep()
 
     const bytes = partBytes(problem)
     const start = e.add(frame.pointer(parts), e.mul(e.mul(item, rowCount), i32(bytes)))

@@ -75,6 +75,8 @@ interface Lines {
   readonly keyStep: number
   /** How elements of keys lie. */
   readonly vectors: Vectors
+  /** Reads a key before rows look at it. */
+  readonly read: (at: I) => void
   readonly block: { readonly start: I; readonly rowBytes: number }
 }
 
@@ -91,7 +93,7 @@ const unrolled = 2
  */
 export const dots = (
   { e }: Frame,
-  { rows, queries, keys, count, step, keyStep, vectors, block }: Lines
+  { rows, queries, keys, count, step, keyStep, vectors, read, block }: Lines
 ): void => {
   const [length, whole] = [step / 16, Math.floor(step / 16 / unrolled) * unrolled]
   const last = e.sub(count, i32(1))
@@ -167,6 +169,9 @@ export const dots = (
   }
   const fours = e.bind(op("i32.and", rows, i32(-4)))
   e.loop(i32(0), count, together, (key) => {
+    e.branch(fours, () => {
+      for (const c of numbers) read(e.add(keys, e.mul(e.min(e.add(key, i32(c)), last), i32(keyStep))))
+    })
     e.loop(i32(0), fours, 4, (row) =>
       e.loop(key, e.add(key, i32(together)), 2, (k) => products(row, k, 4, 2))
     )

@@ -71,7 +71,7 @@ export const make = (frame: Frame, problem: Problem, { rows, keys }: Tiles, tili
     pass: (block, { from, to }, source) => {
       const apart = tiling.exact ? {} : { rows: together }
       const all = { place: block, statistics, from, to, tile: keys, ...apart }
-      Keys.each(frame, problem, regions, all, (place, row, tile, visible, masked) => {
+      Keys.each(frame, problem, regions, all, (place, row, tile, certain) => {
         const { start, count } = tile
         const own = statistics.from(row)
         problem.terms.forEach((_, n) => {
@@ -81,20 +81,17 @@ export const make = (frame: Frame, problem: Problem, { rows, keys }: Tiles, tili
           })
         })
         const hidden = e.variable(splat(0))
-        const weigh = (certain: boolean) => (): void =>
-          Softmax.weigh(frame, problem, {
-            place,
-            scores,
-            scoreBytes,
-            statistics: own,
-            start,
-            count,
-            end: e.add(start, count),
-            certain,
-            masked: certain ? undefined : masked,
-            hidden
-          })
-        e.branch(visible, weigh(true), weigh(false))
+        Softmax.weigh(frame, problem, {
+          place,
+          scores,
+          scoreBytes,
+          statistics: own,
+          start,
+          count,
+          end: e.add(start, count),
+          certain,
+          hidden
+        })
         if (!hasValues(problem)) return
         source.values(tile, (lying) =>
           Values.add(frame, {

@@ -1,11 +1,10 @@
 import * as Dim from "../../../ir/Dim.ts"
-import { type Expr, i32, load, op, splat, splatF32, store } from "../assembler/Instruction.ts"
+import { type Expr, i32, load, op, select, splat, splatF32, store } from "../assembler/Instruction.ts"
 import type { Emitter, Variable } from "../emit/Emitter.ts"
 import type { Frame } from "../emit/Frame.ts"
-import { choose, exp2Below, exp2From126 } from "../emit/math.ts"
+import { choose, exp2Below } from "../emit/math.ts"
 import * as Value from "../emit/Value.ts"
 import { across } from "../kernels/rowOps.ts"
-import { visibleFrom } from "./hidden.ts"
 import type { Place } from "./Place.ts"
 import type { Problem } from "./Problem.ts"
 import * as Regions from "./regions.ts"
@@ -55,14 +54,17 @@ export const finite = (e: Emitter, max: V): V =>
 export const greater = ({ asked }: Problem, a: V, b: V): V =>
   op(asked.some(({ output }) => output === "max") ? "f32x4.max" : "f32x4.pmax", a, b)
 
-const distance = (e: Emitter, x: V, max: V): V =>
-  e.bind(op("f32x4.mul", op("f32x4.sub", x, max), splatF32(Math.LOG2E)))
-
 /** exp(x - max) for x of at most max. */
-export const weight = (e: Emitter, x: V, max: V): V => exp2Below(e, distance(e, x, max))
+export const weight = (e: Emitter, { isScaled }: Problem, x: V, max: V): V => {
+  const distance = op("f32x4.sub", x, max)
+  return exp2Below(e, e.bind(isScaled ? distance : op("f32x4.mul", distance, splatF32(Math.LOG2E))))
+}
 
-/** The same where no score is 87 below the maximum. */
-const smallWeight = (e: Emitter, x: V, max: V): V => exp2From126(e, distance(e, x, max))
+/** From one key on to before another. */
+export interface Run {
+  readonly lo: I
+  readonly hi: I
+}
 
 export interface Tile {
   readonly place: Place
@@ -75,10 +77,8 @@ export interface Tile {
   readonly start: I
   readonly count: I
   readonly end: I
-  /** Whether all keys are visible to all rows. */
-  readonly certain: boolean
-  /** Where masked keys have a score: 1 if it is they who take part, 0 if it is the others. */
-  readonly masked: I | undefined
+  /** Keys that all rows see, in whole panels. */
+  readonly certain: Run
   /** Gets ones where a pair takes no part. */
   readonly hidden: Variable<"v128">
 }
@@ -86,7 +86,13 @@ export interface Tile {
 /** The weight of a pair that takes no part: a zero with a sign, which no weight has. Its value must not reach the row, not even as 0 * NaN. */
 export const noPart = 0x80000000
 
-/** Logits become scores, and scores weights, relative to the greatest score so far. */
+/** Vectors of keys of a round of the loop where nothing hides any. */
+const unrolled = 2
+
+/**
+ * Logits become scores, and scores weights, relative to the greatest score so far. All rows have their maxima before the first has a weight: what is computed of
+ * one row waits for what is computed of it, and not for other rows.
+ */
 export const weigh = (frame: Frame, problem: Problem, tile: Tile): void => {
   const { e } = frame
   const { attrs } = problem.node
@@ -95,104 +101,138 @@ export const weigh = (frame: Frame, problem: Problem, tile: Tile): void => {
   const score = Regions.inline(frame, problem, attrs.score)
   const [mask, probability] = [region(attrs.mask), region(attrs.probability)]
   const hidden = problem.normalised ? splatF32(-Infinity) : splat(noPart)
-  const unrolled = tile.certain ? 2 : 1
+  const certain = { lo: e.sub(tile.certain.lo, start), hi: e.sub(tile.certain.hi, start) }
 
-  e.loop(i32(0), place.rowCount, 1, (r) => {
-    const position = [place.b, place.headOf(r), place.queryOf(r)]
+  const eachRow = (inside: (row: Row) => void): void =>
+    e.loop(i32(0), place.rowCount, 1, (r) => inside(rowOf(r)))
+  const rowOf = (r: I): Row => {
     const rows = tile.scores.map((block) => e.add(block, e.mul(r, i32(tile.scoreBytes))))
-    const keyAt = (c: I): Value.Affine => ({
-      _tag: "affine",
-      base: e.add(start, c),
-      step: 1,
-      align: 4,
-      // Past the last key captures are read at the last one.
-      ...(tile.certain ? { below: problem.S } : {})
+    const vectorAt = (c: I): Keys => ({
+      first: c,
+      at: rows.map((row) => e.add(row, e.mul(c, i32(4)))),
+      offset: 0
     })
-    /** Vectors of keys: their first, and where what belongs to them lies. */
-    const vectors = (inside: (c: I, at: ReadonlyArray<I>, offset: number) => void): void =>
-      e.loop(i32(0), count, 4 * unrolled, (c) => {
-        const at = rows.map((row) => e.add(row, e.mul(c, i32(4))))
-        for (let n = 0; n < unrolled; n++) inside(e.add(c, i32(4 * n)), at, 16 * n)
-      })
-    /** Ones in the pass over masked keys, and what these have for a score. */
-    const turned = tile.masked && e.bind(op("i32x4.splat", op("i32.sub", i32(0), tile.masked)))
-    const fill =
-      turned &&
-      e.now(
-        choose(
-          e,
-          splatF32(-Infinity),
-          splatF32(problem.fill as number),
-          visibleFrom(problem, statistics.max(r))
+    return {
+      r,
+      position: [place.b, place.headOf(r), place.queryOf(r)],
+      within: ({ lo, hi }, inside) =>
+        e.loop(lo, hi, 4 * unrolled, (c) => {
+          const { at } = vectorAt(c)
+          for (let n = 0; n < unrolled; n++)
+            inside({ first: e.add(c, i32(4 * n)), at, offset: 16 * n, isCertain: true })
+        }),
+      beside: ({ lo, hi }, inside) => {
+        const skipped = e.sub(hi, lo)
+        e.loop(i32(0), e.sub(count, skipped), 4, (n) =>
+          inside(vectorAt(e.add(n, select(skipped, i32(0), op("i32.ge_s", n, lo)))))
         )
-      )
-    /** What takes part in this pass: visible keys, or masked ones. */
-    const taken = (s: V, seen: V): V =>
-      turned === undefined || fill === undefined
-        ? choose(e, s, hidden, seen)
-        : choose(e, choose(e, fill, s, turned), hidden, op("v128.xor", seen, turned))
-    const scoreAt = (c: I, at: ReadonlyArray<I>, offset: number): V => {
-      const key = keyAt(c)
-      const logits = at.map((address) => Value.vector(e.now(load("v128.load", address, offset))))
-      const scored = Value.toVector(e, score(...logits, ...position, key)[0] as Value.Value)
-      // A score of -0 is a weight as well.
-      const s = problem.normalised ? scored : e.bind(op("f32x4.add", scored, splat(0)))
-      if (tile.certain) return s
-      const masked =
-        mask === undefined ? s : taken(s, e.bind(Value.toVector(e, mask(...position, key)[0] as Value.Value)))
-      const inside = op("i32x4.lt_s", Value.toVector(e, key), e.bind(op("i32x4.splat", tile.end)))
-      return e.bind(choose(e, masked, hidden, inside))
+      }
     }
-    const weighted = (c: I, value: V): V =>
-      probability === undefined
-        ? value
-        : op("f32x4.mul", value, Value.toVector(e, probability(...position, keyAt(c))[0] as Value.Value))
-    const note = (absent: V): void => tile.hidden.set(op("v128.or", tile.hidden.value, absent))
+  }
+  const indexOf = ({ first, isCertain }: Keys): Value.Affine => ({
+    _tag: "affine",
+    base: e.add(start, first),
+    step: 1,
+    align: 4,
+    // Past the last key captures are read at the last one.
+    ...(isCertain ? { below: problem.S } : {})
+  })
+  const scoreOf = ({ position }: Row, keys: Keys): V => {
+    const key = indexOf(keys)
+    const logits = keys.at.map((address) => e.now(load("v128.load", address, keys.offset)))
+    const scored = problem.isScaled
+      ? logits.reduce((a, b) => e.now(op("f32x4.add", a, b)))
+      : Value.toVector(e, score(...logits.map(Value.vector), ...position, key)[0] as Value.Value)
+    // A score of -0 is a weight as well.
+    const s = problem.normalised ? scored : e.bind(op("f32x4.add", scored, splat(0)))
+    if (keys.isCertain) return s
+    const fill = problem.normalised ? splatF32(problem.fill ?? -Infinity) : hidden
+    const masked =
+      mask === undefined ? s : choose(e, s, fill, Value.toVector(e, mask(...position, key)[0] as Value.Value))
+    const inside = op("i32x4.lt_s", Value.toVector(e, key), e.bind(op("i32x4.splat", tile.end)))
+    return e.bind(choose(e, masked, hidden, inside))
+  }
+  const put = ({ at, offset }: Keys, value: V): void => e.line(store("v128.store", at[0] as I, value, offset))
+  const weighted = ({ position }: Row, keys: Keys, value: V): V =>
+    probability === undefined
+      ? value
+      : op("f32x4.mul", value, Value.toVector(e, probability(...position, indexOf(keys))[0] as Value.Value))
+  const note = (absent: V): void => tile.hidden.set(op("v128.or", tile.hidden.value, absent))
 
-    if (!problem.normalised) {
-      vectors((c, at, offset) => {
-        const s = e.now(scoreAt(c, at, offset))
-        e.line(store("v128.store", at[0] as I, s, offset))
-        if (!tile.certain) note(op("i32x4.eq", s, hidden))
+  if (!problem.normalised) {
+    eachRow((row) => {
+      row.within(certain, (keys) => put(keys, scoreOf(row, keys)))
+      row.beside(certain, (keys) => {
+        const s = e.now(scoreOf(row, keys))
+        put(keys, s)
+        note(op("i32x4.eq", s, hidden))
       })
-      return
+    })
+    return
+  }
+  const least = e.variable(splatF32(Infinity))
+  eachRow((row) => {
+    const before = e.now(statistics.max(row.r))
+    // One for each vector of a round, so that they do not wait for each other.
+    const greatest = Array.from({ length: unrolled }, () => e.variable(before))
+    const noteScore = ({ offset }: Keys, s: V): void => {
+      const most = greatest[offset / 16] as Variable<"v128">
+      most.set(greater(problem, most.value, s))
     }
-    const before = e.now(statistics.max(r))
-    const [greatest, least] = [e.variable(before), e.variable(splatF32(Infinity))]
-    vectors((c, at, offset) => {
-      const s = e.now(scoreAt(c, at, offset))
-      e.line(store("v128.store", at[0] as I, s, offset))
-      greatest.set(greater(problem, greatest.value, s))
+    row.within(certain, (keys) => {
+      const s = e.now(scoreOf(row, keys))
+      if (!problem.isScaled || keys.at.length > 1) put(keys, s)
+      noteScore(keys, s)
       least.set(op("f32x4.pmin", least.value, s))
     })
-    const max = across(e, greatest.value, (a, b) => greater(problem, a, b))
-    const [from, to] = [finite(e, before), finite(e, max)]
-    const factor = e.now(weight(e, from, to))
-    const total = e.variable(splatF32(0))
-    // -inf among them. Less than e^-87 may be no weight at all: beside a large value the smallest number is one.
-    const someFar = op("v128.any_true", op("f32x4.lt", least.value, op("f32x4.sub", to, splatF32(87))))
-    const weights = (emit: (s: V, c: I) => { readonly sum: V; readonly weight: V }) => (): void =>
-      vectors((c, [at], offset) => {
-        const { sum, weight: own } = emit(e.now(load("v128.load", at as I, offset)), c)
-        total.set(op("f32x4.add", total.value, sum))
-        e.line(store("v128.store", at as I, own, offset))
-      })
-    e.branch(
-      someFar,
-      weights((s, c) => {
-        const absent = e.now(op("f32x4.eq", s, hidden))
-        note(absent)
-        const w = weight(e, s, to)
-        return { sum: w, weight: choose(e, splat(noPart), weighted(c, w), absent) }
-      }),
-      weights((s, c) => {
-        const w = smallWeight(e, s, to)
-        return { sum: w, weight: weighted(c, w) }
-      })
-    )
-    const sum = across(e, total.value, (a, b) => op("f32x4.add", a, b))
-    statistics.set(r, "max", max)
-    statistics.set(r, "factor", factor)
-    statistics.set(r, "sum", e.now(op("f32x4.add", op("f32x4.mul", statistics.sum(r), factor), sum)))
+    row.beside(certain, (keys) => {
+      const s = e.now(scoreOf(row, keys))
+      put(keys, s)
+      noteScore(keys, s)
+    })
+    const all = greatest.map((x) => x.value).reduce((a, b) => e.now(greater(problem, a, b)))
+    const max = across(e, all, (a, b) => greater(problem, a, b))
+    statistics.set(row.r, "max", max)
+    statistics.set(row.r, "factor", weight(e, problem, finite(e, before), finite(e, max)))
   })
+  // Scores of -inf hide keys as masks do.
+  const isOpen = e.now(op("v128.any_true", op("f32x4.eq", least.value, splatF32(-Infinity))))
+  const some = { lo: certain.lo, hi: e.now(select(certain.lo, certain.hi, isOpen)) }
+  eachRow((row) => {
+    const max = finite(e, statistics.max(row.r))
+    const total = e.variable(splatF32(0))
+    const weightOf = (s: V): V => {
+      const w = weight(e, problem, s, max)
+      total.set(op("f32x4.add", total.value, w))
+      return w
+    }
+    const scoreAt = ({ at, offset }: Keys): V => e.now(load("v128.load", at[0] as I, offset))
+    row.within(some, (keys) => put(keys, weighted(row, keys, weightOf(scoreAt(keys)))))
+    row.beside(some, (keys) => {
+      const s = scoreAt(keys)
+      const w = weightOf(s)
+      const absent = e.now(op("f32x4.eq", s, hidden))
+      note(absent)
+      put(keys, choose(e, splat(noPart), weighted(row, keys, w), absent))
+    })
+    const sum = across(e, total.value, (a, b) => op("f32x4.add", a, b))
+    const before = op("f32x4.mul", statistics.sum(row.r), statistics.factor(row.r))
+    statistics.set(row.r, "sum", e.now(op("f32x4.add", before, sum)))
+  })
+}
+
+/** A vector of keys: the first, counted from that of the tile, and where what belongs to it lies. */
+interface Keys {
+  readonly first: I
+  readonly at: ReadonlyArray<I>
+  readonly offset: number
+  readonly isCertain?: true
+}
+
+/** One row, and loops over keys of a run, or over all others. */
+interface Row {
+  readonly r: I
+  readonly position: ReadonlyArray<Value.Value>
+  readonly within: (run: Run, inside: (keys: Keys) => void) => void
+  readonly beside: (run: Run, inside: (keys: Keys) => void) => void
 }

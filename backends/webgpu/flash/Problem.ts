@@ -1,9 +1,10 @@
 import * as Dim from "../../../ir/Dim.ts"
 import * as Budget from "../../../ir/flashBudget.ts"
+import { wide } from "../../../ir/halfProducts.ts"
 import type { Limits } from "../../../ir/Limits.ts"
 import type { Node, NodeOf } from "../../../ir/Node.ts"
 import { parts } from "../../../ir/ops/flashAttention.ts"
-import type { Flash, Schedule } from "../../../ir/Schedule.ts"
+import type { Flash, FlashPrefill, Schedule } from "../../../ir/Schedule.ts"
 import { UnsupportedByDevice } from "../../errors.ts"
 import type { Job } from "../Job.ts"
 
@@ -85,6 +86,14 @@ export const scheduleOf = (
   return Budget.choose(limits, D, headSize(size(v, 3), "value head size"), Dim.value(group))
 }
 
+/** Numbers that f16 does not hold are multiplied in float32, whatever the schedule says. */
+const inArithmetic = (node: NodeOf<"flash_attention">, schedule: Flash): Flash => {
+  if (wide(node).length === 0) return schedule
+  const { short, prefill, ...rest } = schedule
+  const float = ({ arithmetic: _, ...cut }: FlashPrefill): FlashPrefill => cut
+  return { ...rest, prefill: float(prefill), ...(short === undefined ? {} : { short: float(short) }) }
+}
+
 const size = (x: Node, axis: number): Dim.Dim => x.type.shape[axis] as Dim.Dim
 
 const termsOf = (node: NodeOf<"flash_attention">): ReadonlyArray<Term> =>
@@ -122,7 +131,7 @@ export const of = (job: Job): Problem => {
     node: anchor,
     limits: job.limits,
     schedule: Budget.withBuffers(
-      scheduleOf(anchor, schedule, job.limits),
+      inArithmetic(anchor, scheduleOf(anchor, schedule, job.limits)),
       job.body.inputs.length + job.siblings.length,
       job.limits
     ),

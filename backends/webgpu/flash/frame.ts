@@ -1,6 +1,7 @@
 import * as Budget from "../../../ir/flashBudget.ts"
 import * as Size from "../Size.ts"
 import * as Emitter from "../wgsl/Emitter.ts"
+import * as Half from "../wgsl/half.ts"
 import { type Module, workgroupIndex } from "../wgsl/Module.ts"
 import { allOf, literal } from "../wgsl/scalar.ts"
 import * as Operand from "./operands.ts"
@@ -34,6 +35,12 @@ export interface Frame {
   readonly rows: ReadonlyArray<Row>
   /** Workgroup memory. */
   readonly stage: string
+  /** Where products are in f16: K or V as they are, and the largest numbers of the tiles of each term and of V; see `halves.ts`. */
+  readonly halves: string
+  readonly tops: string
+  readonly half: Half.Half | undefined
+  /** Whether weights are relative to the largest score of the tile, and not of all keys so far. */
+  readonly ofTile: boolean
   readonly weights: string
   readonly partial: string
   /** Registers: for each four rows the running maximum and the thread's part of the sum, where there is a softmax; for each row and chunk the values. */
@@ -119,6 +126,7 @@ export const open = (
   const quads = problem.normalised ? range(Math.ceil(tile.threadRows / 4)) : []
   const statistics = (init: string): ReadonlyArray<string> =>
     tile.owned ? kept(e, quads.length, init) : quads.map(() => e.variable("vec4<f32>", init))
+  const half = tile.half ? Half.of(module) : undefined
   const owned = tile.owned && problem.hasResult ? e.array("vec4<f32>", used * tile.chunks) : ""
   const frame: Frame = {
     e,
@@ -145,6 +153,10 @@ export const open = (
     slice,
     rows,
     stage: vectors(size4.stage),
+    half,
+    halves: half === undefined ? "" : module.workgroupArray(half.memory, size4.halves, size4.halves * 8),
+    tops: half === undefined ? "" : module.workgroupArray("atomic<u32>", D.length + 1, 4 * (D.length + 1)),
+    ofTile: half !== undefined && problem.normalised && regions.probability === undefined,
     weights: vectors(size4.weights),
     partial: vectors(size4.partial),
     maxima: statistics(`vec4<f32>(${lowest})`),

@@ -3,8 +3,9 @@ import type { Node } from "../../../ir/Node.ts"
 import * as Body from "../wgsl/body.ts"
 import * as Emitter from "../wgsl/Emitter.ts"
 import * as Fours from "../wgsl/fours.ts"
+import * as Half from "../wgsl/half.ts"
 import type { Module } from "../wgsl/Module.ts"
-import { loadVec4 } from "../wgsl/storage.ts"
+import { loadHalf, loadVec4 } from "../wgsl/storage.ts"
 import type { Problem } from "./Problem.ts"
 
 /** Reads q, k or v four elements of the last axis at a time. */
@@ -15,6 +16,8 @@ export interface Operand {
     index: readonly [b: string, head: string, position: string],
     chunk: string
   ) => string
+  /** The same of numbers that f16 holds, as `Half.memory` says. */
+  readonly half: Operand["vec4"]
 }
 
 const four = Dim.constant(4)
@@ -38,24 +41,29 @@ export const make = (module: Module, { job }: Problem, node: Node, name: string)
   const aligned = size % 4 === 0 && base !== undefined && steps.every((s) => s !== undefined)
   if (view !== undefined && aligned && Dim.isOne(view.strides[3] as Dim.Dim)) {
     const { dtype } = source.type
-    return {
-      vec4: (e, index, chunk) => {
-        const row = index.reduce(
-          (sum, x, axis) => e.add(sum, e.mul(x, e.dim(steps[axis] as Dim.Dim))),
-          e.dim(base)
-        )
-        return loadVec4(e, view.ref, dtype, e.add(row, chunk))
-      }
+    const place: Operand["vec4"] = (e, index, chunk) => {
+      const row = index.reduce(
+        (sum, x, axis) => e.add(sum, e.mul(x, e.dim(steps[axis] as Dim.Dim))),
+        e.dim(base)
+      )
+      return e.add(row, chunk)
     }
+    const vec4: Operand["vec4"] = (e, index, chunk) => loadVec4(e, view.ref, dtype, place(e, index, chunk))
+    const half: Operand["vec4"] = (e, index, chunk) => loadHalf(e, view.ref, place(e, index, chunk))
+    return { vec4, half: dtype === "f16" ? half : packed(module, vec4) }
   }
   if (Fours.lie(node)) {
     const bodies = new Map<Emitter.Emitter, Body.Body>()
-    return {
-      vec4: (e, row, chunk) => {
+    const read =
+      (load: Fours.Load): Operand["vec4"] =>
+      (e, row, chunk) => {
         const body = bodies.get(e) ?? Body.make(e, job.body)
         bodies.set(e, body)
-        return Fours.at(e, body, job.body, node, row, chunk)
+        return Fours.at(e, body, job.body, node, row, chunk, load)
       }
+    return {
+      vec4: read(Fours.floats),
+      half: read({ vec4: (e, ref, _, index) => loadHalf(e, ref, index), zero: `${Half.of(module).memory}()` })
     }
   }
   const e = Emitter.make(module)
@@ -77,5 +85,13 @@ export const make = (module: Module, { job }: Problem, node: Node, name: string)
       "}"
     ].join("\n")
   )
-  return { vec4: (emitter, index, c) => emitter.constant(`${name}(${[...index, c].join(", ")})`) }
+  const vec4: Operand["vec4"] = (emitter, index, c) =>
+    emitter.constant(`${name}(${[...index, c].join(", ")})`)
+  return { vec4, half: packed(module, vec4) }
 }
+
+/** Numbers that are computed, or lie apart. */
+const packed =
+  (module: Module, vec4: Operand["vec4"]): Operand["vec4"] =>
+  (e, index, chunk) =>
+    e.bind(Half.of(module).put(vec4(e, index, chunk)))

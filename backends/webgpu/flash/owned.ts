@@ -15,7 +15,7 @@ export const loop = (frame: Frame): void => {
   const { e, tile, values } = frame
   const queries = frame.terms.map((_, n) => loadQueries(frame, n))
   const waiting = waitingOf(frame)
-  Visit.keys(frame, (from, end, full, masked) => {
+  Visit.keys(frame, (from, end, full) => {
     e.block(
       "loop",
       `for (var ${from.name} = ${from.start}; ${from.name} < ${end}; ${from.name} += ${tile.keys})`,
@@ -30,7 +30,7 @@ export const loop = (frame: Frame): void => {
           logits(frame, n, queries[n] as string, waiting)
         })
         const own = ownKeys(frame, first, waiting)
-        const fades = weights(frame, own, { end, full, excluded: undefined, masked })
+        const fades = weights(frame, own, { end, full, excluded: undefined })
         if (values.length > 0) accumulate(frame, waiting, own, fades)
       }
     )
@@ -207,7 +207,7 @@ const weights = (frame: Frame, own: OwnKeys, tile: KeyTile): ReadonlyArray<strin
     return undefined
   }
   const tops = score(frame, own, tile)
-  if (!problem.onlyMaxima) return weigh(frame, own, tops)
+  if (!problem.onlyMaxima) return weigh(frame, own, tops).before
   maxima.forEach((m, quad) => {
     e.line(`${m} = max(${m}, ${tops[quad]});`)
   })
@@ -225,7 +225,7 @@ const putWeights = (
   const raw = own.weights.map((key) => key.map((x) => e.constant(x)))
   const taken = problem.normalised
     ? raw
-    : raw.map((key) => key.map((x) => e.constant(`select(${x}, vec4<f32>(), ${isExcluded(frame, x)})`)))
+    : raw.map((key) => key.map((x) => e.constant(`select(${x}, vec4<f32>(), ${isExcluded(x)})`)))
   const ofRow = (xs: ReadonlyArray<ReadonlyArray<string>>, a: number): ReadonlyArray<string> => {
     const [quad, part] = laneOf(a)
     return xs.map((key) => `${key[quad]}.${part}`)
@@ -241,8 +241,7 @@ const putWeights = (
   })
 }
 
-const isExcluded = (frame: Frame, x: string): string =>
-  `bitcast<vec4<u32>>(${x}) == vec4<u32>(${excludedBits(frame)})`
+const isExcluded = (x: string): string => `bitcast<vec4<u32>>(${x}) == vec4<u32>(${excludedBits})`
 
 /** Whether numbers are infinite or NaN; `type` is theirs. */
 const isInfinite = (x: string, type: string): string => {
@@ -313,7 +312,8 @@ const accumulate = (
     const x = load(key, vectorOf(frame, n))
     const bad = e.constant(isInfinite(x, "vec4<f32>"))
     const weight = e.constant(`${waiting.raw(a, `${key} / 4`)}[${key} % 4]`)
-    const seen = `${bad} & vec4<bool>(bitcast<u32>(${weight}) != ${excludedBits(frame)})`
+    const out = problem.normalised ? `${weight} == 0.0` : `bitcast<u32>(${weight}) == ${excludedBits}`
+    const seen = `${bad} & vec4<bool>(!(${out}))`
     e.line(`${frame.owned}[${inKey}] += select(vec4<f32>(), ${weight} * ${x}, ${seen});`)
   })
 }

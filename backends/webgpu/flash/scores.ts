@@ -1,6 +1,5 @@
 import { literal } from "../wgsl/scalar.ts"
 import { type Frame, lanes, type Row, range } from "./frame.ts"
-import type { Masked } from "./visit.ts"
 
 /** From logits to weights, the same for every way to cut a tile. */
 
@@ -12,8 +11,6 @@ export interface KeyTile {
   readonly full: string | undefined
   /** A variable, where it is asked for: whether some row does not take part with some key before the last. */
   readonly excluded: string | undefined
-  /** Where masked keys have a score. */
-  readonly masked: Masked | undefined
 }
 
 /** One of the thread's keys. */
@@ -43,12 +40,7 @@ interface Score {
 }
 
 /** Runs the score and the mask region for the thread's keys. */
-const eachScore = (
-  frame: Frame,
-  own: OwnKeys,
-  { end, full, masked: turned }: KeyTile,
-  use: (s: Score) => void
-): void => {
+const eachScore = (frame: Frame, own: OwnKeys, { end, full }: KeyTile, use: (s: Score) => void): void => {
   const { e, problem, regions, rows, b } = frame
   const quads = range(Math.ceil(frame.tile.threadRows / 4))
   const each = (masked: boolean, from: string): void =>
@@ -73,14 +65,11 @@ const eachScore = (
         if (masked && regions.mask !== undefined) {
           const seen = perLane((row) => regions.mask?.(b, row.h, row.i, j) as string, "true")
           const visible = e.constant(`vec4<bool>(${seen})`)
-          hidden = `!${visible}`
-          if (turned !== undefined) {
-            const fill = `vec4<f32>(${literal(e.module, "f32", problem.fill as number)})`
-            const turn = `vec4<bool>(${turned.turn})`
-            const isFar = `(${frame.maxima[quad]} > vec4<f32>(${turned.limit}))`
-            value = e.constant(`select(${value}, ${fill}, ${turn})`)
-            hidden = e.constant(`select(${hidden}, ${visible} | ${isFar}, ${turn})`)
-          }
+          if (problem.fill === undefined) hidden = `!${visible}`
+          else
+            value = e.constant(
+              `select(vec4<f32>(${literal(e.module, "f32", problem.fill)}), ${value}, ${visible})`
+            )
         }
         use({ own: key, quad, value, hidden, past })
       }
@@ -118,23 +107,15 @@ export const score = (frame: Frame, own: OwnKeys, tile: KeyTile): ReadonlyArray<
   return tops
 }
 
-/**
- * Bits of the weight of a pair that takes no part, which no weight has: a NaN, or a zero with a sign where weights are multiplied first and looked at
- * afterwards, which is done where a thread owns its rows, on software devices.
- */
-export const excludedBits = ({ tile, problem }: Frame): string =>
-  tile.owned && problem.normalised ? "0x80000000u" : "0xffc0deadu"
-
-/** That weight, opaque to compilers. */
-const excludedWeight = (frame: Frame): string =>
-  frame.e.bind(`bitcast<f32>(${excludedBits(frame)} | ${frame.e.module.opaqueZero()})`)
+/** Bits of the weight, a NaN, of a pair that the mask excludes where weights may be any number. */
+export const excludedBits = "0xffc0deadu"
 
 /** Without a normaliser weights are the scores. */
 export const plainWeights = (frame: Frame, own: OwnKeys, tile: KeyTile): void => {
   const { e, regions } = frame
   const { owned } = frame.tile
   const excludes = owned || regions.mask !== undefined
-  const hiddenWeight = excludes ? excludedWeight(frame) : ""
+  const hiddenWeight = excludes ? e.bind(`bitcast<f32>(${excludedBits} | ${e.module.opaqueZero()})`) : ""
   eachScore(frame, own, tile, ({ own: key, quad, value, hidden, past }) => {
     const place = key.weight(quad)
     if (!excludes) {
@@ -153,39 +134,44 @@ export const plainWeights = (frame: Frame, own: OwnKeys, tile: KeyTile): void =>
 export const fade = (x: string, top: string, type: "f32" | "vec4<f32>" = "vec4<f32>"): string =>
   `exp(max(${x} - ${top}, ${type}(-128.0)))`
 
-/** Scores become weights relative to the new maximum; gives the factors on what earlier tiles summed. */
-export const weigh = (frame: Frame, own: OwnKeys, highest: ReadonlyArray<string>): ReadonlyArray<string> => {
-  const { e, regions, rows, b, maxima, sums, values } = frame
-  const { owned } = frame.tile
-  const fades = maxima.map((m, quad) => {
+/** Factors, for each four rows, on what earlier tiles summed, and on the weights of this one where they are relative to its own maximum. */
+export interface Fades {
+  readonly before: ReadonlyArray<string>
+  readonly now: ReadonlyArray<string>
+}
+
+/** Scores become weights relative to the new maximum, or to that of the tile. */
+export const weigh = (frame: Frame, own: OwnKeys, highest: ReadonlyArray<string>): Fades => {
+  const { e, regions, rows, b, maxima, sums, values, ofTile } = frame
+  const now: Array<string> = []
+  const before = maxima.map((m, quad) => {
     const top = e.constant(`max(${m}, ${highest[quad]})`)
     const factor = e.constant(fade(m, top))
     e.line(`${m} = ${top};`)
     e.line(`${sums[quad]} *= ${factor};`)
+    if (ofTile) now.push(e.constant(fade(highest[quad] as string, top)))
     return factor
   })
-  // A zero with a sign adds nothing to a sum; a NaN would.
-  const absent = values.length === 0 ? "" : `vec4<f32>(${excludedWeight(frame)})`
   own.each("0", ({ score, weight, j }) => {
-    maxima.forEach((m, quad) => {
+    maxima.forEach((total, quad) => {
+      const m = ofTile ? (highest[quad] as string) : total
       const place = weight(quad)
       const x = e.constant(score(quad))
       const none = e.constant(`bitcast<vec4<u32>>(${x}) == vec4<u32>(0xff800000u)`)
       // x - x carries NaN, which max may drop.
-      const zero = owned && absent !== "" ? absent : "vec4<f32>()"
-      const p = e.constant(`select(${fade(x, m)} + (${x} - ${x}), ${zero}, ${none})`)
-      e.line(`${sums[quad]} += ${p};`)
+      const p = e.constant(`select(${fade(x, m)} + (${x} - ${x}), vec4<f32>(), ${none})`)
+      e.line(`${sums[quad]} += ${ofTile ? `${p} * ${now[quad]}` : p};`)
       if (values.length === 0) return
       if (regions.probability === undefined) {
-        e.line(`${place} = ${owned ? p : `select(${p}, ${absent}, ${none})`};`)
+        e.line(`${place} = ${p};`)
         return
       }
       const factors = lanes.map((_, n) => {
         const row = rows[quad * 4 + n]
         return row === undefined ? "1.0" : (regions.probability?.(b, row.h, row.i, j) as string)
       })
-      e.line(`${place} = select(${p} * vec4<f32>(${factors.join(", ")}), ${absent}, ${none});`)
+      e.line(`${place} = select(${p} * vec4<f32>(${factors.join(", ")}), vec4<f32>(), ${none});`)
     })
   })
-  return fades
+  return { before, now }
 }

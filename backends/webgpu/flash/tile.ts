@@ -1,32 +1,37 @@
 import * as Budget from "../../../ir/flashBudget.ts"
 import { type Frame, laneOf, range } from "./frame.ts"
+import * as Halves from "./halves.ts"
 import type * as Operand from "./operands.ts"
 import * as Regions from "./regions.ts"
-import { excludedBits, type KeyTile, type OwnKeys, plainWeights, score, weigh } from "./scores.ts"
+import { excludedBits, type Fades, type KeyTile, type OwnKeys, plainWeights, score, weigh } from "./scores.ts"
 import { reduce } from "./share.ts"
 import * as Visit from "./visit.ts"
 
 /** Emits the loops over keys. Afterwards maxima are those of the row, sums and values are partial. */
 export const loop = (frame: Frame): void => {
   const { e, tile } = frame
-  const careful = e.module.workgroupArray("atomic<u32>", 1, 4)
-  Visit.keys(frame, (from, end, full, masked) => {
+  const careful = frame.ofTile ? undefined : e.module.workgroupArray("atomic<u32>", 1, 4)
+  const queries = Halves.largestQueries(frame)
+  const values = frame.terms.length
+  Visit.keys(frame, (from, end, full) => {
     e.block(
       "loop",
       `for (var ${from.name} = ${from.start}; ${from.name} < ${end}; ${from.name} += ${tile.keys})`,
       () => {
         const first = e.known(from.name)
         Visit.count(frame, from, end, full)
-        const own = ownKeys(frame, first, logits(frame, first))
+        const own = ownKeys(frame, first, logits(frame, first, queries))
         const hasValues = frame.values.length > 0
-        if (hasValues) e.line(`if (lix == 0u) { atomicStore(&${careful}[0], 0u); }`)
-        const excluded = e.variable("bool", "false")
-        weights(frame, own, { end, full, excluded, masked })
+        if (hasValues && careful !== undefined) e.line(`if (lix == 0u) { atomicStore(&${careful}[0], 0u); }`)
+        if (tile.half) Halves.forget(frame, values, values + 1)
+        const excluded = careful === undefined ? undefined : e.variable("bool", "false")
+        const fades = weights(frame, own, { end, full, excluded })
+        if (tile.half) Halves.forget(frame, 0, values)
         if (hasValues) {
-          e.line(`if (${excluded}) { atomicStore(&${careful}[0], 1u); }`)
-          if (tile.staged) stageTile(frame, frame.v, [frame.b, frame.head], frame.problem.E, first)
+          if (careful !== undefined) e.line(`if (${excluded}) { atomicStore(&${careful}[0], 1u); }`)
+          if (tile.staged) stageTile(frame, frame.v, values, [frame.b, frame.head], frame.problem.E, first)
           e.line("workgroupBarrier();")
-          accumulate(frame, first, end, careful)
+          accumulate(frame, first, end, careful, fades)
         }
         e.line("workgroupBarrier();")
       }
@@ -35,12 +40,12 @@ export const loop = (frame: Frame): void => {
 }
 
 /** Makes weights of the logits, behind a barrier. What a softmax summed so far fades as its maximum rises. */
-const weights = (frame: Frame, own: OwnKeys, tile: KeyTile): void => {
+const weights = (frame: Frame, own: OwnKeys, tile: KeyTile): Fades | undefined => {
   const { e, problem, values } = frame
   if (!problem.normalised) {
     plainWeights(frame, own, tile)
     e.line("workgroupBarrier();")
-    return
+    return undefined
   }
   const tops = score(frame, own, tile)
   const highest = reduce(frame, tops, (x, y) => `max(${x}, ${y})`)
@@ -48,33 +53,49 @@ const weights = (frame: Frame, own: OwnKeys, tile: KeyTile): void => {
     frame.maxima.forEach((m, quad) => {
       e.line(`${m} = max(${m}, ${highest[quad]});`)
     })
-    return
+    return undefined
   }
   const fades = weigh(frame, own, highest)
   values.forEach((row, a) => {
     const [quad, lane] = laneOf(a)
-    for (const value of row) e.line(`${value} *= ${fades[quad]}.${lane};`)
+    for (const value of row) e.line(`${value} *= ${fades.before[quad]}.${lane};`)
   })
+  return fades
 }
 
 /** Copies a tile of K or V into workgroup memory. Keys past the end repeat the last one: no thread uses them. */
 const stageTile = (
-  { e, tile, stage, keys }: Frame,
+  frame: Frame,
   operand: Operand.Operand,
+  number: number,
   [b, head]: readonly [b: string, head: string],
   size: number,
   first: string
 ) => {
+  const { e, tile, stage, keys, half, halves } = frame
   const [chunks, stride] = [Math.ceil(size / 4), Budget.rowStride(size)]
   const n = e.module.fresh("n")
+  const top = half === undefined ? "" : e.variable("u32", "0u")
   e.block("loop", `for (var ${n} = i32(lix); ${n} < ${tile.keys * chunks}; ${n} += ${tile.threads})`, () => {
     e.known(n)
     const key = e.bind(`${n} / ${chunks}`)
     const chunk = e.bind(`${n} - ${key} * ${chunks}`)
     const position = e.bind(`min(${first} + ${key}, ${keys} - 1)`)
-    e.line(`${stage}[${key} * ${stride} + ${chunk}] = ${operand.vec4(e, [b, head, position], chunk)};`)
+    const place = `${key} * ${stride} + ${chunk}`
+    if (half === undefined) {
+      e.line(`${stage}[${place}] = ${operand.vec4(e, [b, head, position], chunk)};`)
+      return
+    }
+    const x = operand.half(e, [b, head, position], chunk)
+    e.line(`${halves}[${place}] = ${x};`)
+    e.line(`${top} = max(${top}, ${e.module.helper("largest_bits")}(${half.floats(x)}));`)
   })
+  if (half !== undefined) Halves.give(frame, number, top)
 }
+
+/** A vector of the staged tile as `vec4<f32>`. */
+const staged = (frame: Frame, at: string): string =>
+  frame.e.constant(frame.half === undefined ? `${frame.stage}[${at}]` : Halves.floats(frame, at))
 
 const slotOf = ({ e, tile, column }: Frame, k: string): string =>
   e.add(e.mul(k, String(tile.columns)), column)
@@ -84,33 +105,45 @@ const weightsAt = ({ e, tile, rowGroup }: Frame, slot: string): string =>
   e.add(e.mul(slot, String(Budget.weightStride(tile))), e.mul(rowGroup, String(tile.threadRows / 4)))
 
 /** q·k of the thread's rows and keys, one term after the other: a vector for each term, each key and each four rows. */
-const logits = (frame: Frame, first: string): ReadonlyArray<ReadonlyArray<ReadonlyArray<string>>> => {
-  const { e, tile, rows, stage } = frame
+const logits = (
+  frame: Frame,
+  first: string,
+  queries: ReadonlyArray<string>
+): ReadonlyArray<ReadonlyArray<ReadonlyArray<string>>> => {
+  const { e, tile, rows } = frame
   const quads = range(tile.threadRows / 4)
   const own = range(tile.threadKeys)
   return frame.terms.map(({ q, k, at, size }, n) => {
     const [chunks, stride] = [Math.ceil(size / 4), Budget.rowStride(size)]
     if (tile.staged) {
       if (n > 0) e.line("workgroupBarrier();")
-      stageTile(frame, k, at, size, first)
+      stageTile(frame, k, n, at, size, first)
       e.line("workgroupBarrier();")
     }
     const products = own.map(() => quads.map(() => e.variable("vec4<f32>", "vec4<f32>()")))
-    e.loop("0", String(chunks), "1", (c) => {
-      const slots = own.map((n) => slotOf(frame, String(n)))
-      const vectors = slots.map((slot) =>
-        tile.staged
-          ? e.constant(`${stage}[${e.add(e.mul(slot, String(stride)), c)}]`)
-          : k.vec4(e, [...at, e.add(first, slot)], c)
-      )
-      rows.forEach((row, a) => {
-        const [quad, lane] = laneOf(a)
-        const x = q.vec4(e, [frame.b, row.h, row.i], c)
-        own.forEach((n) => {
-          e.line(`${products[n]?.[quad]}.${lane} += dot(${x}, ${vectors[n]});`)
+    const slots = own.map((n) => slotOf(frame, String(n)))
+    const inFloats = (): void =>
+      e.loop("0", String(chunks), "1", (c) => {
+        const vectors = slots.map((slot) =>
+          tile.staged
+            ? staged(frame, e.add(e.mul(slot, String(stride)), c))
+            : k.vec4(e, [...at, e.add(first, slot)], c)
+        )
+        rows.forEach((row, a) => {
+          const [quad, lane] = laneOf(a)
+          const x = q.vec4(e, [frame.b, row.h, row.i], c)
+          own.forEach((n) => {
+            e.line(`${products[n]?.[quad]}.${lane} += dot(${x}, ${vectors[n]});`)
+          })
         })
       })
-    })
+    if (!tile.half) inFloats()
+    else
+      e.branch(
+        Halves.tame(frame, n, queries[n] as string),
+        () => Halves.logits(frame, n, slots, products),
+        inFloats
+      )
     return products
   })
 }
@@ -173,11 +206,19 @@ const ownKeys = (
 }
 
 /** Adds the tile's weighted values. Where a key is excluded for some row its value must not reach that row, not even as 0 * NaN. */
-const accumulate = (frame: Frame, first: string, end: string, careful: string): void => {
-  const { e, tile, problem, v, b, head, valueColumn, slice, stage, values } = frame
-  const isExcluded = (p: string): string => `bitcast<u32>(${p}) == ${excludedBits(frame)}`
+const accumulate = (
+  frame: Frame,
+  first: string,
+  end: string,
+  careful: string | undefined,
+  fades: Fades | undefined
+): void => {
+  const { e, tile, problem, v, b, head, valueColumn, slice, values } = frame
+  const weight = (key: string, quad: number): string =>
+    e.constant(`${frame.weights}[${e.add(weightsAt(frame, key), String(quad))}]`)
+  const isExcluded = (p: string): string =>
+    problem.normalised ? `${p} == 0.0` : `bitcast<u32>(${p}) == ${excludedBits}`
   const stride = Budget.rowStride(problem.E)
-  const skip = e.constant(`atomicLoad(&${careful}[0]) != 0u`)
   const count = e.bind(`min(${tile.keys}, ${end} - ${first})`)
   const each = (
     start: string,
@@ -187,17 +228,16 @@ const accumulate = (frame: Frame, first: string, end: string, careful: string): 
   ): void =>
     e.loop(start, stop, String(step * tile.slices), (j) => {
       const keys = range(step).map((n) => e.add(j, String(n)))
-      const columns = keys.map((key) => {
-        const at = weightsAt(frame, key)
-        return range(tile.threadRows / 4).map((quad) =>
-          e.constant(`${frame.weights}[${e.add(at, String(quad))}]`)
+      const columns = keys.map((key) =>
+        range(tile.threadRows / 4).map((quad) =>
+          careful === undefined ? e.constant(`${weight(key, quad)} * ${fades?.now[quad]}`) : weight(key, quad)
         )
-      })
+      )
       range(tile.chunks).forEach((n) => {
         const chunk = e.add(valueColumn, String(n * tile.valueColumns))
         const vectors = keys.map((key) =>
           tile.staged
-            ? e.constant(`${stage}[${e.add(e.mul(key, String(stride)), chunk)}]`)
+            ? staged(frame, e.add(e.mul(key, String(stride)), chunk))
             : v.vec4(e, [b, head, e.add(first, key)], chunk)
         )
         values.forEach((row, a) => {
@@ -208,6 +248,17 @@ const accumulate = (frame: Frame, first: string, end: string, careful: string): 
         })
       })
     })
+  const kept = (sum: string, terms: ReadonlyArray<readonly [weight: string, value: string]>): string =>
+    terms.reduce((text, [p, x]) => `select(${text} + ${p} * ${x}, ${text}, ${isExcluded(p)})`, sum)
+  if (careful === undefined) {
+    e.branch(
+      Halves.tame(frame, frame.terms.length, Halves.largestWeight),
+      () => Halves.accumulate(frame, count, fades?.now ?? [], weight),
+      () => each(slice, count, 1, kept)
+    )
+    return
+  }
+  const skip = e.constant(`atomicLoad(&${careful}[0]) != 0u`)
   // Two keys at a time: sums that a device keeps in memory move half as often.
   const step = tile.slices === 1 && tile.keys > 1 ? 2 : 1
   const whole = step === 1 ? count : e.bind(`${count} / 2 * 2`)
@@ -215,7 +266,5 @@ const accumulate = (frame: Frame, first: string, end: string, careful: string): 
     [sum, ...terms.map(([p, x]) => `${p} * ${x}`)].join(" + ")
   )
   const rest = step === 1 ? `select(${count}, ${slice}, ${skip})` : `select(${whole}, 0, ${skip})`
-  each(e.bind(rest), count, 1, (sum, terms) =>
-    terms.reduce((text, [p, x]) => `select(${text} + ${p} * ${x}, ${text}, ${isExcluded(p)})`, sum)
-  )
+  each(e.bind(rest), count, 1, kept)
 }

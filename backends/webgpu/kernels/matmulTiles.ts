@@ -1,4 +1,5 @@
 import * as Dim from "../../../ir/Dim.ts"
+import { isHalf } from "../../../ir/halfProducts.ts"
 import type { MatmulTile } from "../../../ir/Schedule.ts"
 import * as Shape from "../../../ir/Shape.ts"
 import type { Job } from "../Job.ts"
@@ -15,6 +16,7 @@ import {
   storeBlock,
   tileOf
 } from "./contraction.ts"
+import { halves } from "./matmulHalf.ts"
 import { type Split, targetOf } from "./matmulSplit.ts"
 import type { Extent } from "./Part.ts"
 
@@ -44,30 +46,41 @@ export const matmulTiles = (
 
   // A row of padding keeps threads that write along the depth off one memory bank.
   const widths = { lhs: schedule.rows + 1, rhs: schedule.columns + 1 }
-  const left = module.workgroupArray(type, step * widths.lhs, step * widths.lhs * 4)
-  const rights = c.rhs.map(() => module.workgroupArray(type, step * widths.rhs, step * widths.rhs * 4))
+  const half =
+    schedule.arithmetic === "f16" && [c.lhs, ...c.rhs].every(({ node }) => isHalf(node))
+      ? halves(emitter, c.rhs.length)
+      : undefined
+  const line = (width: number): string =>
+    module.workgroupArray(half?.of.scalar ?? type, step * width, step * width * (half?.of.bytes ?? 4))
+  const left = line(widths.lhs)
+  const rights = c.rhs.map(() => line(widths.rhs))
 
   /** Fills one tile; neighbouring threads read neighbouring memory where the operand has a contiguous axis. */
   const fill = (
     array: string,
+    operand: number,
     width: number,
     size: number,
     along: "depth" | "free",
     read: (free: string, k: string) => { readonly value: () => string; readonly inside: string }
   ): void => {
+    const top = half?.start()
     emitter.loop(lane, String(size * step), String(threads), (item) => {
       const inner = along === "depth" ? step : size
       const [slow, fast] = [emitter.bind(`${item} / ${inner}`), emitter.bind(`${item} % ${inner}`)]
       const [free, k] = along === "depth" ? [slow, fast] : [fast, slow]
       const { value, inside } = read(free, k)
       const element = value()
-      emitter.line(`${array}[${k} * ${width} + ${free}] = select(${type}(0), ${element}, ${inside});`)
+      const x = `select(${type}(0), ${element}, ${inside})`
+      const kept = half === undefined || top === undefined ? x : half.see(top, x)
+      emitter.line(`${array}[${k} * ${width} + ${free}] = ${kept};`)
     })
+    if (top !== undefined) half?.give(operand, top)
   }
 
   const products = rights.map(() => accumulators(emitter, type, threadRows, threadColumns))
   emitter.loop(from, to, String(step), (first) => {
-    fill(left, widths.lhs, schedule.rows, contiguous(job, c.lhs), (free, k) => {
+    fill(left, 0, widths.lhs, schedule.rows, contiguous(job, c.lhs), (free, k) => {
       const [row, at] = [emitter.add(firstRow, free), emitter.add(first, k)]
       return {
         value: () => place.lhs(row, at),
@@ -75,7 +88,7 @@ export const matmulTiles = (
       }
     })
     c.rhs.forEach((rhs, n) => {
-      fill(rights[n] as string, widths.rhs, schedule.columns, contiguous(job, rhs), (free, k) => {
+      fill(rights[n] as string, n + 1, widths.rhs, schedule.columns, contiguous(job, rhs), (free, k) => {
         const [column, at] = [emitter.add(firstColumn, free), emitter.add(first, k)]
         return {
           value: () => place.rhs[n]?.(at, column) as string,
@@ -84,21 +97,26 @@ export const matmulTiles = (
       })
     })
     emitter.line("workgroupBarrier();")
-    emitter.loop("0", String(step), "1", (k) => {
-      const a = steps(threadRows).map((i) =>
-        emitter.constant(`${left}[${k} * ${widths.lhs} + ${threadRow} + ${i}]`)
-      )
-      products.forEach((sums, n) => {
-        const b = steps(threadColumns).map((j) =>
-          emitter.constant(`${rights[n]}[${k} * ${widths.rhs} + ${threadColumn} + ${j}]`)
-        )
-        a.forEach((x, i) => {
-          b.forEach((y, j) => {
-            multiplyAdd(emitter, type, sums[i]?.[j] as string, x, y)
+    const rowsAt = (k: string) =>
+      steps(threadRows).map((i) => `${left}[${k} * ${widths.lhs} + ${threadRow} + ${i}]`)
+    const columnsAt = (n: number, k: string) =>
+      steps(threadColumns).map((j) => `${rights[n]}[${k} * ${widths.rhs} + ${threadColumn} + ${j}]`)
+    const number = (text: string): string => emitter.constant(half === undefined ? text : `f32(${text})`)
+    const inFloats = (): void =>
+      emitter.loop("0", String(step), "1", (k) => {
+        const a = rowsAt(k).map(number)
+        products.forEach((sums, n) => {
+          const b = columnsAt(n, k).map(number)
+          a.forEach((x, i) => {
+            b.forEach((y, j) => {
+              multiplyAdd(emitter, type, sums[i]?.[j] as string, x, y)
+            })
           })
         })
       })
-    })
+    if (half === undefined) inFloats()
+    else emitter.branch(half.tame(), () => half.add(step, products, rowsAt, columnsAt), inFloats)
+    half?.next()
     emitter.line("workgroupBarrier();")
   })
   storeBlock(place, type, products, {

@@ -1,8 +1,9 @@
 import * as Dim from "../../../ir/Dim.ts"
+import type { DType } from "../../../ir/DType.ts"
 import type { Graph } from "../../../ir/Graph.ts"
 import type { Node } from "../../../ir/Node.ts"
 import type * as Shape from "../../../ir/Shape.ts"
-import { operand } from "../Job.ts"
+import { operand, type Ref } from "../Job.ts"
 import type { Body } from "./body.ts"
 import type { Emitter } from "./Emitter.ts"
 import { moved } from "./moved.ts"
@@ -49,27 +50,37 @@ export const lie = (node: Node): boolean => {
   }
 }
 
-/** Elements 4 * chunk to 4 * chunk + 3 of a row of a node that lies so, as a bound `vec4<f32>`. */
+/** How four elements of a buffer are read; `zero` is what a read of nothing gives. */
+export interface Load {
+  readonly vec4: (e: Emitter, ref: Ref, dtype: DType, index: string) => string
+  readonly zero: string
+}
+
+/** As `vec4<f32>`. */
+export const floats: Load = { vec4: loadVec4, zero: "vec4<f32>()" }
+
+/** Elements 4 * chunk to 4 * chunk + 3 of a row of a node that lies so, bound. */
 export const at = (
   e: Emitter,
   body: Body,
   graph: Graph,
   node: Node,
   row: ReadonlyArray<string>,
-  chunk: string
+  chunk: string,
+  load: Load = floats
 ): string => {
   const indices = [...row, chunk]
   const x = node.operands[0]
   if (x === undefined) {
     const position = (graph.inputs as ReadonlyArray<Node>).indexOf(node)
-    return loadVec4(e, operand(position), node.type.dtype, e.linearize(indices, inFours(node)))
+    return load.vec4(e, operand(position), node.type.dtype, e.linearize(indices, inFours(node)))
   }
   const read = (from: ReadonlyArray<string>): string =>
-    at(e, body, graph, x, from.slice(0, -1), from.at(-1) as string)
+    at(e, body, graph, x, from.slice(0, -1), from.at(-1) as string, load)
   if (node.op === "cast") return read(indices)
   if (node.op !== "gather") return read(moved(e, node, indices, inFours) as ReadonlyArray<string>)
   const size = x.type.shape[node.attrs.axis] as Dim.Dim
   const value = read(body.found(node, indices))
   // A read along an axis of length 0 gives 0.
-  return (Dim.value(size) ?? 0) > 0 ? value : e.bind(`select(vec4<f32>(), ${value}, ${e.dim(size)} > 0)`)
+  return (Dim.value(size) ?? 0) > 0 ? value : e.bind(`select(${load.zero}, ${value}, ${e.dim(size)} > 0)`)
 }

@@ -37,6 +37,8 @@ export type HelperName =
   | "f16_value"
   | "bf16_bits"
   | "round_f16"
+  | "largest_bits"
+  | "tame"
   | "round_bf16"
   | "threefry"
 
@@ -247,6 +249,21 @@ export const helpers: { readonly [K in HelperName]: Helper } = {
   round_bf16: {
     text: "fn round_bf16(x: f32) -> f32 { return bitcast<f32>(bf16_bits(x) << 16u); }",
     uses: ["bf16_bits"]
+  },
+  // The largest |x|, also where one is infinite or NaN: as integers bits are in the order of what they stand for.
+  largest_bits: {
+    text: `fn largest_bits(x: vec4<f32>) -> u32 {
+  let bits = bitcast<vec4<u32>>(x) & vec4<u32>(0x7fffffffu);
+  return max(max(bits.x, bits.y), max(bits.z, bits.w));
+}`
+  },
+  // Whether numbers up to these two, as bits, may be multiplied in f16, and eight products added: see flash/halves.ts.
+  tame: {
+    text: `fn tame(a: u32, b: u32) -> bool {
+  let x = bitcast<f32>(a);
+  let y = bitcast<f32>(b);
+  return (max(a, b) < 0x7f800000u) & (x * y <= 4096.0) & (x + y + 1.0 <= 16.0 * x * y);
+}`
   },
   // Salmon et al. 2011, Threefry-2x32 with 20 rounds; key (seed, 0), counter (index, 0).
   threefry: {

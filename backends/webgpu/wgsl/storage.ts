@@ -70,6 +70,14 @@ export const loadVec4 = (emitter: Emitter, ref: Ref, dtype: DType, index: string
   return dtype === "bool" ? emitter.bind(`${loaded} != vec4<u32>(0u)`) : loaded
 }
 
+/** Four elements of an f16 buffer as they lie: as `Half.memory` says. */
+export const loadHalf = (emitter: Emitter, ref: Ref, index: string): string => {
+  const { module } = emitter
+  const type = isPacked(module, "f16") ? "vec2<u32>" : "vec4<f16>"
+  const name = module.buffer(ref, { dtype: "f16", access: "read", type })
+  return emitter.bindLoad(`${name}[${index}]`)
+}
+
 const bits = (module: Module, dtype: DType, value: string): string =>
   `${module.helper(dtype === "f16" ? "f16_bits" : "bf16_bits")}(${value})`
 

@@ -14,6 +14,7 @@ import { orFail } from "../fromError.ts"
 import { Io } from "../Io.ts"
 import { gather } from "../inputs.ts"
 import { load } from "../load.ts"
+import { compileOptions } from "../options.ts"
 import { table } from "../table.ts"
 import { trialTable, trialTime } from "../trialTable.ts"
 
@@ -23,6 +24,7 @@ export const bench = Command.make(
     target: flags.target,
     ...flags.inputs,
     backend: flags.backend,
+    arithmetic: flags.arithmetic,
     runs: Flag.Int("runs").pipe(Flag.withDefault(15), Flag.withDescription("Measured calls of each")),
     warmup: Flag.Int("warmup").pipe(Flag.withDefault(2), Flag.withDescription("Calls before, not measured")),
     profile: Flag.Boolean("profile").pipe(
@@ -48,7 +50,8 @@ export const bench = Command.make(
       const { graph, options } = yield* load(config.target)
       const { inputs, sizes } = yield* gather(graph, config)
       // A donated argument is gone after one call, and the same arguments serve all calls.
-      const { donate: _, ...settings } = options
+      const { arithmetic } = config
+      const { donate: _, ...settings } = yield* compileOptions(options, { passes: Option.none(), arithmetic })
       const timed = config.profile || Option.isSome(config.trace)
       const trials: Array<Trial> = []
       const tuned = {

@@ -68,6 +68,7 @@ export const dump = Command.make(
       Flag.withDescription("End each node with the line of the source that wrote it")
     ),
     passes: flags.passes,
+    arithmetic: flags.arithmetic,
     ...flags.limits,
     out: flags.out("Write to a file instead of standard output")
   },
@@ -100,7 +101,8 @@ export const dump = Command.make(
         const compiled = yield* optimise(graph, {
           passes: Option.some(names),
           limits,
-          donate: options.donate
+          donate: options.donate,
+          arithmetic: Option.getOrElse(config.arithmetic, () => options.arithmetic)
         })
         if (format === "wat") return yield* wat(compiled)
         if (config.all) {

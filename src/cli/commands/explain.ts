@@ -24,6 +24,7 @@ export const explain = Command.make(
   {
     target: flags.target,
     passes: flags.passes,
+    arithmetic: flags.arithmetic,
     dim: flags.inputs.dim,
     ...flags.limits,
     stats: flags.stats,
@@ -44,6 +45,7 @@ export const explain = Command.make(
         passes: Option.some(text),
         limits,
         donate: options.donate,
+        arithmetic: Option.getOrElse(config.arithmetic, () => options.arithmetic),
         statistics: config.stats
       })
       const sizes = sizesFor(graph, new Map())

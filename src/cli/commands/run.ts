@@ -20,6 +20,7 @@ export const run = Command.make(
     ...flags.inputs,
     backend: flags.backend,
     passes: flags.passes,
+    arithmetic: flags.arithmetic,
     out: flags.out("Save the outputs: .npz, .safetensors, .npy (one output) or .json")
   },
   (config) =>
@@ -27,7 +28,7 @@ export const run = Command.make(
       const io = yield* Io
       const { graph, options } = yield* load(config.target)
       if (Option.isSome(config.out)) yield* checkOut(config.out.value, graph.outputs.length)
-      const settings = yield* compileOptions(options, config.passes)
+      const settings = yield* compileOptions(options, config)
       const { inputs } = yield* gather(graph, config)
       const results = yield* withBackend(config.backend)(
         Effect.gen(function* () {

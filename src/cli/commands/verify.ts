@@ -19,12 +19,18 @@ import { table } from "../table.ts"
 
 export const verify = Command.make(
   "verify",
-  { target: flags.target, ...flags.inputs, backend: flags.backend, passes: flags.passes },
+  {
+    target: flags.target,
+    ...flags.inputs,
+    backend: flags.backend,
+    passes: flags.passes,
+    arithmetic: flags.arithmetic
+  },
   (config) =>
     Effect.gen(function* () {
       const io = yield* Io
       const { graph, options } = yield* load(config.target)
-      const settings = yield* compileOptions(options, config.passes)
+      const settings = yield* compileOptions(options, config)
       const { inputs, sizes } = yield* gather(graph, config)
       const { description, actual } = yield* withBackend(config.backend)(
         Effect.gen(function* () {
@@ -37,7 +43,10 @@ export const verify = Command.make(
       // The oracle sees the graph as it was written: no pass has touched it.
       const ordered = graph.inputs.map((i) => inputs[i.attrs.name] as HostArray)
       const expected = Oracle.evaluate(graph, ordered, sizes, { precision: "f64" })
-      const tolerances = Tolerance.of(graph, sizes, { reassociated: true })
+      const tolerances = Tolerance.of(graph, sizes, {
+        reassociated: true,
+        ...(settings.arithmetic === undefined ? {} : { arithmetic: settings.arithmetic })
+      })
       yield* io.print(`compiled, on ${description}\nas written, on the reference interpreter in float64\n`)
       let wrong = 0
       for (const [i, output] of graph.outputs.entries()) {

@@ -15,6 +15,7 @@ export const wgsl = Command.make(
   {
     target: flags.target,
     passes: flags.passes,
+    arithmetic: flags.arithmetic,
     ...flags.limits,
     plan: Flag.Boolean("plan").pipe(
       Flag.withDefault(false),
@@ -29,7 +30,12 @@ export const wgsl = Command.make(
       yield* pipelineOf(config.passes)
       const limits = yield* limitsOf(config)
       const text = pipelineText(Option.getOrUndefined(config.passes) ?? options.pipeline)
-      const compiled = yield* optimise(graph, { passes: Option.some(text), limits, donate: options.donate })
+      const compiled = yield* optimise(graph, {
+        passes: Option.some(text),
+        limits,
+        donate: options.donate,
+        arithmetic: Option.getOrElse(config.arithmetic, () => options.arithmetic)
+      })
       const memory = compiled.memory ?? { slots: [], slotOf: new Map(), inPlace: new Map() }
       const program = yield* orFail(
         Effect.try({

@@ -49,7 +49,21 @@ const shorts: ReadonlyArray<Flash> = prefills
   .filter((s) => s.prefill.threads > 1)
   .map(({ prefill }) => ({ ...small, short: prefill, decode: { ...small.decode, keysPerSplit: 3 } }))
 
-const kinds = { prefill: prefills, decode: decodes, short: shorts }
+/** Those that may multiply in f16, over operands that are stored so. */
+const inHalf = (variant: "prefill" | "short") => (schedule: Flash) => {
+  const cut = schedule[variant]
+  return cut?.tiles === "workgroup"
+    ? [{ ...schedule, [variant]: { ...cut, arithmetic: "f16" } } as Flash]
+    : []
+}
+
+const kinds = {
+  prefill: prefills,
+  decode: decodes,
+  short: shorts,
+  "prefill in f16": prefills.flatMap(inHalf("prefill")),
+  "short in f16": shorts.flatMap(inHalf("short"))
+}
 
 const [D, E] = [6, 9]
 const limits: Limits.Limits = { ...Limits.portable, subgroups: { min: 4, max: 4 } }
@@ -95,12 +109,14 @@ const headSizes = [
 const lengths = (tile: number): ReadonlyArray<number> => [0, 1, Math.max(1, tile - 1), tile, tile + 1]
 
 /** Each schedule runs attention of one kind and shape, and each schedule another: together they meet all of them. */
-test.each(["prefill", "decode", "short"] as const)(
+test.each(["prefill", "decode", "short", "prefill in f16", "short in f16"] as const)(
   "every legal schedule agrees with the reference: %s",
-  async (which) => {
+  async (family) => {
+    const which = family.split(" ")[0] as "prefill" | "decode" | "short"
+    const half = family.endsWith("f16") ? ({ dtype: "f16", arithmetic: "f16" } as const) : undefined
     const from = arrays.random(11)
     let count = 0
-    for (const schedule of kinds[which]) {
+    for (const schedule of kinds[family]) {
       const head = headSizes[count % headSizes.length] as (typeof headSizes)[number]
       const [hq, hkv] = from.pick(heads)
       const [name, attention] = attentions[count % attentions.length] as (typeof attentions)[number]
@@ -111,7 +127,14 @@ test.each(["prefill", "decode", "short"] as const)(
         Object.entries(attention.captures ?? {}).map(([n, type]) => [n, type.replace("H", String(hq))])
       )
       const graph = graphOf(
-        flashText({ ...attention, heads: [hq, hkv], head, sizes: [2, "T", "S"], captures })
+        flashText({
+          ...attention,
+          ...(half && { dtype: half.dtype }),
+          heads: [hq, hkv],
+          head,
+          sizes: [2, "T", "S"],
+          captures
+        })
       )
       const rows = which === "prefill" ? Math.ceil((schedule.prefill.rows * hkv) / hq) : 2
       const keys = which === "prefill" ? schedule.prefill.keys : 5 * schedule.decode.keysPerSplit
@@ -119,12 +142,18 @@ test.each(["prefill", "decode", "short"] as const)(
         const sizes = { T: from.pick(lengths(rows)), S: n === 0 ? 2 * keys + 1 : from.pick(lengths(keys)) }
         const what = `${name}, ${hq}:${hkv} heads of ${head}, ${JSON.stringify({ ...sizes, ...schedule[which] })}`
         await expect(
-          agree(graph, sizes, { kind: "cpu", schedules: schedulesOf(schedule) }),
+          agree(graph, sizes, {
+            kind: "cpu",
+            schedules: schedulesOf(schedule),
+            arithmetic: half?.arithmetic ?? "f32"
+          }),
           what
         ).resolves.toBeUndefined()
       }
     }
-    expect(count).toBeGreaterThan({ prefill: 60, decode: 15, short: 12 }[which])
+    expect(count).toBeGreaterThan(
+      { prefill: 60, decode: 15, short: 12, "prefill in f16": 10, "short in f16": 8 }[family]
+    )
   }
 )
 
@@ -144,8 +173,10 @@ test("a schedule that does not fit is refused before anything is compiled", () =
 })
 
 test("the budget is what the kernels declare", () => {
-  const legal = [...prefills, ...decodes, ...shorts].filter((s) => Budget.legal(s, limits, D, E, "f32", 1))
-  const graph = graphOf(flashText({ head: [D, E] }))
+  const legal = Object.values(kinds)
+    .flat()
+    .filter((s) => Budget.legal(s, limits, D, E, "f32", 1))
+  const graph = graphOf(flashText({ head: [D, E], dtype: "f16" }))
   for (const schedule of legal) {
     const { kernels } = lower(planOf(graph, schedulesOf(schedule)(graph)), limits)
     const most = Math.max(...kernels.map((k) => k.workgroupBytes))
@@ -164,10 +195,11 @@ test("several logits cost registers and share workgroup memory", () => {
   const text = flashText({
     head: [D, E],
     more: [[1, 1, 17]],
-    score: ["%sum: f32[] = add %logit, %logit1"]
+    score: ["%sum: f32[] = add %logit, %logit1"],
+    dtype: "f16"
   })
   const graph = graphOf(text)
-  for (const schedule of [...prefills, ...decodes, ...shorts]) {
+  for (const schedule of Object.values(kinds).flat()) {
     if (!Budget.legal(schedule, limits, [D, 17], E, "f32", 1)) continue
     const { kernels } = lower(planOf(graph, schedulesOf(schedule)(graph)), limits)
     const most = Math.max(...kernels.map((k) => k.workgroupBytes))

@@ -75,8 +75,9 @@ const layouts = [
   "%x: f32[M, 3, K]; %y: bf16[N, 3, K]; f32[M, N]; [1, 2]; [1, 2]"
 ]
 
-const textOf = (n: number, known: { readonly [name: string]: number }): string => {
-  const [x, y, type, lhs, rhs] = (layouts[n % layouts.length] as string)
+const textOf = (n: number, known: { readonly [name: string]: number }, half = false): string => {
+  const layout = layouts[n % layouts.length] as string
+  const [x, y, type, lhs, rhs] = (half ? layout.replace(/\bb?f(16|32)\b/g, "f16") : layout)
     .split("; ")
     .map((part) => part.replace(/\b[KN]\b/g, (name) => String(known[name] ?? name)))
   const wide = y?.includes("bf16") === true
@@ -90,6 +91,30 @@ const textOf = (n: number, known: { readonly [name: string]: number }): string =
     "}"
   ].join("\n")
 }
+
+const inHalf = <T extends MatmulTile>(tile: T): T => ({ ...tile, arithmetic: "f16" })
+
+test("products in f16 agree with the reference by every legal schedule, at odd sizes and of any numbers", async () => {
+  const limits = await limitsOf("gpu")
+  const legal = schedules.gpu
+    .map((s) => ({ ...inHalf(s), few: s.few && { ...s.few, tile: inHalf(s.few.tile) } }))
+    .filter((s) => illegalMatmul(s, limits) === undefined)
+  expect(legal.length).toBeGreaterThan(20)
+  for (const [n, schedule] of legal.entries()) {
+    const sizes = {
+      M: 9 + (n % 9),
+      K: depths[n % depths.length] as number,
+      N: columns[n % columns.length] as number
+    }
+    await agree(textOf(n, n % 2 === 0 ? sizes : {}, true), sizes, {
+      kind: "gpu",
+      arithmetic: "f16",
+      data: (["normal", "huge", "holes"] as const)[n % 3] as "normal",
+      schedules: (graph: Graph) =>
+        new Map<Node, Schedule>([[graph.nodes.find((node) => node.op === "dot") as Node, schedule]])
+    })
+  }
+})
 
 describe.each(["cpu", "gpu"] as const)("products by every legal schedule, for a %s", (kind) => {
   test("agree with the reference at odd sizes", async () => {

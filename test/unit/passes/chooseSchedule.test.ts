@@ -24,8 +24,8 @@ const devices: ReadonlyArray<readonly [string, Limits]> = [
   ["a compatibility device", { ...portable, maxComputeInvocationsPerWorkgroup: 128 }]
 ]
 
-const run = (text: string | Graph.Graph, limits: Limits) => {
-  const context = { limits, donated: new Set<string>(), count: () => {} }
+const run = (text: string | Graph.Graph, limits: Limits, arithmetic: "f32" | "f16" = "f32") => {
+  const context = { limits, donated: new Set<string>(), count: () => {}, arithmetic }
   const graph = fuseElementwise.run(typeof text === "string" ? graphOf(text) : text, context).graph
   const { schedules, diagnostics } = chooseSchedule.run(graph, context)
   return { graph, schedules: schedules as Schedules, diagnostics }
@@ -115,4 +115,45 @@ it("knows short rows from long ones, small results from large ones", () => {
   const lines = scheduleTable(graph, schedules).split("\n")
   expect(lines).toHaveLength(4)
   expect(lines[1]).toMatch(/^%\d+ {2}reduce_sum {2}f32\[T\] +256 threads a row$/)
+})
+
+describe("products in f16", () => {
+  const able = { ...portable, shaderF16: true }
+  const product = (x: string, y: string, result = "f32"): string => `
+    %0: ${x}[M, 64] = input {name = "x"}
+    %1: ${y}[64, N] = input {name = "y"}
+    %2: f32[M, 64] = cast %0
+    %3: f32[64, N] = cast %1
+    %4: ${result}[M, N] = dot ${x === "f32" ? "%0" : "%2"}, ${y === "f32" ? "%1" : "%3"} {lhsBatch = [], rhsBatch = [], lhsContract = [1], rhsContract = [0]}
+    return %4`
+  const asked = (text: string, limits: Limits) => {
+    const { schedules, diagnostics } = run(text, limits, "f16")
+    return { schedule: [...schedules.values()].at(-1), said: diagnostics.map((d) => d.nearest).join() }
+  }
+
+  it("are chosen where they are asked for, the device has them and f16 holds the operands", () => {
+    const { schedule, said } = asked(attention(64, 64), able)
+    expect(schedule).toMatchObject({ prefill: { arithmetic: "f16" }, short: { arithmetic: "f16" } })
+    expect(said).toContain("tiles of 64 rows x 32 keys in workgroup memory, 128 threads, products in f16")
+    const matmul = asked(product("f16", "f16"), able)
+    expect(matmul.schedule).toMatchObject({ arithmetic: "f16", few: { tile: { arithmetic: "f16" } } })
+    expect(matmul.said).toContain("a thread, products in f16")
+    expect(JSON.stringify([...run(attention(64, 64), able).schedules.values()])).not.toContain("arithmetic")
+  })
+
+  it.each([
+    [attention(64, 64), portable, "the device has no shader-f16"],
+    [attention(64, 64), { ...able, kind: "cpu" } as const, "a software device would convert every number"],
+    [attention(64, 64), { ...able, ownTiles: true }, "this backend has no arithmetic in f16"],
+    [
+      attention(64, 64).replaceAll("f16", "bf16"),
+      able,
+      "bf16[B, 8, T, 64], bf16[B, 2, S, 64] is not stored as f16"
+    ],
+    [product("f16", "f32"), able, "f32[64, N] is not stored as f16"]
+  ])("are not where something stands against it, which is said", (text, limits, why) => {
+    const { schedule, said } = asked(text, limits)
+    expect(JSON.stringify(schedule ?? {})).not.toContain("arithmetic")
+    expect(said).toContain(`products in f32: ${why}`)
+  })
 })

@@ -1,4 +1,5 @@
 import { describe, expect, test } from "vitest"
+import { limits as wasm } from "../../../backends/wasm/limits.ts"
 import type * as Dim from "../../../ir/Dim.ts"
 import * as Print from "../../../ir/Print.ts"
 import { canonicalize } from "../../../passes/canonicalize.ts"
@@ -175,4 +176,13 @@ describe("head sizes that no kernel takes", () => {
       expect(said?.failed).toContain("kernels take numbers from 1 to 256")
     })
   }
+
+  test("kernels that cut their work themselves take any number", () => {
+    const fused = (D: Dim.DimLike, E: Dim.DimLike): number => {
+      const before = through(headed(D, E), ...front.slice(0, -1)).graph
+      const { graph } = fuseAttention.run(before, { limits: wasm, donated: new Set(), count: () => {} })
+      return nodesOf(graph, "flash_attention").length
+    }
+    expect([fused(257, 600), fused("D", 8), fused(8, 0)]).toEqual([1, 0, 0])
+  })
 })

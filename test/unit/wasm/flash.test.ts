@@ -24,6 +24,16 @@ describe("attention, at any lengths by the same kernels", () => {
     agree(flashText(cases[name] as Attention), lengths, { relaxed: false })
   )
 
+  test.each([
+    [300, 513, "f32"],
+    [576, 512, "f16"]
+  ] as const)("heads of %i and %i elements, %s", (D, E, dtype) =>
+    agree(flashText(all({ ...causal, heads: [4, 1], head: [D, E], dtype })), [
+      { T: 3, S: 7 },
+      { T: 40, S: 70 }
+    ])
+  )
+
   test("logits that are infinite", () =>
     agree(flashText(all({ score: ["%x: f32[] = add %logit, %logit"] })), lengths, { data: "holes" }))
 })
