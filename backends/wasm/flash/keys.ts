@@ -21,10 +21,12 @@ interface Block {
   readonly rows?: number
 }
 
-/** Some keys, one after the other. */
+/** Some keys, one after the other, from the beginning of a panel on. */
 export interface Tile {
   readonly start: I
   readonly count: I
+  /** How many of the first no row sees, so that they have no weight: less than a panel. */
+  readonly unseen: I
 }
 
 /** Emits the work of some rows of a block, from `row` on, on a tile of keys. */
@@ -73,12 +75,14 @@ export const each = (
       }
       const start = e.max(all.start, panelOf(e, seen.lo))
       const count = e.sub(e.min(e.add(all.start, all.count), seen.hi), start)
-      const some = { start, count }
+      const some = { start, count, unseen: e.max(e.sub(seen.lo, start), i32(0)) }
       e.branch(e.bind(op("i32.gt_s", count, i32(0))), () => emit(own, row, some, certainOf(seen, some)))
     })
   }
   const tiles = (first: I, last: I): void =>
-    e.loop(first, last, tile, (start) => inGroups({ start, count: e.min(i32(tile), e.sub(last, start)) }))
+    e.loop(first, last, tile, (start) =>
+      inGroups({ start, count: e.min(i32(tile), e.sub(last, start)), unseen: i32(0) })
+    )
   if (range === undefined) {
     tiles(from, to)
     return

@@ -72,7 +72,7 @@ export const make = (frame: Frame, problem: Problem, { rows, keys }: Tiles, tili
       const apart = tiling.exact ? {} : { rows: together }
       const all = { place: block, statistics, from, to, tile: keys, ...apart }
       Keys.each(frame, problem, regions, all, (place, row, tile, certain) => {
-        const { start, count } = tile
+        const { start, count, unseen } = tile
         const own = statistics.from(row)
         problem.terms.forEach((_, n) => {
           source.logits({ first: row, count: place.rowCount }, tile, n, {
@@ -96,7 +96,8 @@ export const make = (frame: Frame, problem: Problem, { rows, keys }: Tiles, tili
         source.values(tile, (lying) =>
           Values.add(frame, {
             ...lying,
-            weights: scores[0] as I,
+            values: e.add(lying.values, e.mul(unseen, i32(lying.step))),
+            weights: e.add(scores[0] as I, e.mul(unseen, i32(4))),
             weightStride: scoreBytes,
             hidden,
             rowCount: place.rowCount,
@@ -105,7 +106,7 @@ export const make = (frame: Frame, problem: Problem, { rows, keys }: Tiles, tili
             panels: valuePanels,
             sums: sumsOf(row),
             sumStride: stride,
-            count
+            count: e.sub(count, unseen)
           })
         )
       })
