@@ -3,6 +3,7 @@ import * as FlashAttention from "../../../ir/ops/flashAttention.ts"
 import { type Expr, i32, load, store } from "../assembler/Instruction.ts"
 import * as Body from "../emit/body.ts"
 import * as Frame from "../emit/Frame.ts"
+import * as Storage from "../emit/storage.ts"
 import * as Value from "../emit/Value.ts"
 import type { Lowered, Ref } from "../Job.ts"
 import { tileColumns } from "../kernels/tile.ts"
@@ -60,6 +61,14 @@ export const decode = (problem: Problem, parts: Ref, tiles: Tiles): Lowered => {
   const valueStep = stepOf(E, tileColumns)
   const valueCopy = memory(hasValues(problem) && !Lines.always(valueLines) ? tiles.keys : 0, valueStep)
   const stream = Stream.make(frame)
+  /** Reads the values of a key of a tile where they lie, if they always do. */
+  const readValues = (batch: ReadonlyArray<Value.Value>, start: I): ((key: I) => void) | undefined => {
+    if (valueLines === undefined || !hasValues(problem) || !Lines.always(valueLines)) return undefined
+    const { step, dtype } = valueLines
+    const bytes = Storage.bytesOf(dtype) * (Dim.value(E) as number)
+    const first = Lines.address(frame, body, v, [...batch, Value.uniform(start), Value.integer(0)])
+    return (key) => stream.read(e.add(first, e.mul(key, i32(step))), bytes)
+  }
 
   e.loop(frame.begin, frame.end, 1, (item) => {
     const pair = e.div(item, many)
@@ -110,7 +119,7 @@ export const decode = (problem: Problem, parts: Ref, tiles: Tiles): Lowered => {
             step,
             keyStep,
             vectors,
-            read: (key) => stream.read(key, (vectors.bytes * step) / 16),
+            read: n === 0 ? readValues(batch, start) : undefined,
             block
           })
       })
@@ -131,14 +140,7 @@ export const decode = (problem: Problem, parts: Ref, tiles: Tiles): Lowered => {
             to: valueCopy,
             step: valueStep
           }),
-        goOn: (at, step, vectors) =>
-          then({
-            values: at,
-            panelBytes: i32(2 * vectors.bytes),
-            step,
-            vectors,
-            read: (key) => stream.read(key, (vectors.bytes * valueStep) / 16)
-          })
+        goOn: (at, step, vectors) => then({ values: at, panelBytes: i32(2 * vectors.bytes), step, vectors })
       })
     rows.pass(place, { from, to }, { logits, values })
     stream.keep()

@@ -75,7 +75,7 @@ export const each = (
       }
       const start = e.max(all.start, panelOf(e, seen.lo))
       const count = e.sub(e.min(e.add(all.start, all.count), seen.hi), start)
-      const some = { start, count, unseen: e.max(e.sub(seen.lo, start), i32(0)) }
+      const some = { start, count, unseen: e.min(e.max(e.sub(seen.lo, start), i32(0)), count) }
       e.branch(e.bind(op("i32.gt_s", count, i32(0))), () => emit(own, row, some, certainOf(seen, some)))
     })
   }

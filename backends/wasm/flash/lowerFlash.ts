@@ -12,7 +12,7 @@ import { double } from "./double.ts"
 import * as Lines from "./lines.ts"
 import * as Problem from "./Problem.ts"
 import * as Range from "./range.ts"
-import type { Tiles } from "./Tiles.ts"
+import { mostOfFew, type Tiles } from "./Tiles.ts"
 import * as Values from "./values.ts"
 
 /** The kernels of a body around `flash_attention`. Lengths choose: few rows read keys where they lie, which are divided; many pack them first. */
@@ -68,7 +68,8 @@ const ofMany = (problem: Problem.Problem, tiles: Tiles): ReadonlyArray<Lowered> 
 }
 
 /** Keys of a tile, so few that one lies in a page: then it is read there. */
-const keysOf = ({ job, node }: Problem.Problem, { keys }: Tiles): number => {
+const keysOf = ({ job, node }: Problem.Problem, tiles: Tiles): number => {
+  const keys = Math.min(tiles.keys, mostOfFew)
   const { terms, v } = parts(node.operands, node.attrs)
   const runs = [...terms.map(({ k }) => Lines.of(job, k, 4)), Lines.of(job, v, tileColumns)].flatMap(
     (lines) => {

@@ -9,7 +9,7 @@ const line = 64
 /** Lines of a round of the loop. */
 const unrolled = 16
 
-/** Reads rows into the first cache, one after the other, before rows are read side by side: memory is fast as one stream. */
+/** Reads rows into the first cache, one after the other, before they are read side by side: memory is fast as one stream. */
 export interface Stream {
   readonly read: (at: I, bytes: number) => void
   /** Keeps what was read, or an engine may leave the reading out. */

@@ -49,8 +49,6 @@ export interface Lying {
   /** From one key to the next. */
   readonly step: number
   readonly vectors: Vectors
-  /** Reads the values of a key before rows add them. */
-  readonly read?: (at: I) => void
 }
 
 /** Rows that a product takes together, and whether those that are left over are taken one by one; the values then lie row by row. */
@@ -86,11 +84,6 @@ export const add = (frame: Frame, product: Product): void => {
   const { rowCount, panels, tiling } = product
   const rows = tiling.exact ? rowCount : e.add(rowCount, i32(tiling.rows - 1))
   const whole = e.mul(e.div(rows, i32(tiling.rows)), i32(tiling.rows))
-  const { read } = product
-  if (read !== undefined)
-    e.branch(whole, () =>
-      e.loop(i32(0), product.count, 1, (key) => read(e.add(product.values, e.mul(key, i32(product.step)))))
-    )
   e.loop(i32(0), panels, 1, (panel) => {
     e.loop(i32(0), whole, tiling.rows, (row) => addTile(frame, product, row, panel))
   })

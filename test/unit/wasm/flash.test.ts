@@ -250,25 +250,36 @@ describe("ranges bound the keys that are visited", () => {
     const sizes = { T: 100, S: 100 }
     const from = arrays.random(13)
     // What the window of the first of six rows to that of the last one shows.
+    const tile = [
+      "%six: i32[] = constant {values = [6]}",
+      "%nine: i32[] = constant {values = [9]}",
+      "%tile: i32[] = floor_div %i, %six",
+      "%first: i32[] = mul %tile, %six",
+      "%back: i32[] = sub %first, %nine"
+    ]
     const told = graphOf(
       flashText({
         mask: [
-          "%six: i32[] = constant {values = [6]}",
+          ...tile,
           "%five: i32[] = constant {values = [5]}",
-          "%nine: i32[] = constant {values = [9]}",
           "%eight: i32[] = constant {values = [8]}",
-          "%tile: i32[] = floor_div %i, %six",
-          "%first: i32[] = mul %tile, %six",
           "%last: i32[] = add %first, %five",
           "%end: i32[] = dim {value = T - 1}",
           "%within: i32[] = min %last, %end",
-          "%back: i32[] = sub %first, %nine",
-          // Keys are looked at from the beginning of a panel on.
+          // Keys are looked at from the beginning of a panel on,
           "%panel: i32[] = floor_div %back, %eight",
           "%begin: i32[] = mul %panel, %eight",
           "%after: bool[] = ge %j, %begin",
           "%before: bool[] = le %j, %within",
           "%seen: bool[] = and %after, %before"
+        ],
+        // values from the first that is shown.
+        probability: [
+          ...tile,
+          "%one: f32[] = constant {values = [1]}",
+          "%none: f32[] = constant {values = [0]}",
+          "%shown: bool[] = ge %j, %back",
+          "%part: f32[] = select %shown, %one, %none"
         ]
       })
     )
