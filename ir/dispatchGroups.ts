@@ -4,6 +4,7 @@ import { anchors } from "./Form.ts"
 import type { Graph } from "./Graph.ts"
 import type { Node, NodeOf } from "./Node.ts"
 import * as Shape from "./Shape.ts"
+import { areTwins } from "./twinProducts.ts"
 
 type Fused = NodeOf<"fused">
 
@@ -65,7 +66,8 @@ const kindOf = (
   const root = body.outputs[0]?.node
   const found = body.nodes.filter((n) => anchors.has(n.op))
   const [anchor] = found
-  if (found.length > 1 || ContractionSum.find(body) !== undefined) return undefined
+  const others = found.slice(1).every((other) => areTwins(anchor as Node, other))
+  if (!others || ContractionSum.find(body) !== undefined) return undefined
   if (anchor === undefined) {
     const target = root?.op === "update_slice" || root?.op === "scatter" ? root.operands[0] : undefined
     if (target?.op !== "input") return "map"

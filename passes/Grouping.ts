@@ -71,12 +71,12 @@ const isKeysOrValues = ({ operands, attrs }: NodeOf<"flash_attention">, operand:
   return operand === v || terms.some(({ k }) => operand === k) ? terms.every(({ q }) => operand !== q) : false
 }
 
-/** How `user`, which stands at `place`, reads its operand. `id` tells nodes apart. */
-const through = (user: Node, operand: Node, place: Place, id: number): Place => {
-  const step = (change: Partial<Place>): Place => ({
+/** How `user`, which stands at `place`, reads its operand. */
+const through = (user: Node, operand: Node, place: Place, { ids, joins }: Facts): Place => {
+  const step = (change: Partial<Place>, way = `${ids.get(user)}`): Place => ({
     ...place,
     ...change,
-    paths: new Set([...place.paths].map((p) => `${p}/${id}`))
+    paths: new Set([...place.paths].map((p) => `${p}/${way}`))
   })
   const aside = { onto: false, under: false }
   if (traits.isElementwise(user)) {
@@ -84,16 +84,19 @@ const through = (user: Node, operand: Node, place: Place, id: number): Place => 
     return traits.sameSize(user, operand) ? step(aside) : step({ ...aside, spread: true })
   }
   switch (user.op) {
+    // Two views that move elements alike are one way.
     case "reshape":
+      return step({}, `${Shape.print(operand.type.shape)}r${Shape.print(user.type.shape)}`)
     case "transpose":
-      return step({})
+      return step({}, `t${user.attrs.perm}`)
     case "broadcast":
       return traits.sameSize(user, operand) ? step({ under: false }) : step({ ...aside, spread: true })
     case "reduce_sum":
       return step({ onto: false, under: place.onto })
+    case "concat":
+      return step(joins.has(user) ? {} : aside)
     case "slice":
     case "pad":
-    case "concat":
       return step(aside)
     case "update_slice":
     case "scatter":
@@ -137,9 +140,11 @@ interface Facts {
   readonly free: ReadonlySet<Node>
   /** The number of the first attention over the same operands: one kernel may give the outputs of both. */
   readonly firstOf: ReadonlyMap<Node, number>
+  /** Concats whose parts follow the same anchors element by element. */
+  readonly joins: ReadonlySet<Node>
 }
 
-const factsOf = (graph: Graph.Graph): Facts => {
+const factsOf = (graph: Graph.Graph, joins: ReadonlySet<Node>): Facts => {
   const ids = new Map(graph.nodes.map((n, i) => [n, i] as const))
   const firsts = new Map<string, number>()
   const firstOf = new Map<Node, number>()
@@ -155,7 +160,8 @@ const factsOf = (graph: Graph.Graph): Facts => {
     users: Graph.users(graph),
     outputs: new Set(graph.outputs.map((o) => o.node)),
     free: traits.freeValues(graph),
-    firstOf
+    firstOf,
+    joins
   }
 }
 
@@ -177,7 +183,8 @@ const anchorBehind = (end: Node, facts: Facts): Node | undefined => {
       reached.has(user) && (!traits.isElementwise(user) || Shape.equals(user.type.shape, node.type.shape))
     if (facts.outputs.has(node) || !users.every(onto)) continue
     if (traits.isAnchor(node)) return node
-    if (!traits.isElementwise(node) && node.op !== "reshape" && node.op !== "transpose") continue
+    const moves = node.op === "reshape" || node.op === "transpose" || facts.joins.has(node)
+    if (!traits.isElementwise(node) && !moves) continue
     reached.add(node)
     for (const o of node.operands) waiting.add(o)
   }
@@ -229,8 +236,12 @@ const findsRows = (node: Node): boolean =>
   node.op === "gather" && node.attrs.axis < (node.operands[0] as Node).type.shape.length - 1
 
 /** Decides the kernels of a graph; roots in the order of the graph's nodes. */
-export const group = (graph: Graph.Graph, limits: Limits): ReadonlyArray<Kernel> => {
-  const facts = factsOf(graph)
+export const group = (
+  graph: Graph.Graph,
+  limits: Limits,
+  joins: ReadonlySet<Node> = new Set()
+): ReadonlyArray<Kernel> => {
+  const facts = factsOf(graph, joins)
   const drafts: Array<Draft> = []
   /** The kernels that compute a node. */
   const kernelsOf = new Map<Node, ReadonlyArray<Draft>>()
@@ -256,7 +267,7 @@ export const group = (graph: Graph.Graph, limits: Limits): ReadonlyArray<Kernel>
     const places = new Map<Draft, Place>()
     for (const user of facts.users.get(node) ?? []) {
       for (const draft of kernelsOf.get(user) ?? []) {
-        const place = through(user, node, draft.places.get(user) as Place, facts.ids.get(user) as number)
+        const place = through(user, node, draft.places.get(user) as Place, facts)
         places.set(draft, merge(places.get(draft), place))
       }
     }

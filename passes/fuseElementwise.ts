@@ -1,8 +1,11 @@
+import { pathsOf } from "../ir/anchorPaths.ts"
 import * as Graph from "../ir/Graph.ts"
+import type { Limits } from "../ir/Limits.ts"
 import * as Node from "../ir/Node.ts"
 import { about, type Diagnostic } from "./Diagnostic.ts"
 import { group, type Kernel } from "./Grouping.ts"
 import type { Pass } from "./Pass.ts"
+import { type Pair, partProducts } from "./partProducts.ts"
 
 /**
  * Groups every computation into `fused` nodes. A kernel has one anchor or none; around it stand what is folded into it:
@@ -21,8 +24,10 @@ export const fuseElementwise: Pass = {
   from: "attention",
   to: "kernels",
   run: (original, { limits, count }) => {
-    const graph = splitConcats(original, limits.maxStorageBuffersPerShaderStage - 1)
-    const kernels = group(graph, limits)
+    const { graph, kernels } = grouped(
+      splitConcats(original, limits.maxStorageBuffersPerShaderStage - 1),
+      limits
+    )
     const made = new Map<Node.Node, Node.Node>()
     const diagnostics: Array<Diagnostic> = []
     for (const kernel of kernels) {
@@ -33,6 +38,41 @@ export const fuseElementwise: Pass = {
     const outputs = graph.outputs.map((o) => ({ name: o.name, node: made.get(o.node) ?? o.node }))
     return { graph: Graph.make(outputs, graph.inputs), diagnostics }
   }
+}
+
+/** Contractions that were parted stay so where one kernel computes both parts and all that joins them again. */
+const grouped = (
+  original: Graph.Graph,
+  limits: Limits
+): { readonly graph: Graph.Graph; readonly kernels: ReadonlyArray<Kernel> } => {
+  if (limits.twinProducts !== true) return { graph: original, kernels: group(original, limits) }
+  const refused = new Set<Node.Node>()
+  for (;;) {
+    const { graph, products, joins } = partProducts(original, refused)
+    const kernels = group(graph, limits, joins)
+    const stays = ({ dots }: Pair): boolean =>
+      kernels.some(
+        ({ root, members }) => dots.every((dot) => members.has(dot)) && follows(root, members, dots, joins)
+      )
+    const apart = products.filter((pair) => !stays(pair))
+    if (apart.length === 0) return { graph, kernels }
+    for (const { end } of apart) refused.add(end)
+  }
+}
+
+/** Whether the elements of both contractions are found in the kernel's result by their positions. */
+const follows = (
+  root: Node.Node,
+  members: ReadonlySet<Node.Node>,
+  dots: Pair["dots"],
+  joins: ReadonlySet<Node.Node>
+): boolean => {
+  const body = membersInOrder({ root, members })
+  const joined = [...body].filter((n) => members.has(n) && joins.has(n))
+  return (
+    joined.every((n) => n.operands.every((o) => members.has(o))) &&
+    pathsOf({ nodes: [...body].filter((n) => members.has(n)) }, dots) !== undefined
+  )
 }
 
 /** The kernel as a `fused` node over the values it reads, which `made` maps to where they come from. */
@@ -61,7 +101,7 @@ const fuse = (kernel: Kernel, made: ReadonlyMap<Node.Node, Node.Node>): Node.Nod
 }
 
 /** Members and the values they read, operands first. A kernel is small, so recursion is. */
-const membersInOrder = (kernel: Kernel): ReadonlySet<Node.Node> => {
+const membersInOrder = (kernel: Pick<Kernel, "root" | "members">): ReadonlySet<Node.Node> => {
   const order = new Set<Node.Node>()
   const visit = (node: Node.Node): void => {
     if (order.has(node)) return

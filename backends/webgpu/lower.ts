@@ -14,7 +14,7 @@ import { UnsupportedByDevice } from "../errors.ts"
 import { constantOf } from "./constants.ts"
 import { lowerFlash } from "./flash/lowerFlash.ts"
 import { siblings } from "./flash/siblings.ts"
-import type { Job, Lowered, Ref } from "./Job.ts"
+import { anchorsOf, type Job, type Lowered, type Ref } from "./Job.ts"
 import { contractionSum, isOneKernel } from "./kernels/contractionSum.ts"
 import { map } from "./kernels/map.ts"
 import { matmul } from "./kernels/matmul.ts"
@@ -175,9 +175,13 @@ export const lower = (plan: Plan, limits: Limits, options: Options = {}): Progra
   ): void => {
     const { operands, bodies } = overOneList(group)
     const { jobs: own, append } = jobsOf(bodies, group, placesOf(operands), placesOf(group))
+    // Tiles of two products serve one as well.
+    const most = Math.max(...own.map((job) => anchorsOf(job).length))
+    const widest = own.filter((job) => anchorsOf(job).length === most)
     const schedule = sharedSchedule(
-      own.flatMap((job) => (job.schedule?.kind === "matmul" ? [job.schedule] : [])),
-      limits
+      widest.flatMap((job) => (job.schedule?.kind === "matmul" ? [job.schedule] : [])),
+      limits,
+      most
     )
     const jobs = schedule === undefined ? own : own.map((job) => ({ ...job, schedule }))
     const donors = group.map((node) => donorOf(memory, graph, node))

@@ -102,19 +102,13 @@ export const placeOf = (job: Job, c: Contraction, emitter: Emitter.Emitter, batc
     ...(epilogue.pairs && c.columns.length > 0
       ? {
           storePair: (row, column, [even, odd]) => {
-            const next = emitter.bind(`${column} + 1`)
-            const values = [
-              epilogue.value(indices(row, column), ...even),
-              epilogue.value(indices(row, next), ...odd)
-            ] as const
+            const [here, next] = [indices(row, column), indices(row, emitter.bind(`${column} + 1`))]
             const { dtype } = (job.body.outputs[0] as { readonly node: Node }).node.type
-            storePair(
-              emitter,
-              job.result,
-              dtype,
-              emitter.bind(`${epilogue.position(indices(row, column))} / 2`),
-              values
-            )
+            const words = epilogue.targets.map(({ position, value }) => {
+              const values = [value(here, ...even), value(next, ...odd)] as const
+              return { word: emitter.bind(`${position(here)} / 2`), values }
+            })
+            for (const { word, values } of words) storePair(emitter, job.result, dtype, word, values)
           }
         }
       : {})

@@ -25,6 +25,8 @@ export interface Body {
   readonly found: (gather: NodeOf<"gather">, indices: ReadonlyArray<string>) => ReadonlyArray<string>
   /** Fixes the value of a node, whatever the index: the anchor's element at hand, a parameter of a region. */
   readonly give: (node: Node, value: string) => void
+  /** Says which part of a concat the elements that are asked for lie in. */
+  readonly pick: (node: NodeOf<"concat">, part: number) => void
 }
 
 /**
@@ -39,6 +41,7 @@ export type Sources = (
 const body = (emitter: Emitter, graph: Graph, sources: Sources): Body => {
   const { module } = emitter
   const given = new Map<Node, string>()
+  const picked = new Map<Node, number>()
   const numbers = new Map(graph.nodes.map((n, i) => [n, i] as const))
   const sourceOf = new Map(graph.inputs.map((n, i) => [n as Node, sources(n, i)] as const))
   const scope = module.fresh("g")
@@ -124,6 +127,7 @@ const body = (emitter: Emitter, graph: Graph, sources: Sources): Body => {
       case "concat": {
         const { axis } = node.attrs
         const index = indices[axis] as string
+        const only = picked.get(node)
         const part = (k: number, start: Dim.Dim): string => {
           const own = operands[k] as Node
           const value = () =>
@@ -131,8 +135,9 @@ const body = (emitter: Emitter, graph: Graph, sources: Sources): Body => {
               own,
               indices.map((i, a) => (a === axis ? emitter.sub(index, emitter.dim(start)) : i))
             )
-          if (k === operands.length - 1) return value()
+          if (k === (only ?? operands.length - 1)) return value()
           const end = Dim.add(start, own.type.shape[axis] as Dim.Dim)
+          if (only !== undefined) return part(k + 1, end)
           return choose(node, `${index} < ${emitter.dim(end)}`, value, () => part(k + 1, end))
         }
         return part(0, Dim.zero)
@@ -191,6 +196,9 @@ const body = (emitter: Emitter, graph: Graph, sources: Sources): Body => {
     found,
     give: (node, value) => {
       given.set(node, value)
+    },
+    pick: (node, part) => {
+      picked.set(node, part)
     }
   }
 }

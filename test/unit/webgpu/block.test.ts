@@ -115,11 +115,10 @@ const prompt = { B: 1, T: 512, C: 512 }
 const word = { B: 1, T: 1, C: 4096 }
 
 describe.each(Object.entries(devices))("dispatches of a layer, on a %s device", (_, limits) => {
-  test("Llama, a prompt: projections together, rotation of queries and keys, attention, a gated layer", () => {
+  test("Llama, a prompt: projections together with the rotation of queries and keys, attention, a gated layer", () => {
     expect(block(modelOf("llama", false), limits, prompt)).toEqual([
       "rms_norm",
       "matmul",
-      "map",
       "flash_prefill",
       "matmul",
       "rms_norm",
@@ -128,11 +127,11 @@ describe.each(Object.entries(devices))("dispatches of a layer, on a %s device", 
     ])
   })
 
-  test("Llama, one more word: keys and values are written in place by the kernel that rotates", () => {
+  test("Llama, one more word: keys and values are written in place", () => {
     expect(block(modelOf("llama", true), limits, word)).toEqual([
       "rms_norm",
       "matmul_vector",
-      "map_update",
+      "update",
       "flash_decode",
       "flash_combine",
       "matmul_vector",
