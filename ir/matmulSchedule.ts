@@ -115,22 +115,16 @@ const forGpu = (limits: Limits, products: number): Cutter => ({
  * One schedule for products of one dispatch: that of the largest tiles, of which there are enough together. A software device compiles their
  * texts one after the other, and takes the longer the more sums a thread has.
  */
-export const sharedSchedule = (
-  schedules: ReadonlyArray<Matmul>,
-  limits: Limits,
-  products = 1
-): Matmul | undefined => {
+export const sharedSchedule = (schedules: ReadonlyArray<Matmul>, limits: Limits): Matmul | undefined => {
   const [first, ...rest] = schedules
   if (first === undefined) return undefined
   const most = rest.reduce((a, b) => (a.rows * a.columns >= b.rows * b.columns ? a : b), first)
   const shared = <T extends MatmulTile>(tile: T): T =>
-    limits.kind === "cpu"
-      ? { ...tile, ...smaller(tile, products), split: undefined }
-      : { ...tile, split: undefined }
+    limits.kind === "cpu" ? { ...tile, ...smaller(tile), split: undefined } : { ...tile, split: undefined }
   return { ...shared(most), few: most.few && { ...most.few, tile: shared(most.few.tile) } }
 }
 
-const smaller = ({ threadRows, threadColumns, quads }: MatmulTile, products: number): Partial<MatmulTile> => {
+const smaller = ({ threadRows, threadColumns, quads }: MatmulTile): Partial<MatmulTile> => {
   const [rows, across] = [Math.min(16, threadRows), Math.min(4, threadColumns)]
   return { rows, threadRows: rows, columns: across * (quads ? 4 : 1), threadColumns: across }
 }

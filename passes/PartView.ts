@@ -84,10 +84,10 @@ export const beforeSlice = (view: PartView, node: NodeOf<"slice">): PartView | u
   const [axis] = cut
   if (axis === undefined) return view
   const [start, size] = [starts[axis], node.type.shape[axis]].map((d) => Dim.value(d as Dim.Dim))
-  if (cut.length > 1 || start === undefined || size === undefined || view.cuts[axis]?.length !== 1)
-    return undefined
+  const cuts = view.cuts[axis] as Shape.Shape
+  if (cut.length > 1 || start === undefined || size === undefined || cuts.length > 1) return undefined
   const at = firstCut(view.cuts, axis)
-  if (view.run !== undefined && view.run.axis !== at) return undefined
+  if (view.run !== undefined && (view.run.axis !== at || cuts.length === 0)) return undefined
   const own = view.run ?? { start: 0, step: 1, size }
   const step = steps[axis] as number
   return {
@@ -128,4 +128,30 @@ const within = ({ start, step, size }: Run, axes: Shape.Shape): Run | undefined 
   return step === 1 && start % inner === 0 && size % inner === 0
     ? { axis: 0, start: start / inner, step: 1, size: size / inner }
     : undefined
+}
+
+/** The same elements in the same order, written in one way: without axes of one element, and what is a run along one axis as that. */
+export const plain = (view: PartView): PartView => {
+  const { cuts, run } = straight(view)
+  const isKept = cuts.flat().map((d, axis) => axis === run?.axis || !Dim.isOne(d))
+  return {
+    cuts: cuts.map((own, axis) => own.filter((_, n) => isKept[firstCut(cuts, axis) + n])),
+    run: run && { ...run, axis: isKept.slice(0, run.axis).filter(Boolean).length }
+  }
+}
+
+/** With one cut less, where the run is one place of a cut. */
+const straight = (view: PartView): PartView => {
+  const { run, cuts } = view
+  const at = runAt(view)
+  if (run === undefined || at === undefined || run.size !== 1) return view
+  const sizes = cuts[at.axis] as Shape.Shape
+  const inner = at.cut + 1 < sizes.length
+  const first = inner ? at.cut : at.cut - 1
+  const [outer, other] = [sizes[first], sizes[first + 1]].map((d) => d && Dim.value(d))
+  if (outer === undefined || other === undefined) return view
+  const own = inner
+    ? { axis: run.axis, start: run.start * other, step: 1, size: other }
+    : { axis: run.axis - 1, start: run.start, step: other, size: outer }
+  return { cuts: cuts.with(at.axis, sizes.toSpliced(first, 2, Dim.constant(outer * other))), run: own }
 }

@@ -161,8 +161,10 @@ const readerOf = (between: Between, now: (n: Node) => Node, build: Graph.Builder
   const dots = new Set<Node>()
   const joins = new Set<Node>()
   const known = new Map<Node, Map<string, Node | undefined>>()
-  const shaped = (x: Node, shape: Shape.Shape): Node =>
-    Shape.equals(x.type.shape, shape) ? x : (build.add("reshape", [x], { shape }) as Node)
+  const shaped = (x: Node, shape: Shape.Shape): Node => {
+    const base = x.op === "reshape" ? (x.operands[0] as Node) : x
+    return Shape.equals(base.type.shape, shape) ? base : (build.add("reshape", [base], { shape }) as Node)
+  }
   const joined = (parts: ReadonlyArray<Node>, axis: number): Node => {
     const join = build.add("concat", parts, { axis }) as Node
     joins.add(join)
@@ -170,11 +172,14 @@ const readerOf = (between: Between, now: (n: Node) => Node, build: Graph.Builder
   }
 
   const read = (node: Node, view: PartView.PartView): Node | undefined => {
+    if (!between.has(node)) return outside(node, view)
     const own = known.get(node) ?? new Map<string, Node | undefined>()
     known.set(node, own)
-    const key = PartView.key(view)
-    if (!own.has(key)) own.set(key, between.has(node) ? inside(node, view) : outside(node, view))
-    return own.get(key)
+    const asked = PartView.plain(view)
+    const key = PartView.key(asked)
+    if (!own.has(key)) own.set(key, inside(node, asked))
+    const found = own.get(key)
+    return found && shaped(found, PartView.shapeOf(view))
   }
 
   const all = (nodes: ReadonlyArray<Node | undefined>): nodes is ReadonlyArray<Node> =>
@@ -229,8 +234,7 @@ const readerOf = (between: Between, now: (n: Node) => Node, build: Graph.Builder
       }
       case "reshape": {
         const before = PartView.beforeReshape(view, x.type.shape)
-        const own = before && read(x, before)
-        return own && shaped(own, PartView.shapeOf(view))
+        return before && read(x, before)
       }
       case "concat":
         return side(node, view)
@@ -280,7 +284,7 @@ const readerOf = (between: Between, now: (n: Node) => Node, build: Graph.Builder
       label: dot.label
     }) as Node
     dots.add(own)
-    return shaped(own, PartView.shapeOf(view))
+    return own
   }
 
   return {

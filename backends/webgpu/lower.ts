@@ -180,8 +180,7 @@ export const lower = (plan: Plan, limits: Limits, options: Options = {}): Progra
     const widest = own.filter((job) => anchorsOf(job).length === most)
     const schedule = sharedSchedule(
       widest.flatMap((job) => (job.schedule?.kind === "matmul" ? [job.schedule] : [])),
-      limits,
-      most
+      limits
     )
     const jobs = schedule === undefined ? own : own.map((job) => ({ ...job, schedule }))
     const donors = group.map((node) => donorOf(memory, graph, node))
