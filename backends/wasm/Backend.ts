@@ -10,6 +10,7 @@ import {
   OutOfMemory,
   UnsupportedByDevice
 } from "../errors.ts"
+import * as Owner from "../Owner.ts"
 import { encode } from "./assembler/encode.ts"
 import * as Wat from "./assembler/print.ts"
 import { limits, mostBytes } from "./limits.ts"
@@ -51,19 +52,16 @@ const known = (cause: unknown): BackendError => {
 
 const attempt = <A>(run: () => A): Effect.Effect<A, BackendError> => Effect.try({ try: run, catch: known })
 
-/** Arrays that the scope takes back. It is told before there are any, so that an interruption never comes between. */
+/** Arrays that the scope takes back. It has them as soon as they are made, so that an interruption never comes between. */
 const owned = <E>(
   acquire: (made: (arrays: ReadonlyArray<DeviceTensor.DeviceTensor>) => void) => Effect.Effect<void, E>
 ): Effect.Effect<ReadonlyArray<DeviceTensor.DeviceTensor>, E, Scope.Scope> =>
   Effect.gen(function* () {
+    const { adopt } = yield* Owner.current
     let owns: ReadonlyArray<DeviceTensor.DeviceTensor> = []
-    yield* Effect.addFinalizer(() =>
-      Effect.sync(() => {
-        for (const array of owns) array.close()
-      })
-    )
     yield* acquire((arrays) => {
       owns = arrays
+      adopt(arrays)
     })
     return owns
   })

@@ -11,6 +11,7 @@ import {
   OutOfMemory,
   UnsupportedByDevice
 } from "../errors.ts"
+import * as Owner from "../Owner.ts"
 import { lower } from "./lower.ts"
 import * as Program from "./Program.ts"
 import * as DeviceTensor from "./runtime/DeviceTensor.ts"
@@ -43,15 +44,13 @@ export const make = (
         catch: (cause) => (isBackendError(cause) ? cause : session.explain(cause))
       })
 
-    /** An array that the scope gives back to the pool. Not interruptible between the two, so none is lost. */
+    /** Arrays that the scope gives back to the pool. Not interruptible between the two, so none is lost. */
     const owned = <A extends ReadonlyArray<DeviceTensor.DeviceTensor>>(
       acquire: Effect.Effect<A, BackendError>
     ): Effect.Effect<A, BackendError, Scope.Scope> =>
-      Effect.acquireRelease(acquire, (arrays) =>
-        Effect.sync(() => {
-          for (const array of arrays) array.close()
-        })
-      )
+      Effect.flatMap(Owner.current, ({ adopt }) =>
+        Effect.tap(acquire, (arrays) => Effect.sync(() => adopt(arrays)))
+      ).pipe(Effect.uninterruptible)
 
     const load = (plan: Plan): Effect.Effect<Executable, BackendError> =>
       attempt(async () => {

@@ -1,9 +1,10 @@
 import type { DType } from "../../../ir/DType.ts"
 import type { DeviceArray } from "../../Backend.ts"
 import { InvalidArray } from "../../errors.ts"
+import type { Owned } from "../../Owner.ts"
 
 /** A tensor in the memory of a backend. */
-export interface DeviceTensor extends DeviceArray {
+export interface DeviceTensor extends DeviceArray, Owned {
   /** The backend that made it: addresses never meet another memory. */
   readonly owner: object
   /** Undefined once its memory went back, or to a call that it was donated to. */
@@ -28,6 +29,7 @@ export const make = (
   let here = true
   let readers = 0
   let owed = false
+  let told: () => void = () => {}
   return {
     _tag: "DeviceArray",
     backend: "wasm",
@@ -37,6 +39,10 @@ export const make = (
     address: () => (here ? address : undefined),
     give: () => {
       here = false
+      told()
+    },
+    whenGone: (then) => {
+      told = then
     },
     hold: () => {
       readers++
@@ -52,6 +58,7 @@ export const make = (
       if (here && readers === 0) release(address)
       else owed ||= here
       here = false
+      told()
     }
   }
 }

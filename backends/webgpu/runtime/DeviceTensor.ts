@@ -1,9 +1,10 @@
 import type { DType } from "../../../ir/DType.ts"
 import type { DeviceArray } from "../../Backend.ts"
 import { InvalidArray } from "../../errors.ts"
+import type { Owned } from "../../Owner.ts"
 
 /** A tensor in a storage buffer. `owner` is the backend that made it, so that buffers never meet another device. */
-export interface DeviceTensor extends DeviceArray {
+export interface DeviceTensor extends DeviceArray, Owned {
   readonly owner: object
   /** Undefined once the scope closed, or while or after a call has it as a donation. */
   readonly buffer: () => GPUBuffer | undefined
@@ -24,10 +25,12 @@ export const make = (
 ): DeviceTensor => {
   let state: "here" | "lent" | "gone" = "here"
   let closed = false
+  let told: () => void = () => {}
   const end = (): void => {
     if (state !== "here" || !closed) return
     state = "gone"
     release(buffer)
+    told()
   }
   return {
     _tag: "DeviceArray",
@@ -41,7 +44,11 @@ export const make = (
     },
     settle: (kept) => {
       state = kept ? "gone" : "here"
-      end()
+      if (kept) told()
+      else end()
+    },
+    whenGone: (then) => {
+      told = then
     },
     close: () => {
       closed = true

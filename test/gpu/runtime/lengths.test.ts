@@ -1,9 +1,10 @@
 /** Lengths live in uniforms: what one call costs the device, and what many calls leave behind. */
 import { setFlagsFromString } from "node:v8"
 import { runInNewContext } from "node:vm"
-import { Effect } from "effect"
+import { Effect, Layer } from "effect"
 import { expect, test } from "vitest"
 import { Backend, type DeviceArray } from "../../../backends/Backend.ts"
+import * as WebGpuBackend from "../../../backends/webgpu/Backend.ts"
 import * as HostArray from "../../../ir/HostArray.ts"
 import { compile } from "../../../src/compile.ts"
 import type { RunError } from "../../../src/errors.ts"
@@ -165,4 +166,67 @@ test("10,000 calls at varying lengths: memory of the device and of the host stay
   }).pipe(Effect.scoped, Effect.provide(WebGpu.layerWith({ gpu: watched.gpu })), Effect.runPromise)
   expect(watched.buffersAlive()).toBe(0)
   expect(watched.uncaptured).toEqual([])
+})
+
+/** A cache that is overwritten, and what is read of a large argument. */
+const kept = compile(
+  ({ cache, row, at, x }) => ({
+    cache: Tensor.updateSlice(cache, row, at, { axis: 0 }),
+    last: Tensor.add(Tensor.slice(x, 0, { start: 0, stop: 2 }), 1)
+  }),
+  {
+    cache: spec("f32", ["C", 4]),
+    row: spec("f32", ["N", 4]),
+    at: spec("i32", []),
+    x: spec("f32", ["M"])
+  },
+  { donate: ["cache"] }
+)
+
+test("10,000 calls that keep a cache in one scope, with large arguments in turns: memory stays as it is", async () => {
+  const watched = await watchedGpu()
+  const device = await (await watched.gpu.requestAdapter())?.requestDevice()
+  if (device === undefined) throw new Error("no adapter")
+  await Effect.gen(function* () {
+    const backend = yield* Backend
+    const f = yield* kept
+    // Half a megabyte and more goes through mapped buffers.
+    const large = [0, 7, 20_000].map((more) => HostArray.zeros("f32", [2 ** 17 + more]))
+    const small = HostArray.zeros("f32", [2])
+    const caches = yield* Effect.forEach([8, 100], (n) => upload(HostArray.zeros("f32", [n, 4])))
+    let i = 0
+    const call = Effect.gen(function* () {
+      const n = i++
+      const at = HostArray.scalar("i32", n % 3)
+      const cache = caches[n % 2] as DeviceArray
+      const x = n % 7 === 0 ? (large[n % 3] as HostArray.HostArray<"f32">) : small
+      const out = yield* f.onDevice({ cache, row: HostArray.zeros("f32", [n % 6, 4]), at, x })
+      caches[n % 2] = out.cache
+      if (n % 7 === 0) yield* backend.download(out.last)
+      yield* backend.free(out.last)
+    })
+    const after = (calls: number) =>
+      Effect.gen(function* () {
+        for (let n = 0; n < calls; n++) yield* call
+        yield* backend.download(caches[0] as DeviceArray)
+        collect()
+        return {
+          buffers: watched.buffersAlive(),
+          bytes: watched.bytesAlive(),
+          heapUsed: process.memoryUsage().heapUsed
+        }
+      })
+    const settled = yield* after(3_000)
+    const end = yield* after(7_000)
+    expect([end.buffers, end.bytes]).toEqual([settled.buffers, settled.bytes])
+    expect(backend.buffersAlive()).toBe(2)
+    expect((end.heapUsed - settled.heapUsed) / 7_000).toBeLessThan(40)
+  }).pipe(
+    Effect.scoped,
+    Effect.provide(Layer.effect(Backend, WebGpuBackend.make(device, device.adapterInfo, { remote: true }))),
+    Effect.runPromise
+  )
+  expect(watched.buffersAlive()).toBe(0)
+  expect(watched.uncaptured).toEqual([])
+  device.destroy()
 })
