@@ -121,7 +121,7 @@ export const lower = (plan: Plan, limits: Limits, options: Options = {}): Progra
           return { _tag: "input", index: graph.inputs.length }
       }
     }
-    const work = Size.from(bodies.reduce((sum, body) => Dim.add(sum, workOf(body)), Dim.zero))
+    const work = Size.from(workOf(bodies))
     const append = (lowered: ReadonlyArray<Lowered>, conditions: ReadonlyArray<Program.Condition>): void => {
       for (const { kernel, buffers, when = [], work: own = work, visits } of lowered) {
         const all = [...when, ...conditions]

@@ -5,11 +5,18 @@ import { parts } from "../../ir/ops/flashAttention.ts"
 import * as Shape from "../../ir/Shape.ts"
 
 /**
- * Multiply-adds of a kernel's body, as if every key were visible and every element took one: what a call is split by, so that
- * it need not be exact.
+ * Multiply-adds of bodies that are computed together, as if every key were visible and every element took one: what a call is split by, so that
+ * it need not be exact. Results and statistics of one attention come of one pass over its keys.
  */
-export const workOf = (body: Graph): Dim.Dim =>
-  body.nodes.reduce((sum, node) => Dim.add(sum, workOfNode(node)), Dim.zero)
+export const workOf = (bodies: ReadonlyArray<Graph>): Dim.Dim => {
+  const nodes = bodies.flatMap((body) => body.nodes)
+  const passes = nodes.filter((n) => n.op === "flash_attention")
+  const pass = passes.find((n) => n.attrs.output === "result") ?? passes[0]
+  return nodes.reduce(
+    (sum, node) => (node.op === "flash_attention" && node !== pass ? sum : Dim.add(sum, workOfNode(node))),
+    Dim.zero
+  )
+}
 
 const workOfNode = (node: Node): Dim.Dim => {
   const axis = (of: Node, n: number): Dim.Dim => of.type.shape[n] as Dim.Dim
@@ -24,7 +31,8 @@ const workOfNode = (node: Node): Dim.Dim => {
     case "flash_attention": {
       const { terms, v } = parts(node.operands, node.attrs)
       const [q, k] = node.operands as readonly [Node, Node]
-      const width = terms.reduce((sum, term) => Dim.add(sum, axis(term.k, 3)), axis(v, 3))
+      const values = node.attrs.output === "result" ? axis(v, 3) : Dim.zero
+      const width = terms.reduce((sum, term) => Dim.add(sum, axis(term.k, 3)), values)
       return Dim.product([axis(q, 0), axis(q, 1), axis(q, 2), axis(k, 2), width])
     }
     default:

@@ -12,6 +12,7 @@ import { kernelName, type Problem } from "./Problem.ts"
 import * as Rows from "./rows.ts"
 import { fade } from "./scores.ts"
 import * as Tile from "./tile.ts"
+import * as Visits from "./visits.ts"
 
 /** Splits that a call is divided into: none has fewer than the schedule's keys, but for the last. */
 export const splitsOf = ({ schedule, S }: Problem): Size.Size =>
@@ -56,13 +57,16 @@ export const decode = (
       else store()
     }
   )
-  return module.finish({
+  const blocks = Frame.blocksOf(problem, tile, splits)
+  const lowered = module.finish({
     name: kernelName(tile.staged ? "flash_short" : "flash_decode", problem),
     lines: e.lines(),
     workgroupSize: [tile.threads, 1, 1],
-    workgroups: Frame.workgroups(problem, Frame.blocksOf(problem, tile, splits)),
+    workgroups: Frame.workgroups(problem, blocks),
     when
   })
+  const visits = Visits.of(problem, tile.rows, blocks)
+  return visits === undefined ? lowered : { ...lowered, visits }
 }
 
 /** Merges the parts of the splits, those of a softmax each relative to its own maximum: one thread for each row and chunk of four values. */

@@ -1,5 +1,6 @@
 import * as Dim from "../../../ir/Dim.ts"
 import type { Graph } from "../../../ir/Graph.ts"
+import * as Size from "../Size.ts"
 import { enclose } from "./enclosure.ts"
 import type { Problem } from "./Problem.ts"
 
@@ -11,12 +12,19 @@ export interface Visits {
   readonly group: Dim.Dim
   readonly keys: Dim.Dim
   readonly range: Graph
+  /** Workgroups that divide what a block visits, where keys are split. */
+  readonly splits?: Size.Size
 }
 
 /** Undefined where every workgroup visits all keys, or may have to. */
-export const of = ({ R, S, group, node, fill }: Problem, block: number): Visits | undefined => {
+export const of = (
+  { R, S, group, node, fill }: Problem,
+  block: number,
+  splits?: Size.Size
+): Visits | undefined => {
   const { range } = node.attrs
-  return range === undefined || fill !== undefined ? undefined : { rows: R, block, group, keys: S, range }
+  if (range === undefined || fill !== undefined) return undefined
+  return { rows: R, block, group, keys: S, range, ...(splits === undefined ? {} : { splits }) }
 }
 
 /** Workgroups are looked at in at most so many bunches. */
@@ -47,13 +55,16 @@ export const share = (visits: Visits, workgroups: number, sizes: Dim.Bindings): 
     before.push((before.at(-1) as number) + ((high - low) * visited) / keys)
   }
   const ofHead = before.at(-1) as number
-  return (count) => {
+  const each = visits.splits === undefined ? 1 : Math.max(1, Size.evaluate(visits.splits, sizes))
+  return (number) => {
+    const count = number / each
     const rest = count % blocks
     const at = Math.floor(rest / bunch)
     const [from, to] = [before[at] as number, before[at + 1] ?? ofHead]
     const inside = Math.min(bunch, blocks - at * bunch)
     return (
-      (Math.floor(count / blocks) * ofHead + from + ((to - from) * (rest - at * bunch)) / inside) / workgroups
+      (Math.floor(count / blocks) * ofHead + from + ((to - from) * (rest - at * bunch)) / inside) /
+      (workgroups / each)
     )
   }
 }

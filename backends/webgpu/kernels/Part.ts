@@ -16,6 +16,8 @@ export interface Extent {
   /** Threads of a workgroup. */
   readonly threads: number
   readonly workgroups: Size.Size
+  /** Multiply-adds, where they are not those of the whole body. */
+  readonly work?: Size.Size
 }
 
 export interface Member {
@@ -59,5 +61,10 @@ export const assemble = (members: ReadonlyArray<Member>): Lowered | undefined =>
     workgroupSize: [threads, 1, 1],
     workgroups: extents.map((e) => e.workgroups).reduce(Size.add)
   })
-  return part.when === undefined ? lowered : { ...lowered, when: part.when }
+  const works = extents.map((e) => e.work).filter((work) => work !== undefined)
+  return {
+    ...lowered,
+    ...(part.when === undefined ? {} : { when: part.when }),
+    ...(works.length < extents.length ? {} : { work: works.reduce(Size.add) })
+  }
 }

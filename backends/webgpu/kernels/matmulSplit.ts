@@ -100,7 +100,8 @@ export const matmulCombine = (
   const [even, odd] = totals.map((own) => own.map((total) => emitter.constant(total)))
   if (odd === undefined) place.store(row, column, even as ReadonlyArray<string>)
   else place.storePair?.(row, column, [even as ReadonlyArray<string>, odd])
-  return { threads, workgroups: Size.ceilDiv(items, threads) }
+  const work = Size.product([results, parts, c.rhs.length])
+  return { threads, workgroups: Size.ceilDiv(items, threads), work }
 }
 
 /** Sums are as wide as the arithmetic, whatever the operands. */

@@ -42,7 +42,7 @@ export const update = (emitter: Emitter, job: Job, workgroup: string): Extent =>
   ])
   if (conditions.length === 0) put()
   else emitter.branch(allOf(...conditions), put)
-  return { threads, workgroups: Size.ceilDiv(count, threads) }
+  return { threads, workgroups: Size.ceilDiv(count, threads), work: Size.from(count) }
 }
 
 /** Where an element of the update goes, and the axes along which that may be outside. */

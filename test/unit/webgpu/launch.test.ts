@@ -10,12 +10,13 @@ import * as Pipeline from "../../../passes/Pipeline.ts"
 import * as Attention from "../../../src/Attention.ts"
 import * as Mask from "../../../src/Mask.ts"
 import { spec } from "../../../src/spec.ts"
-import type * as Tensor from "../../../src/Tensor.ts"
-import { trace } from "../../../src/trace.ts"
+import * as Tensor from "../../../src/Tensor.ts"
+import { type Signature, trace } from "../../../src/trace.ts"
 import { graphOf } from "../../support/evaluate.ts"
 import { planOf } from "../../support/runProgram.ts"
 
 const none: ReadonlySet<number> = new Set()
+const pipeline = Result.getOrThrow(Pipeline.parse(Pipeline.defaultText))
 
 const attention = `
   %q: f32[B, 4, T, 8] = input {name = "q"}
@@ -74,6 +75,61 @@ describe("launch", () => {
       return %0`
     expect(work(dot, { B: 2, M: 3, K: 5, N: 7 })).toBe(2 * 3 * 5 * 7)
     expect(work(attention, { B: 2, T: 3, S: 5 })).toBe(2 * 4 * 3 * 5 * (8 + 6))
+  })
+
+  test("counts once what is computed once: a pass over keys, the parts of a sum, rows that are written in place", () => {
+    const works = (
+      fn: (inputs: { readonly [name: string]: Tensor.Tensor }) => unknown,
+      signature: Signature
+    ) => {
+      const limits = { ...Limits.portable, kind: "cpu", subgroups: { min: 4, max: 4 } } as const
+      const { graph } = Result.getOrThrow(trace(fn as never, signature))
+      const donated = new Set(["cache"])
+      const { graph: kernels, ...plan } = Result.getOrThrow(
+        Pipeline.run(pipeline, graph, { limits, donated })
+      )
+      if (plan.memory === undefined) throw new Error("memory was not planned")
+      const { memory, schedules } = plan
+      const program = lower({ graph: kernels, schedules, memory }, limits)
+      return (sizes: Bindings, given: ReadonlySet<number> = none) =>
+        Program.steps(program, sizes, given).map((s) => [
+          (program.kernels[s.kernel] as Program.Kernel).name,
+          Size.evaluate(s.work as Size.Size, sizes)
+        ])
+    }
+    const product = works(({ x, w }) => Tensor.matmul(x as never, w as never), {
+      x: spec("f32", [8, 4096]),
+      w: spec("f32", [4096, 64])
+    })
+    const [split, combine] = product({})
+    expect(split).toEqual(["matmul_split", 8 * 64 * 4096])
+    expect(combine?.[0]).toBe("matmul_combine")
+    // A few parts of each sum.
+    expect(combine?.[1]).toBeLessThan((8 * 64 * 4096) / 32)
+    expect((combine?.[1] as number) % (8 * 64)).toBe(0)
+
+    const update = works(
+      ({ cache, row }) =>
+        Tensor.updateSlice(cache as never, row as never, Tensor.constant(0, "i32"), { axis: 0 }),
+      { cache: spec("f32", ["C", 16]), row: spec("f32", ["N", 16]) }
+    )
+    expect(update({ C: 1000, N: 2 }, new Set([0]))).toEqual([["update", 2 * 16]])
+
+    const both = works(
+      ({ q, k, v }) => {
+        const logits = Tensor.matmul(q as never, Tensor.transpose(k as never) as never) as Tensor.Tensor
+        return {
+          out: Tensor.matmul(Tensor.softmax(logits, -1), v as never),
+          sum: Tensor.logSumExp(logits, -1)
+        }
+      },
+      { q: spec("f32", [1, 4, "T", 16]), k: spec("f32", [1, 4, "S", 16]), v: spec("f32", [1, 4, "S", 16]) }
+    )
+    const [[name, work] = [], ...more] = both({ T: 300, S: 300 })
+    expect([name, more]).toEqual(["flash_prefill_result_lse", []])
+    // And a little for what comes before and after.
+    expect((work as number) / (4 * 300 * 300 * 32)).toBeGreaterThanOrEqual(1)
+    expect((work as number) / (4 * 300 * 300 * 32)).toBeLessThan(1.05)
   })
 
   test("splits by itself what is long for a watchdog, and nothing that is not", () => {
@@ -139,7 +195,6 @@ describe("work under a mask", () => {
     v: spec("f32", ["B", 2, "S", 16]),
     n: spec("i32", ["B"])
   }
-  const pipeline = Result.getOrThrow(Pipeline.parse(Pipeline.defaultText))
   const planned = (mask: (n: Tensor.Tensor<"i32">) => Mask.Mask, kind: "cpu" | "gpu") => {
     const fn = ({ q, k, v, n }: { readonly [name: string]: Tensor.Tensor }) =>
       Attention.scaledDotProductAttention(q as never, k as never, v as never, {
@@ -217,6 +272,24 @@ describe("work under a mask", () => {
       }
     }
   )
+
+  test("a few rows under a window are not split either, whatever the length", () => {
+    const recent = Mask.keepWhere(({ query, key, keys, queries }) => {
+      const own = Tensor.add(query, Tensor.sub(keys, queries))
+      return Tensor.and(Tensor.le(key, own), Tensor.gt(key, Tensor.sub(own, 1000)))
+    })
+    const sizes = { B: 64, T: 1, S: 2 ** 23 }
+    const work = 64 * 4 * 2 ** 23 * 32
+    for (const kind of ["cpu", "gpu"] as const) {
+      const submits = (mask: Mask.Mask) => {
+        const { limits, program } = planned(() => mask, kind)
+        const roomy = { ...limits, maxStorageBufferBindingSize: 2 ** 50, maxBufferSize: 2 ** 50 }
+        return Launch.make(program, sizes, none, roomy).submits.length
+      }
+      expect(submits(recent)).toBe(1)
+      expect(submits(Mask.all)).toBeGreaterThanOrEqual(work / Launch.mostWork[kind])
+    }
+  })
 
   test("a window is split by its width, whatever the length", () => {
     const { limits, program } = planned(() => Mask.and(Mask.causal, Mask.slidingWindow(256)), "cpu")
