@@ -45,13 +45,13 @@ export const make = (
   limits: Limits,
   most: number = mostWork[limits.kind]
 ): Launch => {
-  const refused = Program.unsupported(program, sizes, limits)
+  const running = Program.steps(program, sizes, donated)
+  const refused = Program.unsupported(program, sizes, limits, running)
   if (refused !== undefined) {
     const nothing = { inputs: [], outputs: [], slots: [], kernels: [], submits: [] }
     return { refused, ...nothing, uniform: new Int32Array(0) }
   }
   const bytesOf = ({ bytes }: { readonly bytes: Size.Size }): number => Size.evaluate(bytes, sizes)
-  const running = Program.steps(program, sizes, donated)
   const { submits, firsts } = split(program, running, sizes, limits, most)
   return {
     refused,

@@ -161,8 +161,11 @@ const isCertain = (c: Condition): boolean =>
   c._tag === "size" && Size.value(c.left) !== undefined && Size.value(c.right) !== undefined
 
 /** Slots that some of these steps write or read: what a call needs of intermediate memory. */
-export const slotsOf = (running: ReadonlyArray<Step>): ReadonlySet<number> =>
-  new Set(running.flatMap((s) => s.buffers.flatMap((b) => (b._tag === "slot" ? [b.index] : []))))
+export const slotsOf = (running: ReadonlyArray<Step>): ReadonlySet<number> => {
+  const used = new Set<number>()
+  for (const { buffers } of running) for (const b of buffers) if (b._tag === "slot") used.add(b.index)
+  return used
+}
 
 /** Arguments of `dispatchWorkgroups` for a linear count; x * y may exceed it by less than x. */
 export const dispatchSize = (count: number, limits: Limits): readonly [x: number, y: number] => {
@@ -179,7 +182,8 @@ const mostLength = 2 ** 31 - 1
 export const unsupported = (
   program: Program,
   bindings: Bindings,
-  limits: Limits
+  limits: Limits,
+  running: ReadonlyArray<Step> = steps(program, bindings)
 ): UnsupportedByDevice | undefined => {
   for (const symbol of program.symbols) {
     const length = bindings[symbol] ?? 0
@@ -190,31 +194,38 @@ export const unsupported = (
       })
     }
   }
-  const buffers: ReadonlyArray<readonly [string, Size.Size]> = [
-    ...program.inputs.map(
-      (p) => [`input ${JSON.stringify(p.name)} ${TensorType.print(p.type)}`, p.bytes] as const
-    ),
-    ...program.outputs.map(
-      (p) => [`output ${JSON.stringify(p.name)} ${TensorType.print(p.type)}`, p.bytes] as const
-    ),
-    ...program.slots.map((s, i) => [`intermediate buffer ${i}`, s.bytes] as const)
-  ]
-  for (const [what, size] of buffers) {
-    const bytes = Size.evaluate(size, bindings)
-    for (const name of ["maxStorageBufferBindingSize", "maxBufferSize"] as const) {
-      if (bytes > limits[name]) {
-        return new UnsupportedByDevice({
-          message: `${what} takes ${bytes} bytes, the device's ${name} is ${limits[name]}`,
-          hint: "request a device with higher limits, or split the computation along its batch"
-        })
-      }
-    }
-  }
-  for (const step of steps(program, bindings)) {
+  const named = (kind: "input" | "output") => (p: Port) =>
+    `${kind} ${JSON.stringify(p.name)} ${TensorType.print(p.type)}`
+  const refused =
+    tooLarge(program.inputs, named("input"), bindings, limits) ??
+    tooLarge(program.outputs, named("output"), bindings, limits) ??
+    tooLarge(program.slots, (_, i) => `intermediate buffer ${i}`, bindings, limits)
+  if (refused !== undefined) return refused
+  for (const step of running) {
     const kernel = program.kernels[step.kernel] as Kernel
     const count = Size.evaluate(kernel.workgroups, bindings)
     if (count > limits.maxComputeWorkgroupsPerDimension ** 2 || count > 2 ** 31 - 1) {
       return new UnsupportedByDevice({ message: `the kernel ${kernel.name} would need ${count} workgroups` })
+    }
+  }
+  return undefined
+}
+
+/** Why the device cannot hold the first of some buffers that is too large for it. */
+const tooLarge = <B extends { readonly bytes: Size.Size }>(
+  buffers: ReadonlyArray<B>,
+  name: (buffer: B, index: number) => string,
+  bindings: Bindings,
+  limits: Limits
+): UnsupportedByDevice | undefined => {
+  for (const [i, buffer] of buffers.entries()) {
+    const bytes = Size.evaluate(buffer.bytes, bindings)
+    for (const limit of ["maxStorageBufferBindingSize", "maxBufferSize"] as const) {
+      if (bytes <= limits[limit]) continue
+      return new UnsupportedByDevice({
+        message: `${name(buffer, i)} takes ${bytes} bytes, the device's ${limit} is ${limits[limit]}`,
+        hint: "request a device with higher limits, or split the computation along its batch"
+      })
     }
   }
   return undefined

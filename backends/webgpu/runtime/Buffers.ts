@@ -58,7 +58,13 @@ export const check = (
   }
 }
 
-export const make = (device: GPUDevice, usage: number, keep: number = keepBytes): Buffers => {
+/** `making` is told before a buffer is created. */
+export const make = (
+  device: GPUDevice,
+  usage: number,
+  making: () => void = () => {},
+  keep: number = keepBytes
+): Buffers => {
   const { maxBufferSize, maxStorageBufferBindingSize } = device.limits
   // By size; the size that was released last is the last of the map. The oldest buffer is the last of its size and taken first,
   // so that calls that repeat find the same buffers, and with them the bind groups that they made.
@@ -90,6 +96,7 @@ export const make = (device: GPUDevice, usage: number, keep: number = keepBytes)
       const size = Math.min(sizeClass(bytes), maxBufferSize - (maxBufferSize % 4))
       let buffer = pop(size)
       if (buffer === undefined) {
+        making()
         buffer = device.createBuffer({ size, usage })
         ages.set(buffer, created++)
       }

@@ -21,7 +21,7 @@ export interface Loaded {
   readonly keepGroup: (step: number, buffers: ReadonlyArray<GPUBuffer>, group: GPUBindGroup) => void
 }
 
-/** Lengths whose sizes are kept, and sets of buffers of one step whose bind groups are kept. */
+/** Lengths whose sizes are kept, and sets of buffers that begin with one buffer whose bind groups of one step are kept. */
 const [keepLaunches, keepGroups] = [64, 16]
 
 /**
@@ -61,7 +61,10 @@ export const load = async (session: Session, program: Program.Program): Promise<
   session.check()
   if (session.limits.kind === "cpu") session.idle.later(sometimes.map((i) => () => ask(i)))
   const launches = Lru.make<string, Launch.Launch>(keepLaunches)
-  const groups = program.steps.map((): Array<readonly [ReadonlyArray<GPUBuffer>, GPUBindGroup]> => [])
+  // They go with the first buffer that they bind.
+  const groups = program.steps.map(
+    () => new WeakMap<GPUBuffer, Array<readonly [ReadonlyArray<GPUBuffer>, GPUBindGroup]>>()
+  )
   let written: Launch.Launch | undefined
   return {
     program,
@@ -81,11 +84,14 @@ export const load = async (session: Session, program: Program.Program): Promise<
       written = launch
       return uniform
     },
-    group: (step, buffers) => groups[step]?.find(([known]) => buffers.every((b, i) => b === known[i]))?.[1],
+    group: (step, buffers) =>
+      groups[step]
+        ?.get(buffers[0] as GPUBuffer)
+        ?.find(([known]) => buffers.every((b, i) => b === known[i]))?.[1],
     keepGroup: (step, buffers, group) => {
-      const kept = groups[step]
-      kept?.unshift([buffers, group])
-      if (kept !== undefined && kept.length > keepGroups) kept.pop()
+      const first = buffers[0] as GPUBuffer
+      const others = groups[step]?.get(first) ?? []
+      groups[step]?.set(first, [[buffers, group] as const, ...others].slice(0, keepGroups))
     }
   }
 }

@@ -33,8 +33,13 @@ export interface Session {
   readonly pipelinesCreated: () => number
   /** Throws DeviceLost where the device is gone, and a failure that was reported late, once. */
   readonly check: () => void
-  /** Runs commands and says what the device finds wrong with them. Sees no errors of others that use the device. */
-  readonly watch: <A>(commands: () => A) => { value: A; failure: Promise<Failure | undefined> }
+  /**
+   * Runs commands and says what the device finds wrong with them. Sees no errors of others that use the device. Undefined where they made and
+   * wrote nothing: commands on what went well before go well.
+   */
+  readonly watch: <A>(commands: () => A) => { value: A; failure: Promise<Failure | undefined> | undefined }
+  /** Commands that are watched are about to make something that may fail. */
+  readonly making: () => void
   /** Leaves a failure for the next `check`. */
   readonly report: (failure: Failure) => void
   /** What an operation that failed means: the loss of the device where that is the cause. */
@@ -62,9 +67,17 @@ const defect = (message: string, source = ""): KernelError =>
 
 export const make = (device: GPUDevice, limits: Limits, options: Options = {}): Session => {
   const { mostWork = Launch.mostWork[limits.kind], remote = Uploads.isRemote() } = options
-  const buffers = Buffers.make(device, Buffers.forKernels)
-  const staging = Buffers.make(device, Buffers.forReading)
-  const uploads = Uploads.make(device, remote)
+  /** Whether what runs now is watched, and from where on. */
+  let scopes: "none" | "expected" | "open" = "none"
+  const making = (): void => {
+    if (scopes !== "expected") return
+    scopes = "open"
+    device.pushErrorScope("out-of-memory")
+    device.pushErrorScope("validation")
+  }
+  const buffers = Buffers.make(device, Buffers.forKernels, making)
+  const staging = Buffers.make(device, Buffers.forReading, making)
+  const uploads = Uploads.make(device, remote, making)
   const pipelines = Lru.make<string, Promise<GPUComputePipeline>>(keepPipelines)
   const idle = Idle.make(() => device.queue.onSubmittedWorkDone(), options.idleAfter)
   const layouts = new Map<string, GPUBindGroupLayout>()
@@ -94,7 +107,7 @@ export const make = (device: GPUDevice, limits: Limits, options: Options = {}): 
     if (failure !== undefined) throw failure
   }
 
-  /** Ends the error scopes that `watch` began. A device that goes away meanwhile reports nothing. */
+  /** Ends the error scopes that `making` began. A device that goes away meanwhile reports nothing. */
   const reported = async (): Promise<Failure | undefined> => {
     const scopes = [device.popErrorScope(), device.popErrorScope()]
     const [validation, memory] = await Promise.all(scopes.map((scope) => scope.catch(() => null)))
@@ -109,13 +122,16 @@ export const make = (device: GPUDevice, limits: Limits, options: Options = {}): 
   }
 
   const watch: Session["watch"] = (commands) => {
-    device.pushErrorScope("out-of-memory")
-    device.pushErrorScope("validation")
+    scopes = "expected"
+    const end = (): Promise<Failure | undefined> | undefined => {
+      const opened = scopes === "open"
+      scopes = "none"
+      return opened ? reported() : undefined
+    }
     try {
-      const value = commands()
-      return { value, failure: reported() }
+      return { value: commands(), failure: end() }
     } catch (cause) {
-      reported()
+      end()
       throw cause
     }
   }
@@ -150,8 +166,9 @@ export const make = (device: GPUDevice, limits: Limits, options: Options = {}): 
 
   const create = async (kernel: Kernel): Promise<GPUComputePipeline> => {
     created++
-    const { value, failure } = watch(() =>
-      device.createComputePipelineAsync({
+    const { value, failure } = watch(() => {
+      making()
+      return device.createComputePipelineAsync({
         label: kernel.name,
         layout: device.createPipelineLayout({ bindGroupLayouts: [layout(kernel)] }),
         compute: {
@@ -159,7 +176,7 @@ export const make = (device: GPUDevice, limits: Limits, options: Options = {}): 
           entryPoint: "main"
         }
       })
-    )
+    })
     const [pipeline, error] = await Promise.all([value.catch((cause: unknown) => ({ cause })), failure])
     if (gone !== undefined) throw lost(gone)
     if (error?._tag === "OutOfMemory") throw error
@@ -181,6 +198,7 @@ export const make = (device: GPUDevice, limits: Limits, options: Options = {}): 
       check()
       Buffers.check(data.byteLength, "a constant", device.limits)
       const { value: buffer, failure } = watch(() => {
+        making()
         const made = device.createBuffer({ size: data.byteLength, usage: Buffers.forKernels })
         device.queue.writeBuffer(made, 0, data)
         return made
@@ -205,6 +223,7 @@ export const make = (device: GPUDevice, limits: Limits, options: Options = {}): 
     pipelinesCreated: () => created,
     check,
     watch,
+    making,
     report: (failure) => {
       late ??= failure
     },

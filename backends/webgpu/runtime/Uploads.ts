@@ -31,7 +31,8 @@ const [least, keepBytes] = [512 * 1024, 128 * 1024 * 1024]
 /** Whether this runs in a browser, where the device is in another process. In Node and Deno it is in this one. */
 export const isRemote = (): boolean => !("process" in globalThis || "Deno" in globalThis)
 
-export const make = (device: GPUDevice, remote: boolean): Uploads => {
+/** `making` is told before a buffer is created. */
+export const make = (device: GPUDevice, remote: boolean, making: () => void = () => {}): Uploads => {
   // Mapped, by size; the oldest of a size is the first.
   const ready = new Map<number, Array<GPUBuffer>>()
   const all = new Set<GPUBuffer>()
@@ -53,6 +54,7 @@ export const make = (device: GPUDevice, remote: boolean): Uploads => {
       const size = sizeClass(data.byteLength)
       let buffer = take(size)
       if (buffer === undefined) {
+        making()
         try {
           buffer = device.createBuffer({ size, usage: forWriting, mappedAtCreation: true })
         } catch {

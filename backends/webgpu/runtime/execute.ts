@@ -232,6 +232,7 @@ const groupOf = (
   const known = block === 0 ? loaded.group(step, buffers) : undefined
   if (known !== undefined) return known
   const most = session.limits.maxStorageBufferBindingSize
+  session.making()
   const group = session.device.createBindGroup({
     layout: session.layout(program.kernels[kernel] as Program.Kernel),
     entries: buffers.map((buffer, i) =>

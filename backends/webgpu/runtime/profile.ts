@@ -63,6 +63,7 @@ const byDevice = async (call: Call): Promise<Profile> => {
       const bytes = Math.max(16, count * 8)
       // Where memory is short this runs twice.
       for (const set of sets) set.destroy()
+      session.making()
       sets = Array.from({ length: Math.ceil(count / mostQueries) }, (_, i) =>
         device.createQuerySet({ type: "timestamp", count: Math.min(mostQueries, count - i * mostQueries) })
       )

@@ -38,6 +38,8 @@ export const transact = async <A>(
     }
   const staged: Array<{ readonly from: GPUBuffer; readonly to: GPUBuffer; readonly bytes: number }> = []
   const write: Acquire["write"] = (to, data) => {
+    // A device may need memory for it.
+    session.making()
     const from = uploads.stage(data)
     if (from === undefined) session.device.queue.writeBuffer(to, 0, data)
     else staged.push({ from, to, bytes: data.byteLength })
@@ -62,11 +64,11 @@ export const transact = async <A>(
       commands({ storage: from(buffers), staging: from(staging), write, encodeWrites, touch, submitWrites })
     )
     // Only a new buffer can want for memory: what reuses all of its buffers waits for nothing.
-    if (created() > before) {
+    if (failure !== undefined && created() > before) {
       const failed = await failure
       session.check()
       if (failed !== undefined) throw failed
-    } else failure.then((late) => late !== undefined && session.report(late))
+    } else failure?.then((late) => late !== undefined && session.report(late))
     for (const { from } of staged) uploads.recycle(from)
     return value
   } catch (cause) {

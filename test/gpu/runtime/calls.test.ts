@@ -24,7 +24,7 @@ const chain = compile(
 
 const methods = [
   ...["createBuffer", "createBindGroup", "createCommandEncoder", "beginComputePass", "setPipeline"],
-  ...["setBindGroup", "dispatchWorkgroups", "copyBufferToBuffer", "writeBuffer", "submit"]
+  ...["setBindGroup", "dispatchWorkgroups", "copyBufferToBuffer", "writeBuffer", "submit", "pushErrorScope"]
 ] as const
 
 /** How often each method is called meanwhile; those that are not are left out. */
@@ -58,21 +58,24 @@ test("one encoder, one pass, one submit; the second call makes no object, anothe
         dispatchWorkgroups: kernels,
         submit: 1
       }
-      // Two slots and a result, each in its place; the lengths are new.
+      // What makes something is watched for errors; what repeats what went well is not.
+      const made = { ...least, pushErrorScope: 2 }
+      // Two slots and a result, each in its place; the lengths are new, and so is the pipeline for so many rows.
       expect(yield* during(watched, once(some))).toEqual({
-        ...least,
+        ...made,
+        pushErrorScope: 4,
         createBuffer: 3,
         createBindGroup: kernels,
         writeBuffer: 1
       })
       expect(yield* during(watched, once(some))).toEqual(least)
       // 41 rows fit the buffers of 40: only the lengths are written, and the first kernel reads another argument.
-      expect(yield* during(watched, once(more))).toEqual({ ...least, createBindGroup: 1, writeBuffer: 1 })
+      expect(yield* during(watched, once(more))).toEqual({ ...made, createBindGroup: 1, writeBuffer: 1 })
       expect(yield* during(watched, once(more))).toEqual(least)
       expect(yield* during(watched, once(some))).toEqual({ ...least, writeBuffer: 1 })
       const before = watched.bytesAlive()
       expect(yield* during(watched, once(many))).toEqual({
-        ...least,
+        ...made,
         createBuffer: 3,
         createBindGroup: kernels,
         writeBuffer: 1
@@ -88,11 +91,35 @@ test("one encoder, one pass, one submit; the second call makes no object, anothe
       expect(yield* during(watched, f({ x: some, w }))).toEqual(read)
       // What is on the host is written, and nothing else is.
       yield* f({ x: rows(40), w })
-      expect(yield* during(watched, f({ x: rows(40), w }))).toEqual({ ...read, writeBuffer: 1 })
+      expect(yield* during(watched, f({ x: rows(40), w }))).toEqual({
+        ...read,
+        writeBuffer: 1,
+        pushErrorScope: 2
+      })
     }).pipe(Effect.scoped)
   )
   expect(watched.buffersAlive()).toBe(0)
   expect(watched.uncaptured).toEqual([])
+})
+
+test("bind groups are found again for every array that is still there", async () => {
+  const watched = await watchedGpu()
+  await on(
+    watched,
+    Effect.gen(function* () {
+      const f = yield* chain
+      const w = yield* upload(HostArray.zeros("f32", [4, 4]))
+      const xs = yield* Effect.forEach(
+        Array.from({ length: 100 }, (_, i) => i + 1),
+        (t) => upload(rows(t))
+      )
+      const round = Effect.forEach(xs, (x) => Effect.scoped(f.onDevice({ x, w })), { discard: true })
+      yield* round
+      const counts = yield* during(watched, round)
+      expect(counts).not.toHaveProperty("createBindGroup")
+      expect(counts).toMatchObject({ writeBuffer: 100, submit: 100 })
+    }).pipe(Effect.scoped)
+  )
 })
 
 test("results that are left on the device come and go, and bind groups are found again", async () => {

@@ -67,7 +67,7 @@ describe("the buffer pool", () => {
 
   it("keeps so many bytes, and lets go of the size that was unused for longest", () => {
     const { device, alive } = fake(roomy)
-    const pool = Buffers.make(device, Buffers.forKernels, 4096)
+    const pool = Buffers.make(device, Buffers.forKernels, () => {}, 4096)
     const [old, small, large] = [1024, 512, 3072].map((n) => pool.acquire(n, "x")) as [
       GPUBuffer,
       GPUBuffer,
