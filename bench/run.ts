@@ -145,10 +145,20 @@ const ceilingText = ({ tile, reads }: ThreadCeilings, n: number): string => {
   return `${options.threads[n]}t at best: ${[`${digits(tile)} GFLOP/s in tiles`, ...parts].join(", ")}\n`
 }
 
+/** Why a run is over before its end, and what of it is missing. */
+const ended = (missing: ReadonlyArray<string>): string =>
+  `${interrupted ? "interrupted" : `ended after --seconds ${options.seconds}`}, not run: ${missing.join(", ") || "the last of them"}`
+
 const generate = async (): Promise<void> => {
-  const all = await generateAll(contenders, options.rounds, 90_000)
-  if (options.json) console.log(JSON.stringify({ mode: options.mode, results: all }, undefined, 2))
-  say(`${generatedText(all)}\n\nmedians; ${elapsed().toFixed(0)} s\n${generateLine(all)}`)
+  const all = await generateAll(contenders, options.rounds, 90_000, () => deadline)
+  const missing = contenders
+    .map(({ label }) => label)
+    .filter((label) => !all.some(({ contender }) => contender === label))
+  const complete = performance.now() < deadline && missing.length === 0
+  if (options.json) console.log(JSON.stringify({ mode: options.mode, complete, results: all }, undefined, 2))
+  say(`${generatedText(all)}\n\nmedians; ${elapsed().toFixed(0)} s`)
+  if (!complete) say(ended(missing))
+  say(generateLine(all))
 }
 
 const run = async (): Promise<void> => {
@@ -178,10 +188,7 @@ const run = async (): Promise<void> => {
   const threads = threadsOf(results)
   const counted = threads === undefined ? "" : `, ${threads} ${threads === 1 ? "thread" : "threads"} each`
   say(`medians${counted}; ${seconds} s`)
-  if (!complete)
-    say(
-      `${interrupted ? "interrupted" : `ended after --seconds ${options.seconds}`}, not run: ${missing.join(", ") || "the last of them"}`
-    )
+  if (!complete) say(ended(missing))
   say(line)
   if (options.save && complete) save()
 }

@@ -64,10 +64,12 @@ const judged = ({ contender, runs, refused }: Ran, expected: ReadonlyArray<numbe
   }
 }
 
+/** Of those that had a turn before the deadline, which may come nearer while it runs. */
 export const generateAll = async (
   contenders: ReadonlyArray<Contender>,
   rounds: number,
-  limit: number
+  limit: number,
+  deadline: () => number
 ): Promise<ReadonlyArray<Generated>> => {
   const ran = new Map<Contender, Ran>(
     contenders.map((contender) => [contender, { contender, took: 0, runs: [] }])
@@ -76,12 +78,16 @@ export const generateAll = async (
     for (const [contender, before] of ran) {
       if (before.refused !== undefined || (round > 0 && before.took > patience)) continue
       const begun = performance.now()
-      const made = await contender.child.ask<ReadonlyArray<Generation>>({ do: "generate" }, limit)
+      if (begun >= deadline()) break
+      const most = Math.min(limit, deadline() - begun)
+      const made = await contender.child.ask<ReadonlyArray<Generation>>({ do: "generate" }, most)
       const took = performance.now() - begun
+      // Who was stopped with the run has not failed.
+      if (made.tag !== "done" && performance.now() >= deadline()) break
       if (made.tag === "done") ran.set(contender, { contender, took, runs: [...before.runs, ...made.value] })
       else if (round === 0) ran.set(contender, { ...before, refused: { state: made.tag, note: made.reason } })
     }
-  const all = [...ran.values()]
+  const all = [...ran.values()].filter(({ runs, refused }) => runs.length > 0 || refused !== undefined)
   const expected = agreed(all.flatMap(({ runs }) => runs.map((r) => r.tokens)))
   return all.map((one) => judged(one, expected))
 }

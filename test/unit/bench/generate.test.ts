@@ -1,7 +1,14 @@
 import { expect, test } from "vitest"
 import { generate, prompt } from "../../../bench/generation/model.ts"
 import { maskOf } from "../../../bench/generation/onnx.ts"
-import { agreed, type Generated, generatedText, generateLine } from "../../../bench/generation/race.ts"
+import {
+  agreed,
+  type Generated,
+  generateAll,
+  generatedText,
+  generateLine
+} from "../../../bench/generation/race.ts"
+import type { Contender } from "../../../bench/race/turns.ts"
 
 const run = (
   peer: string,
@@ -23,6 +30,39 @@ test("the words that most gave are right, and of them those who made all", () =>
   ).toEqual([1, 2])
   expect(agreed([[7], [7], [1, 2]])).toEqual([1, 2])
   expect(agreed([])).toEqual([])
+})
+
+test("a run that is over asks nobody else, and tells of those who had a turn", async () => {
+  const tokens = [1, 2]
+  const run = { variant: "", tokens, steps: [1], first: 1, cold: 2, bytes: 4 }
+  let over = Infinity
+  const asked: Array<string> = []
+  const contender = (label: string, answer: () => unknown): Contender => ({
+    ...{ label, peer: label, threads: 1, skips: false },
+    child: {
+      ask: async () => {
+        asked.push(label)
+        return answer() as never
+      },
+      close: () => {}
+    }
+  })
+  const done = () => ({ tag: "done", value: [run] })
+  const all = await generateAll(
+    [
+      contender("first", done),
+      contender("second", () => {
+        over = 0
+        return { tag: "failed", reason: "ended with SIGKILL" }
+      }),
+      contender("third", done)
+    ],
+    2,
+    1000,
+    () => over
+  )
+  expect(asked).toEqual(["first", "second"])
+  expect(all).toMatchObject([{ contender: "first", state: "right" }])
 })
 
 test("the last line takes the fastest correct peer of each kind", () => {
