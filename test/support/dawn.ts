@@ -9,15 +9,18 @@ const lazy = <A>(make: () => Promise<A>): (() => Promise<A>) => {
   }
 }
 
-/** Dawn on a real or software driver, opened once for the test worker. */
-export const sharedGpu = lazy(() => openDawn(vulkanOptions()))
+/** What the runtime brings along: Deno has wgpu, Node has nothing. */
+const own = (navigator as { readonly gpu?: GPU }).gpu
+
+/** The runtime's own WebGPU, else Dawn on a real or software driver; opened once for the test worker. */
+export const sharedGpu = lazy(async () => own ?? openDawn(vulkanOptions()))
 
 /**
  * Dawn's null backend: validates everything and runs nothing, on any machine. It offers features that the software
  * driver lacks (`shader-f16`, subgroup matrices), so every kernel variant can be checked by a real compiler front end.
  */
-export const nullGpu = lazy(() =>
-  openDawn({ flags: ["backend=null", "enable-dawn-features=allow_unsafe_apis"] })
+export const nullGpu = lazy(
+  async () => own ?? openDawn({ flags: ["backend=null", "enable-dawn-features=allow_unsafe_apis"] })
 )
 
 /** Asks for an adapter and says what is missing where there is none. */

@@ -38,6 +38,8 @@ export const transact = async <A>(
     }
   const staged: Array<{ readonly from: GPUBuffer; readonly to: GPUBuffer; readonly bytes: number }> = []
   const write: Acquire["write"] = (to, data) => {
+    // Deno ends the process where a queue is given nothing to write.
+    if (data.byteLength === 0) return
     // A device may need memory for it.
     session.making()
     const from = uploads.stage(data)
