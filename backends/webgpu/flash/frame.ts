@@ -53,6 +53,8 @@ export interface Frame {
   /** -inf, and the smallest finite number. */
   readonly nothing: string
   readonly lowest: string
+  /** Zero that the compiler cannot see: times a number it is 0, times an infinity or NaN it is NaN. Drivers take x - x for 0. */
+  readonly zero: string
 }
 
 /** How the logits of one contraction are read. */
@@ -123,6 +125,7 @@ export const open = (
     count === 0 ? "" : module.workgroupArray("vec4<f32>", count, count * 16)
   const nothing = e.bind(literal(module, "f32", -Infinity))
   const lowest = e.bind(literal(module, "f32", -3.4028234663852886e38))
+  const zero = e.constant(`f32(${module.opaqueZero()})`)
   const quads = problem.normalised ? range(Math.ceil(tile.threadRows / 4)) : []
   const statistics = (init: string): ReadonlyArray<string> =>
     tile.owned ? kept(e, quads.length, init) : quads.map(() => e.variable("vec4<f32>", init))
@@ -171,7 +174,8 @@ export const open = (
     owned,
     lane: tile.quads ? e.bind("i32(sgi & 3u)") : "0",
     nothing,
-    lowest
+    lowest,
+    zero
   }
   startSinks(frame)
   return frame
@@ -232,7 +236,7 @@ const keptRows = (
 }
 
 /** A sink starts the maximum of its row and counts once, in the first column of the first split; one of -inf is none. */
-const startSinks = ({ e, regions, rows, b, column, split, lowest, maxima, sums }: Frame): void => {
+const startSinks = ({ e, regions, rows, b, column, split, lowest, zero, maxima, sums }: Frame): void => {
   if (regions.sink === undefined) return
   const first = e.bind(allOf(`${column} == 0`, `${split} == 0`))
   rows.forEach((row, a) => {
@@ -240,8 +244,8 @@ const startSinks = ({ e, regions, rows, b, column, split, lowest, maxima, sums }
     const z = e.constant(regions.sink?.(b, row.h, row.i) as string)
     const absent = e.constant(`bitcast<u32>(${z}) == 0xff800000u`)
     e.line(`${maxima[quad]}.${lane} = select(${z}, ${lowest}, ${absent});`)
-    // z - z carries NaN, which a maximum may drop.
-    e.line(`${sums[quad]}.${lane} = select(0.0, 1.0 + (${z} - ${z}), ${first} & !${absent});`)
+    // A maximum may drop NaN.
+    e.line(`${sums[quad]}.${lane} = select(0.0, 1.0 + ${z} * ${zero}, ${first} & !${absent});`)
   })
 }
 

@@ -142,7 +142,7 @@ export interface Fades {
 
 /** Scores become weights relative to the new maximum, or to that of the tile. */
 export const weigh = (frame: Frame, own: OwnKeys, highest: ReadonlyArray<string>): Fades => {
-  const { e, regions, rows, b, maxima, sums, values, ofTile } = frame
+  const { e, regions, rows, b, zero, maxima, sums, values, ofTile } = frame
   const now: Array<string> = []
   const before = maxima.map((m, quad) => {
     const top = e.constant(`max(${m}, ${highest[quad]})`)
@@ -158,8 +158,8 @@ export const weigh = (frame: Frame, own: OwnKeys, highest: ReadonlyArray<string>
       const place = weight(quad)
       const x = e.constant(score(quad))
       const none = e.constant(`bitcast<vec4<u32>>(${x}) == vec4<u32>(0xff800000u)`)
-      // x - x carries NaN, which max may drop.
-      const p = e.constant(`select(${fade(x, m)} + (${x} - ${x}), vec4<f32>(), ${none})`)
+      // max may drop NaN.
+      const p = e.constant(`select(${fade(x, m)} + ${x} * ${zero}, vec4<f32>(), ${none})`)
       e.line(`${sums[quad]} += ${ofTile ? `${p} * ${now[quad]}` : p};`)
       if (values.length === 0) return
       if (regions.probability === undefined) {
