@@ -40,8 +40,14 @@ export const make = (
 
     const attempt = <A>(run: () => Promise<A>): Effect.Effect<A, BackendError> =>
       Effect.tryPromise({
-        try: run,
-        catch: (cause) => (isBackendError(cause) ? cause : session.explain(cause))
+        try: async () => {
+          try {
+            return await run()
+          } catch (cause) {
+            throw isBackendError(cause) ? cause : await session.explain(cause)
+          }
+        },
+        catch: (cause) => cause as BackendError
       })
 
     /** Arrays that the scope gives back to the pool. Not interruptible between the two, so none is lost. */

@@ -43,7 +43,7 @@ export interface Session {
   /** Leaves a failure for the next `check`. */
   readonly report: (failure: Failure) => void
   /** What an operation that failed means: the loss of the device where that is the cause. */
-  readonly explain: (cause: unknown) => DeviceLost | KernelError
+  readonly explain: (cause: unknown) => Promise<DeviceLost | KernelError>
   readonly close: () => void
 }
 
@@ -136,7 +136,11 @@ export const make = (device: GPUDevice, limits: Limits, options: Options = {}): 
     }
   }
 
-  const explain = (cause: unknown): DeviceLost | KernelError => {
+  /** Waits a turn: some implementations refuse what a device cannot do that went away before they say that it did. */
+  const told = (): Promise<void> => new Promise((resolve) => setTimeout(resolve))
+
+  const explain: Session["explain"] = async (cause) => {
+    await told()
     if (gone !== undefined) return lost(gone)
     // Reading from a device that goes away aborts before `lost` resolves; nothing else here aborts.
     const { name, message } =
@@ -181,6 +185,8 @@ export const make = (device: GPUDevice, limits: Limits, options: Options = {}): 
     if (gone !== undefined) throw lost(gone)
     if (error?._tag === "OutOfMemory") throw error
     if (!("cause" in pipeline) && error === undefined) return pipeline
+    await told()
+    if (gone !== undefined) throw lost(gone)
     const why = error?.message ?? ("cause" in pipeline ? String(pipeline.cause) : "")
     throw defect(`the kernel ${kernel.name} does not compile: ${why}`, kernel.wgsl)
   }

@@ -59,6 +59,9 @@ test("a large argument is a copy in the call's own submit; two buffers take turn
       yield* upload({ dtype: "f32", shape: [3], data: Float32Array.of(1, 2, 3) })
       expect(watched.calls("writeBuffer")).toBe(writes + 1)
       expect(watched.submits() - submits).toBe(6)
+      // Of nothing there is nothing to write, which ends the process in Deno.
+      yield* upload({ dtype: "f32", shape: [0], data: new Float32Array(0) })
+      expect(watched.calls("writeBuffer")).toBe(writes + 1)
     }).pipe(Effect.scoped)
   )
 })
