@@ -1,4 +1,4 @@
-import { execFileSync } from "node:child_process"
+import { type SpawnSyncOptions, spawnSync } from "node:child_process"
 import { existsSync, readFileSync } from "node:fs"
 import { createRequire } from "node:module"
 import { fileURLToPath } from "node:url"
@@ -28,12 +28,16 @@ export interface Ort {
   ) => OrtTensor
 }
 
-/** Writes `dist/`, so that what runs is what is published. */
-export const build = (): void => {
-  execFileSync(process.execPath, [fileURLToPath(new URL("../scripts/build.mjs", import.meta.url))], {
-    stdio: ["ignore", "ignore", "inherit"]
-  })
+/** Runs what nothing goes on without; it has said itself why it failed. */
+const must = (command: string, args: ReadonlyArray<string>, options: SpawnSyncOptions = {}): void => {
+  const { status, error } = spawnSync(command, args, { ...options, stdio: ["ignore", "ignore", "inherit"] })
+  if (error !== undefined) console.error(`${command}: ${error.message}`)
+  if (status !== 0) process.exit(status ?? 130)
 }
+
+/** Writes `dist/`, so that what runs is what is published. */
+export const build = (): void =>
+  must(process.execPath, [fileURLToPath(new URL("../scripts/build.mjs", import.meta.url))])
 
 /** Puts what `package.json` here names into `node_modules` here, once. Install scripts would fetch what is not needed. */
 export const install = (): void => {
@@ -47,9 +51,8 @@ export const install = (): void => {
   if (Object.entries(dependencies).every(isThere)) return
   console.error(`installing ${Object.keys(dependencies).join(", ")}, once`)
   const flags = ["--no-save", "--no-audit", "--no-fund", "--no-package-lock", "--ignore-scripts"]
-  execFileSync("npm", ["install", ...flags], {
+  must("npm", ["install", ...flags], {
     cwd: folder,
-    stdio: ["ignore", "ignore", "inherit"],
     shell: process.platform === "win32",
     env: { ...process.env, ONNXRUNTIME_NODE_INSTALL: "skip" }
   })
