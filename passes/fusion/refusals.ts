@@ -45,7 +45,12 @@ export const unfitHead = (flash: Node.NodeOf<"flash_attention">, most: number): 
   return {
     node,
     nearest: "flash_attention",
-    failed: `its head size is ${Dim.print(node.type.shape[3] as Dim.Dim)}, kernels take numbers from 1${most === Infinity ? "" : ` to ${most}`}`,
-    suggestion: `write the head size as a number${most === Infinity ? "" : ` up to ${most}`} in the signature`
+    failed: `its head size is ${Dim.print(node.type.shape[3] as Dim.Dim)}, ${
+      most === Infinity ? "kernels take numbers from 1" : `kernels of WebGPU take numbers from 1 to ${most}`
+    }`,
+    suggestion:
+      most === Infinity
+        ? "write the head size as a number in the signature"
+        : `write the head size as a number up to ${most} in the signature, or run on WebAssembly, which takes any number`
   }
 }

@@ -173,7 +173,7 @@ describe("head sizes that no kernel takes", () => {
       expectSameValue(before, graph, { D: 5 })
       if (fused === 1) return
       const [said] = diagnostics.filter((d) => d.outcome === "refused")
-      expect(said?.failed).toContain("kernels take numbers from 1 to 256")
+      expect(said?.failed).toContain("kernels of WebGPU take numbers from 1 to 256")
     })
   }
 
