@@ -24,6 +24,12 @@ export interface Limits {
   readonly subgroups?: { readonly min: number; readonly max: number } | undefined
 }
 
+/**
+ * Whether four threads that make a workgroup may hand each other what they have loaded. Nobody promises how a larger subgroup is filled, and what a lane
+ * hands over that does not run is undefined; one of four lanes is a quad, in the order of `subgroup_invocation_id`, and a workgroup of four fills it.
+ */
+export const haveQuads = ({ subgroups }: Limits): boolean => subgroups?.min === 4 && subgroups.max === 4
+
 /** What every WebGPU device offers (the specification's default limits), and no optional feature. */
 export const portable: Limits = {
   kind: "gpu",

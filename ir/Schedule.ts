@@ -86,7 +86,7 @@ export interface FlashPrefill {
   readonly keys: number
   readonly threads: number
   readonly tiles: FlashTiles
-  /** Of tiles in registers: whether four neighbouring threads each load a quarter of K and V and pass it on, which takes subgroups. */
+  /** Of tiles in registers: whether four neighbouring threads each load a quarter of K and V and pass it on, which takes subgroups of four. */
   readonly quads: boolean
   /** Of tiles in workgroup memory over operands stored as f16: tiles stay f16, and so do their products. In float32 where it is absent. */
   readonly arithmetic?: "f16"

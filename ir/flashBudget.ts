@@ -1,5 +1,5 @@
 import type * as DType from "./DType.ts"
-import type { Limits } from "./Limits.ts"
+import { haveQuads, type Limits } from "./Limits.ts"
 import type { Arithmetic, Flash, FlashDecode, FlashPrefill, FlashTiles } from "./Schedule.ts"
 
 /**
@@ -290,7 +290,7 @@ export const illegal = (
   if (threads > limits.maxComputeInvocationsPerWorkgroup) {
     return `${threads} threads exceed ${limits.maxComputeInvocationsPerWorkgroup}`
   }
-  if (prefill.quads && limits.subgroups === undefined) return "threads cannot pass on what they load"
+  if (prefill.quads && !haveQuads(limits)) return "threads cannot pass on what they load"
   if (short?.tiles === "registers") return "threads that own rows do not split keys"
   const bytes = workgroupBytes(schedule, D, E, group)
   if (bytes === undefined) return "its rows, keys and threads do not divide, or need too many registers"
@@ -364,7 +364,7 @@ export const candidates = (
   if (limits.kind === "gpu") return staged.map(of("workgroup", false))
   // Neighbours share four vectors at a time: of one alone there is nothing to share.
   const fills = [...each(D), E].every((size) => size > 4)
-  const quads = limits.subgroups !== undefined && fills
+  const quads = haveQuads(limits) && fills
   const most = quads ? wantedWritten : wantedAlone
   const tiles = quads ? owning : owningAlone
   const wanted = tiles.filter(

@@ -1,4 +1,4 @@
-import type { Limits } from "./Limits.ts"
+import { haveQuads, type Limits } from "./Limits.ts"
 import type { Arithmetic, Matmul, MatmulSplit, MatmulTile } from "./Schedule.ts"
 
 /** The least power of two that is not less, between bounds; the upper one where the size is unknown. */
@@ -72,20 +72,20 @@ const splitOf = (
 
 /**
  * A load costs there what thirty multiplications cost, from any memory, so a thread keeps many results: more than registers hold, since to
- * store a sum and to load it again costs less. Where subgroups are offered, four threads read rows for each other.
+ * store a sum and to load it again costs less. Where subgroups are quads, four threads read rows for each other.
  */
 const forProcessor = (limits: Limits, products: number): Cutter => {
-  const subgroups = limits.subgroups !== undefined && limits.subgroups.min >= 4
+  const shares = haveQuads(limits)
   return {
     vector: (n) => ({
-      rows: subgroups ? 2 : 1,
-      threads: subgroups ? 4 : 16,
-      share: subgroups ? 4 : 1,
-      columns: fitted(n, 1, (subgroups ? 8 : 4) / products)
+      rows: shares ? 2 : 1,
+      threads: shares ? 4 : 16,
+      share: shares ? 4 : 1,
+      columns: fitted(n, 1, (shares ? 8 : 4) / products)
     }),
-    fewRows: subgroups ? { calls: 24, tile: 8 } : undefined,
+    fewRows: shares ? { calls: 24, tile: 8 } : undefined,
     tileOf: (m, n) => {
-      const quads = subgroups && (m ?? 4) > 2 && (n ?? 16) >= 16
+      const quads = shares && (m ?? 4) > 2 && (n ?? 16) >= 16
       const threadRows = fitted(m, 1, quads ? 32 : 8)
       const threadColumns = fitted(n, 1, (quads ? 8 : 4) / products)
       const columns = threadColumns * (quads ? 4 : 1)
@@ -151,7 +151,7 @@ const illegalTile = (tile: MatmulTile, limits: Limits, products: number): string
   if (split !== undefined && (split.depth < 1 || split.most < 1)) return "parts of nothing"
   if (limits.kind === "cpu") {
     if (arithmetic === "f16") return "a thread by itself multiplies in float32"
-    if (quads && ((limits.subgroups?.min ?? 0) < 4 || threadRows < 4)) return "quads have no rows to share"
+    if (quads && (!haveQuads(limits) || threadRows < 4)) return "quads have no rows to share"
     return columns === threadColumns * (quads ? 4 : 1) && rows === threadRows
       ? undefined
       : "no tile of one thread"

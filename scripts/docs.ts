@@ -100,7 +100,7 @@ const devices: ReadonlyArray<readonly [name: string, limits: Limits.Limits, arit
   ["the same, products in f16", Limits.portable, "f16"],
   ["GPU, 32 KiB", large],
   ["the same, products in f16", large, "f16"],
-  ["software, subgroups", { ...Limits.portable, kind: "cpu", subgroups: { min: 4, max: 4 } }],
+  ["software, subgroups of 4", { ...Limits.portable, kind: "cpu", subgroups: { min: 4, max: 4 } }],
   ["software", { ...Limits.portable, kind: "cpu" }]
 ]
 

@@ -1,3 +1,4 @@
+import { haveQuads } from "../../../ir/Limits.ts"
 import * as Shape from "../../../ir/Shape.ts"
 import type { Job } from "../Job.ts"
 import * as Size from "../Size.ts"
@@ -32,8 +33,7 @@ export const matmulVector = (emitter: Emitter, job: Job, c: Contraction, workgro
   const share = rights.some((right) => right?.along === "free") ? Math.min(4, vector.share) : vector.share
   const perGroup = vector.threads / share
   // A workgroup that is a quad needs no order of threads.
-  const quads =
-    share === 4 && vector.threads === 4 && job.limits.kind === "cpu" && (job.limits.subgroups?.min ?? 0) >= 4
+  const quads = share === 4 && vector.threads === 4 && job.limits.kind === "cpu" && haveQuads(job.limits)
   const own = `${workgroup} * ${perGroup} + i32(lix)${share === 1 ? "" : ` / ${share}`}`
   const number = emitter.constant(perGroup === 1 ? workgroup : own)
   // Threads that others of their workgroup wait for do not leave.

@@ -1,4 +1,5 @@
 import { describe, expect, it } from "vitest"
+import { lower } from "../../../backends/webgpu/lower.ts"
 import { illegal } from "../../../ir/flashBudget.ts"
 import type * as Graph from "../../../ir/Graph.ts"
 import { type Limits, portable } from "../../../ir/Limits.ts"
@@ -115,6 +116,47 @@ it("knows short rows from long ones, small results from large ones", () => {
   const lines = scheduleTable(graph, schedules).split("\n")
   expect(lines).toHaveLength(4)
   expect(lines[1]).toMatch(/^%\d+ {2}reduce_sum {2}f32\[T\] +256 threads a row$/)
+})
+
+/** A product of matrices and attention, as kernels. */
+const product = `
+  %0: f32[M, 64] = input {name = "x"}
+  %1: f32[64, 48] = input {name = "y"}
+  %2: f32[M, 48] = dot %0, %1 {lhsBatch = [], rhsBatch = [], lhsContract = [1], rhsContract = [0]}
+  return %2`
+
+describe("threads that hand each other what they have loaded", () => {
+  const device = (min: number, max: number): Limits => ({ ...portable, kind: "cpu", subgroups: { min, max } })
+  const four = device(4, 4)
+  const texts = (limits: Limits) =>
+    [product, attention(64, 64)].map((text) => {
+      const { graph, schedules } = run(text, limits)
+      const memory = { slots: [], slotOf: new Map(), inPlace: new Map() }
+      return lower({ graph, schedules, memory }, limits)
+        .kernels.map(({ wgsl }) => wgsl)
+        .join()
+    })
+
+  it("are the four of a workgroup that fills its subgroup", () => {
+    for (const text of texts(four)) expect(text).toContain("enable subgroups")
+  })
+
+  it.each([
+    [8, 8],
+    [4, 8],
+    [4, 128],
+    [32, 32]
+  ])("are none where a subgroup has %i to %i lanes: some of a quad may not run", (min, max) => {
+    const limits = device(min, max)
+    for (const text of texts(limits)) expect(text).not.toMatch(/subgroup|quad[A-Z]/)
+    const [matmul] = [...run(product, four).schedules.values()]
+    const [flash] = [...run(attention(64, 64), four).schedules.values()]
+    if (matmul?.kind !== "matmul" || flash?.kind !== "flash") throw new Error("no schedules")
+    expect(illegalMatmul(matmul, four)).toBeUndefined()
+    expect(illegalMatmul(matmul, limits)).toContain("quads")
+    expect(illegal(flash, four, 64, 64, "f32", 4)).toBeUndefined()
+    expect(illegal(flash, limits, 64, 64, "f32", 4)).toContain("threads cannot pass on what they load")
+  })
 })
 
 describe("products in f16", () => {
