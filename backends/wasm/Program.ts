@@ -33,6 +33,8 @@ export interface Kernel {
   readonly items: Items
   /** Bytes of memory that each call of the kernel has to itself. */
   readonly local: Dim.Dim
+  /** Whether items read what lies side by side and is read once: then neighbours are best left to one thread. */
+  readonly stream?: boolean
 }
 
 /** times * ceil(of / per). */

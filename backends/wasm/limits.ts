@@ -9,6 +9,9 @@ export const mostBytes = 2 ** 31 - page
 /** Bytes of memory: addresses are added up and never compared, so that they take all 32 bits. Some hosts have half of it. */
 export const memories = [2 ** 32 - page, 2 ** 31 - page] as const
 
+/** No array begins before this address. */
+export const firstAddress = 1024
+
 /** Tiles are the kernels' own: of the limits only those of memory and of operands mean something here. */
 export const limits: Limits.Limits = {
   ...Limits.portable,

@@ -58,10 +58,10 @@ export const lower = (plan: Plan, features: Features, tiles: Tiles = standard): 
 
   /** Kernels with equal code are one. */
   const kernelNumber = (kernel: Program.Kernel): number => {
-    const { name, func, items, local } = kernel
+    const { name, func } = kernel
     const known = kernels.findIndex((k) => k.name === name && sameKernel(k, kernel))
     if (known >= 0) return known
-    return kernels.push({ name, items, local, func: { ...func, name: `${name}_${kernels.length}` } }) - 1
+    return kernels.push({ ...kernel, func: { ...func, name: `${name}_${kernels.length}` } }) - 1
   }
 
   /** By the text of bodies: the layers of a model hold the same ones. */

@@ -47,6 +47,8 @@ export interface Emitter {
   readonly branch: (condition: Expr<"i32">, then: () => void, otherwise?: () => void) => void
   /** Looks up or computes a value that is remembered as long as the current block is open. */
   readonly remember: <A>(key: string, make: () => A) => A
+  /** What a local of `bind` was bound to; any other expression is itself. */
+  readonly definition: (expr: Expr<"i32">) => Expr<"i32">
   /** How deep the innermost block lies that an expression depends on. */
   readonly depth: (expr: Expr) => number
   /** A size. */
@@ -110,6 +112,7 @@ export const make = (
   const scopes: Array<Scope> = [scope("function")]
   const depthOf = new Map<Local, number>(params.map((p) => [p, 0] as const))
   const mutable = new Set<Local>()
+  const definitions = new Map<Local, Expr>()
   let width: 1 | 4 = 4
   let names = 0
 
@@ -150,6 +153,7 @@ export const make = (
       if (same !== undefined) return same as Expr<T>
     }
     const made = declare(target, expr)
+    if (made.immediate?._tag === "local") definitions.set(made.immediate.local, expr)
     ;(scopes[target] as Scope).bound.set(key, made)
     return made
   }
@@ -277,6 +281,10 @@ export const make = (
       current().remembered.set(own, value)
       return value
     },
+    definition: (expr) =>
+      expr.immediate?._tag === "local"
+        ? ((definitions.get(expr.immediate.local) as Expr<"i32"> | undefined) ?? expr)
+        : expr,
     depth,
     dim: (d) => {
       const terms = d.terms.map((t) =>

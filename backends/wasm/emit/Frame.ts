@@ -15,7 +15,7 @@ export interface Frame {
   readonly pointer: (ref: Ref) => Expr<"i32">
   /** The address of so many vectors of memory that nobody else sees during the call. */
   readonly local: (vectors: Dim.Dim) => Expr<"i32">
-  readonly finish: (name: string, items: Items) => Lowered
+  readonly finish: (name: string, items: Items, stream?: "stream") => Lowered
 }
 
 const word = 4
@@ -42,10 +42,10 @@ export const open = (job: Job): Frame => {
       local = Dim.add(local, Dim.mul(Dim.constant(16), vectors))
       return address
     },
-    finish: (name, items) => ({
-      kernel: { name, items, local, func: { name, exported: true, params, body: e.statements() } },
-      buffers
-    })
+    finish: (name, items, stream) => {
+      const func = { name, exported: true, params, body: e.statements() }
+      return { kernel: { name, items, local, func, stream: stream !== undefined }, buffers }
+    }
   }
 }
 

@@ -2,6 +2,7 @@ import { halve } from "../assembler/halve.ts"
 import { hoist } from "../assembler/hoist.ts"
 import type { Callee } from "../assembler/Instruction.ts"
 import { calleeOf, type Func, type Module } from "../assembler/Module.ts"
+import { needed } from "../assembler/needed.ts"
 import { scalarise } from "../assembler/scalarise.ts"
 import type { Features } from "../features.ts"
 import { type HelperF64, type HelperName, helpers, helpersF64, type ImportName, imports } from "./library.ts"
@@ -39,9 +40,9 @@ export const make = (features: Features, doubles = false): Unit => {
     },
     module: (kernels) => ({
       imports: [...used.values()],
-      functions: [...made.values(), ...kernels].map((f) =>
-        !features.simd ? scalarise(f) : hoist(doubles ? halve(f) : f)
-      )
+      functions: [...made.values(), ...kernels]
+        .map(needed)
+        .map((f) => (!features.simd ? scalarise(f) : hoist(doubles ? halve(f) : f)))
     })
   }
   return unit

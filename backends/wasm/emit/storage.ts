@@ -14,6 +14,7 @@ import {
   storeLane,
   store as write
 } from "../assembler/Instruction.ts"
+import { apart } from "./apart.ts"
 import type { Emitter } from "./Emitter.ts"
 import { toOdd } from "./mathF64.ts"
 import * as Value from "./Value.ts"
@@ -100,9 +101,14 @@ export const load = (
 }
 
 const loadDoubles = (e: Emitter, at: Value.Value): Expr<"v256"> => {
-  if (Value.isUniform(at) || e.width === 1)
-    return e.bindLoad(loadF64("v256.load64_splat", Value.first(e, at)))
-  if (at._tag === "affine" && at.step === 8) return e.bindLoad(loadF64("v256.load", at.base))
+  if (Value.isUniform(at) || e.width === 1) {
+    const { base, offset } = apart(e, Value.first(e, at))
+    return e.bindLoad(loadF64("v256.load64_splat", base, offset))
+  }
+  if (at._tag === "affine" && at.step === 8) {
+    const { base, offset } = apart(e, at.base)
+    return e.bindLoad(loadF64("v256.load", base, offset))
+  }
   return e.bindLoad(
     Value.toLanes(e, at).reduce<Expr<"v256">>((all, a, n) => loadLaneF64(a, all, n), splatF64(0))
   )
@@ -110,13 +116,15 @@ const loadDoubles = (e: Emitter, at: Value.Value): Expr<"v256"> => {
 
 const loadRaw = (e: Emitter, at: Value.Value, bytes: number): V => {
   if (Value.isUniform(at) || e.width === 1) {
-    const address = Value.first(e, at)
+    const { base, offset } = apart(e, Value.first(e, at))
     return bytes === 2
-      ? e.bindLoad(op("i32x4.splat", read("i32.load16_u", address)))
-      : e.bindLoad(read("v128.load32_splat", address))
+      ? e.bindLoad(op("i32x4.splat", read("i32.load16_u", base, offset)))
+      : e.bindLoad(read("v128.load32_splat", base, offset))
   }
-  if (at._tag === "affine" && at.step === bytes)
-    return e.bindLoad(read(bytes === 2 ? "v128.load16x4_u" : "v128.load", at.base))
+  if (at._tag === "affine" && at.step === bytes) {
+    const { base, offset } = apart(e, at.base)
+    return e.bindLoad(read(bytes === 2 ? "v128.load16x4_u" : "v128.load", base, offset))
+  }
   const addresses = Value.toLanes(e, at)
   return e.bindLoad(
     addresses.reduce<V>(
@@ -148,16 +156,19 @@ export const store = (
   const at = Value.linearize(e, indices, shape, bytes, pointer)
   if (dtype === "f64") {
     const all = Value.toDoubles(value)
-    if (e.width === 4 && at._tag === "affine" && at.step === bytes) e.line(storeF64(at.base, all))
-    else for (const [lane, a] of Value.toLanes(e, at).entries()) e.line(storeF64(a, all, { lane }))
+    if (e.width === 4 && at._tag === "affine" && at.step === bytes) {
+      const { base, offset } = apart(e, at.base)
+      e.line(storeF64(base, all, { offset }))
+    } else for (const [lane, a] of Value.toLanes(e, at).entries()) e.line(storeF64(a, all, { lane }))
     return
   }
   const raw = encode(e, dtype, Value.toVector(e, narrow(e, dtype, value)))
   if (e.width === 4 && at._tag === "affine" && at.step === bytes) {
+    const { base, offset } = apart(e, at.base)
     e.line(
       bytes === 2
         ? storeLane("v128.store64_lane", at.base, op("i16x8.narrow_i32x4_u", raw, raw), 0)
-        : write("v128.store", at.base, raw)
+        : write("v128.store", base, raw, offset)
     )
     return
   }

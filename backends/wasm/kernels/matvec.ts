@@ -17,7 +17,7 @@ type V = Expr<"v128">
 type R = Value.Register
 
 /** Columns of an item. */
-const blockColumns = 32
+const blockColumns = 16
 
 /** Vectors of a column that are multiplied at once: memory is read as one stream, and no addition waits for the one before. */
 const streamVectors = 8
@@ -84,7 +84,7 @@ export const matvec = (job: Job, lhs: Side, rhs: Side): Lowered => {
       })
     })
   })
-  return frame.finish("matvec", { times: Shape.size(lhs.batch), of: columns, per: blockColumns })
+  return frame.finish("matvec", { times: Shape.size(lhs.batch), of: columns, per: blockColumns }, "stream")
 }
 
 /** Whether neighbours along the contracted axis of the right side lie side by side, so far as views without arithmetic tell. */

@@ -2,6 +2,7 @@ import * as Dim from "../../../ir/Dim.ts"
 import type { Node, NodeOf } from "../../../ir/Node.ts"
 import * as Shape from "../../../ir/Shape.ts"
 import { type Expr, i32, op, splat } from "../assembler/Instruction.ts"
+import { apart } from "../emit/apart.ts"
 import * as Body from "../emit/body.ts"
 import type { Emitter } from "../emit/Emitter.ts"
 import * as Epilogue from "../emit/epilogue.ts"
@@ -75,6 +76,12 @@ const each = ({ e }: Frame.Frame, first: I, stop: I, inside: (column: I) => void
   e.loop(whole, stop, 1, (c) => e.at(1, () => inside(c)))
 }
 
+/** Keeps a vector, or its first lane where there is no more. */
+const store = (e: Emitter, to: I, value: R): void => {
+  const { base, offset } = apart(e, to)
+  e.line(e.width === 4 ? keep(base, value, offset) : keepFirst(to, value))
+}
+
 /** The products of one part of the depth with a block of columns, added up; given to what follows if it is the only part. */
 const multiply = (job: Job, lhs: Side, rhs: Side, parts: number, sums: Ref | undefined): Lowered => {
   const frame = Frame.open(job)
@@ -102,34 +109,31 @@ const multiply = (job: Job, lhs: Side, rhs: Side, parts: number, sums: Ref | und
         Value.toRegister(e, side.at(body, e, batch, free, Value.delinearize(e, Value.uniform(k), side.depth)))
       const freeAt = (c: I) => Value.delinearize(e, Value.along(e, c, columnsOf(rhs)), rhs.free)
       // Half of `alias` from the elements that they are sums of, where those lie as the caller has them.
-      const apart = e.add(e.add(matrix ?? local, e.mul(first, i32(bytes))), i32(alias / 2))
-      const own = e.add(local, e.bind(op("i32.and", e.sub(apart, local), i32(alias - 64))))
+      const distant = e.add(e.add(matrix ?? local, e.mul(first, i32(bytes))), i32(alias / 2))
+      const own = e.add(local, e.bind(op("i32.and", e.sub(distant, local), i32(alias - 64))))
       const sumAt = (c: I): I => e.add(own, e.mul(e.sub(c, first), i32(bytes)))
-      const put = (c: I, sum: R): void =>
-        e.line(e.width === 4 ? keep(sumAt(c), sum) : keepFirst(sumAt(c), sum))
+      const sumOf = (c: I): R => {
+        const { base, offset } = apart(e, sumAt(c))
+        return e.now(kept(bytes, base, offset))
+      }
+      const put = (c: I, sum: R): void => store(e, sumAt(c), sum)
       each(frame, first, stop, (c) => put(c, zero))
       e.loop(stepAt(part), stepAt(e.add(part, i32(1))), 1, (k) => {
         const element = elements(lhs, rowIndices, k)
         each(frame, first, stop, (c) => {
-          put(c, multiplyAdd(e, element, elements(rhs, freeAt(c), k), e.now(kept(bytes, sumAt(c)))))
+          put(c, multiplyAdd(e, element, elements(rhs, freeAt(c), k), sumOf(c)))
         })
       })
       const line = e.mul(e.add(e.mul(place, rows), row), columns)
       each(frame, first, stop, (c) => {
-        const sum = e.now(kept(bytes, sumAt(c)))
+        const sum = sumOf(c)
         if (epilogue !== undefined) epilogue([...batch, ...rowIndices, ...freeAt(c)], Value.ofRegister(sum))
-        else {
-          const to = e.add(frame.pointer(sums as Ref), e.mul(e.add(line, c), i32(bytes)))
-          e.line(e.width === 4 ? keep(to, sum) : keepFirst(to, sum))
-        }
+        else store(e, e.add(frame.pointer(sums as Ref), e.mul(e.add(line, c), i32(bytes))), sum)
       })
     })
   })
-  return frame.finish("vecmat", {
-    times: Dim.mul(Shape.size(lhs.batch), Dim.constant(parts)),
-    of: columnsOf(rhs),
-    per: blockColumns
-  })
+  const times = Dim.mul(Shape.size(lhs.batch), Dim.constant(parts))
+  return frame.finish("vecmat", { times, of: columnsOf(rhs), per: blockColumns }, "stream")
 }
 
 /** Where the right side lies, if it is an argument as it stands. */

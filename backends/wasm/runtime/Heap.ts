@@ -1,4 +1,5 @@
 import { OutOfMemory } from "../../errors.ts"
+import { firstAddress } from "../limits.ts"
 
 /** Memory of the kernels, handed out in pieces. */
 export interface Heap {
@@ -23,9 +24,6 @@ export interface Growth {
 /** Pieces begin at multiples of a cache line, so that no two of them share one. */
 const line = 64
 
-/** First piece that may be handed out: address 0 means nothing. */
-const first = line
-
 /** Kept free past every piece: vectors may read a little more than they use. */
 const margin = 64
 
@@ -39,7 +37,7 @@ export const make = (memory: Growth): Heap => {
   const pieces = new Map<number, number>()
   let holes: ReadonlyArray<Hole> = []
   /** Where memory that was never handed out begins. */
-  let fresh = first
+  let fresh = firstAddress
 
   const allocate = (wanted: number, what: () => string): number => {
     const bytes = Math.ceil((wanted + margin) / line) * line

@@ -6,7 +6,7 @@ import * as Program from "../Program.ts"
 import * as Work from "../work.ts"
 import { type Layout, layout } from "./layout.ts"
 import type { Session } from "./Session.ts"
-import { chunksOf, type Job } from "./threads/Pool.ts"
+import { chunksOf, type Job, streamsOf } from "./threads/Pool.ts"
 
 /** What of a call follows from its lengths, and from which arguments are copied or donated. */
 export interface Prepared {
@@ -86,9 +86,11 @@ const jobOf = (
   { kernel, work }: Program.Step,
   sizes: Dim.Bindings
 ): Job => {
-  const items = Program.items((program.kernels[kernel] as Program.Kernel).items, sizes)
-  const chunks = chunksOf(Work.evaluate(work, sizes), items, session.pool.threads(), session.leastWork)
-  return { kernel, items, chunks }
+  const { items: counted, stream } = program.kernels[kernel] as Program.Kernel
+  const items = Program.items(counted, sizes)
+  const [cost, threads] = [Work.evaluate(work, sizes), session.pool.threads()]
+  if (stream === true) return { kernel, items, ...streamsOf(cost, items, threads, session.leastWork) }
+  return { kernel, items, chunks: chunksOf(cost, items, threads, session.leastWork), large: 0 }
 }
 
 export const placed = (

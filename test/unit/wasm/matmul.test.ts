@@ -28,6 +28,12 @@ describe("matrix products, at any number of rows by the same kernels", () => {
       `${none}, lhsContract = [1], rhsContract = [1]`,
       "f32[M, 34]"
     ),
+    "columns that lie along a longer depth": dot(
+      "f32[M, 71]",
+      "f32[34, 71]",
+      `${none}, lhsContract = [1], rhsContract = [1]`,
+      "f32[M, 34]"
+    ),
     // Parts of the depth, and what is left of it.
     "rows times columns, in parts": dot(
       "f32[M, 70]",

@@ -5,7 +5,7 @@ import { get, i32, type Local, load, op, store } from "../../../backends/wasm/as
 import { type CompiledModule, type Engine, engine } from "../../../backends/wasm/runtime/engine.ts"
 import * as Host from "../../../backends/wasm/runtime/threads/Host.ts"
 import * as Pool from "../../../backends/wasm/runtime/threads/Pool.ts"
-import { from, words as w } from "../../../backends/wasm/runtime/threads/words.ts"
+import { from, fromLarge, words as w } from "../../../backends/wasm/runtime/threads/words.ts"
 import { recorded, restoreWorkers } from "../../support/workers.ts"
 
 afterEach(restoreWorkers)
@@ -60,6 +60,29 @@ describe("chunks", () => {
       expect(next).toBe(items)
     }
   })
+
+  test("of streams begin with a large one for each thread, and cover the items once", () => {
+    const of = (work: number, items: number, threads: number) =>
+      Pool.streamsOf(work, items, threads, Pool.leastWork)
+    expect(of(2 ** 24, 43, 2)).toEqual({ chunks: 10, large: 16 })
+    expect(of(2 ** 24, 8, 2)).toEqual({ chunks: 4, large: 3 })
+    // Nothing to share, nothing to be large, or so long that the event loop should have turns.
+    expect(of(2 ** 17, 43, 2)).toEqual({ chunks: 1, large: 0 })
+    expect(of(2 ** 24, 16, 8)).toEqual({ chunks: 16, large: 0 })
+    expect(of(2 ** 31, 43, 2)).toEqual({ chunks: 32, large: 0 })
+    for (const [work, items, threads] of [
+      [2 ** 24, 43, 2],
+      [2 ** 24, 8, 2],
+      [2 ** 30, 2 ** 31 - 1, 64]
+    ] as const) {
+      const { chunks, large } = of(work, items, threads)
+      const begins = Array.from({ length: chunks + 1 }, (_, at) =>
+        fromLarge(items, chunks, large, threads, at)
+      )
+      expect([begins[0], begins[1], begins[chunks]]).toEqual([0, large, items])
+      for (let at = 0; at < chunks; at++) expect(begins[at + 1]).toBeGreaterThan(begins[at] as number)
+    }
+  })
 })
 
 /**
@@ -105,7 +128,7 @@ const pair = async () => {
     words.set([1024, options.divisor ?? 1, 0], 80)
     words.fill(0, 256, 258)
     const team = take()
-    const jobs = [{ kernel: 0, items: 2, chunks: 2 }]
+    const jobs = [{ kernel: 0, items: 2, chunks: 2, large: 0 }]
     return { team, run: team.run({ jobs, args: 256, stride: 64 }, signal) }
   }
   const results = () => [...words.subarray(256, 258)].sort()
@@ -209,7 +232,7 @@ test("a job of which a thread that dies had taken nothing is done by the others"
   }
   const pool = Pool.make({ cores: 2, start }, { buffer: new ArrayBuffer(0), grow: () => 0 }, 2)
   const program = { module: {} as CompiledModule, names: ["f"], kernels: [kernel] }
-  const jobs = [{ kernel: 0, items: 4, chunks: 4 }]
+  const jobs = [{ kernel: 0, items: 4, chunks: 4, large: 0 }]
   const run = pool.take(program, Pool.mostWork).run({ jobs, args: 0, stride: 64 }, { cancelled: false })
   expect(run.next().done).toBe(false)
   lost[0]?.("it was terminated")

@@ -4,6 +4,7 @@ import { Backend, type BackendShape, type DeviceArray } from "../../../backends/
 import type { BackendError } from "../../../backends/errors.ts"
 import * as Reference from "../../../backends/reference/Reference.ts"
 import * as WasmBackend from "../../../backends/wasm/Backend.ts"
+import { firstAddress } from "../../../backends/wasm/limits.ts"
 import type * as Program from "../../../backends/wasm/Program.ts"
 import * as Heap from "../../../backends/wasm/runtime/Heap.ts"
 import { layout } from "../../../backends/wasm/runtime/layout.ts"
@@ -61,7 +62,7 @@ describe("memory", () => {
     })
     expect(heap.alive()).toBe(held.size)
     for (const address of held.keys()) heap.release(address)
-    expect([heap.alive(), heap.extent()]).toEqual([0, 64])
+    expect([heap.alive(), heap.extent()]).toEqual([0, firstAddress])
   })
 
   test("what does not fit is refused by name and takes nothing", () => {

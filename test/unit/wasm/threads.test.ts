@@ -47,6 +47,11 @@ const product = compile(({ x, w }) => Tensor.matmul(x, w), {
   w: spec("f32", [300, 700])
 })
 
+const along = compile(({ x, w }) => Tensor.matmul(x, Tensor.transpose(w)), {
+  x: spec("f32", ["M", 300]),
+  w: spec("f32", [1300, 300])
+})
+
 const inputsOf = (T: number) => {
   const from = arrays.random(T)
   const make = (heads: number) => arrays.array(from, "f32", [1, heads, T, 32])
@@ -59,13 +64,18 @@ test.each([true, false])("the same bits on any number of threads, vectors %s", a
     Effect.gen(function* () {
       const f = yield* attention
       const g = yield* product
+      const h = yield* along
       const attended = yield* Effect.forEach(lengths, (T) => f(inputsOf(T)))
       const from = arrays.random(5)
       const w = arrays.array(from, "f32", [300, 700])
       const products = yield* Effect.forEach([1, 2, 20], (M) =>
         g({ x: arrays.array(from, "f32", [M, 300]), w })
       )
-      return [attended, products]
+      const rows = arrays.array(from, "f32", [1300, 300])
+      const streams = yield* Effect.forEach([1, 2], (M) =>
+        h({ x: arrays.array(from, "f32", [M, 300]), w: rows })
+      )
+      return [attended, products, streams]
     }).pipe(Effect.provide(Wasm.layerWith({ threads, simd })), Effect.runPromise)
   const [one, ...others] = await Promise.all([1, 2, 3, 8].map(on))
   for (const other of others) expect(other).toEqual(one)

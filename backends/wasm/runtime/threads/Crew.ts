@@ -13,7 +13,7 @@ export interface Crew {
   readonly enter: () => void
   readonly leave: () => void
   readonly publish: (program: Runnable, job: Job, args: number, stride: number) => void
-  /** Takes a chunk for this thread: its number, -1 where none is left. */
+  /** Takes a chunk for this thread: how many are left after it, -1 where none was. */
   readonly claim: () => number
   /** Takes all chunks that are left, to drop them. */
   readonly withdraw: () => void
@@ -99,13 +99,15 @@ export const start = (host: Host, memory: Memory, others: number): Crew => {
       open(0)
     },
     leave: () => Atomics.store(words, w.called, 0),
-    publish: (program, { kernel, items, chunks }, args, stride) => {
+    publish: (program, { kernel, items, chunks, large }, args, stride) => {
       words[w.program] = known.get(program) as number
       words[w.kernel] = kernel
       words[w.args] = args
       words[w.stride] = stride
       words[w.items] = items
       words[w.chunks] = chunks
+      words[w.large] = large
+      words[w.threads] = others + 1
       words[w.failed] = 0
       words[w.done] = 0
       open(chunks)

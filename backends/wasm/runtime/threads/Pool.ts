@@ -2,7 +2,7 @@ import { DeviceLost } from "../../../errors.ts"
 import type { CompiledModule, Memory, Run } from "../engine.ts"
 import * as Crew from "./Crew.ts"
 import type { Host } from "./Host.ts"
-import { from, mostChunks, words as w } from "./words.ts"
+import { from, fromLarge, mostChunks, words as w } from "./words.ts"
 
 /** A program that threads can run: its module, and its kernels on this thread. */
 export interface Runnable {
@@ -16,6 +16,8 @@ export interface Job {
   readonly kernel: number
   readonly items: number
   readonly chunks: number
+  /** Items of each of the first chunks, one for each thread; 0 where all chunks are alike. */
+  readonly large: number
 }
 
 /** Kernels one after the other. */
@@ -163,7 +165,7 @@ export const make = (host: Host, memory: Memory, threads: number): Pool => {
       run: function* ({ jobs, args, stride, done }, signal) {
         for (let n = 0; n < jobs.length; n++) {
           const job = jobs[n] as Job
-          const { items, chunks } = job
+          const { items, chunks, large } = job
           const kernel = program.kernels[job.kernel] as Run
           const own = args + n * threads * stride
           // Not worth telling anybody.
@@ -178,9 +180,12 @@ export const make = (host: Host, memory: Memory, threads: number): Pool => {
           }
           let failure: unknown
           found.publish(program, job, own, stride)
-          for (let at = found.claim(); at >= 0; at = found.claim()) {
+          const begin = (at: number): number =>
+            large === 0 ? from(items, chunks, at) : fromLarge(items, chunks, large, threads, at)
+          for (let left = found.claim(); left >= 0; left = found.claim()) {
+            const at = large === 0 ? left : chunks - 1 - left
             try {
-              kernel(own, from(items, chunks, at), from(items, chunks, at + 1))
+              kernel(own, begin(at), begin(at + 1))
             } catch (cause) {
               failure ??= cause
               found.withdraw()
@@ -254,4 +259,20 @@ export const chunksOf = (work: number, items: number, threads: number, least: nu
   const wanted = Math.max(16 * threads, Math.ceil(work / mostWork))
   const chunks = Math.max(1, Math.min(items, Math.floor(work / least), wanted, mostChunks))
   return chunks === items || chunks < threads ? chunks : chunks - (chunks % threads)
+}
+
+/** Of what threads read as streams, so much is in large pieces. */
+const inLarge = 0.75
+
+/** Chunks of a kernel whose neighbouring items lie side by side, of which the first are large; as `chunksOf` says where that would be none, or too long. */
+export const streamsOf = (
+  work: number,
+  items: number,
+  threads: number,
+  least: number
+): Pick<Job, "chunks" | "large"> => {
+  const chunks = chunksOf(work, items, threads, least)
+  const large = Math.floor((inLarge * items) / threads)
+  if (chunks < 2 * threads || large < 2 || work > threads * mostWork) return { chunks, large: 0 }
+  return { chunks: threads + Math.min(items - threads * large, 4 * threads), large }
 }

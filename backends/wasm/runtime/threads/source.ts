@@ -52,10 +52,13 @@ const serve = () => {
     idle = 0
     if (Atomics.compareExchange(words, ${w.claim}, claim, claim - 1) !== claim) continue
     const items = words[${w.items}], chunks = words[${w.chunks}]
+    const large = words[${w.large}], all = words[${w.threads}], at = large > 0 ? chunks - left : left - 1
+    const from = (n) => large === 0 ? Math.floor(items * n / chunks)
+      : n <= all ? n * large
+      : all * large + Math.floor((items - all * large) * (n - all) / (chunks - all))
     try {
       const kernel = programs.get(words[${w.program}])[words[${w.kernel}]]
-      kernel(words[${w.args}] + thread * words[${w.stride}],
-        Math.floor(items * (left - 1) / chunks), Math.floor(items * left / chunks))
+      kernel(words[${w.args}] + thread * words[${w.stride}], from(at), from(at + 1))
     } catch (error) {
       tell(error)
     }

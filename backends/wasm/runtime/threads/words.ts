@@ -24,6 +24,9 @@ export const words = {
   stride: 67,
   items: 68,
   chunks: 69,
+  /** Items of each of the first pieces, one for each thread; 0 where all pieces are alike. */
+  large: 70,
+  threads: 71,
   /** Characters of the message of a kernel that trapped, which follow; 0 where none did. */
   failed: 80,
   text: 81
@@ -40,3 +43,16 @@ export const mostChunks = 2 ** chunkBits - 1
 
 /** The first item of a chunk; that of the next is the one after its last. */
 export const from = (items: number, chunks: number, at: number): number => Math.floor((items * at) / chunks)
+
+/**
+ * The first item of a piece, counted in the order in which pieces are taken, where the first ones are large: one for each thread, which reads
+ * memory as one stream; what is left is cut small, so that all are done at about the same time.
+ */
+export const fromLarge = (
+  items: number,
+  chunks: number,
+  large: number,
+  threads: number,
+  at: number
+): number =>
+  at <= threads ? at * large : threads * large + from(items - threads * large, chunks - threads, at - threads)
