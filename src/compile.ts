@@ -9,7 +9,7 @@ import { explain } from "../passes/explain.ts"
 import { explainText } from "../passes/explainText.ts"
 import type { Hook } from "../passes/hooks.ts"
 import * as Pipeline from "../passes/Pipeline.ts"
-import { binder } from "./bind.ts"
+import { type Bound, binder } from "./bind.ts"
 import type { Compiled, DeviceResult, HostResult, Inputs } from "./Compiled.ts"
 import { type CompileError, FusionRequired, SignatureError } from "./errors.ts"
 import type { TensorsOf } from "./spec.ts"
@@ -148,25 +148,30 @@ const compileTraced = <S extends Signature, R extends Returned>(
     const bind = binder(parameters, constraints)
     const donatedAt = new Set(parameters.flatMap((p, i) => (donated.has(p.name) ? [i] : [])))
 
+    const bound = <A, E, Q>(inputs: Inputs<S>, run: (bound: Bound) => Effect.Effect<A, E, Q>) =>
+      Effect.flatMap(
+        Effect.suspend(() => Effect.fromResult(bind(inputs))),
+        run
+      )
+
     const onDevice = (inputs: Inputs<S>) =>
-      Effect.gen(function* () {
-        const { values, sizes } = yield* Effect.fromResult(bind(inputs))
-        const results = yield* executable.run(values, sizes, { donated: donatedAt })
-        return arrange(traced, results) as DeviceResult<R>
-      })
+      bound(inputs, ({ values, sizes }) =>
+        Effect.map(
+          executable.run(values, sizes, { donated: donatedAt }),
+          (results) => arrange(traced, results) as DeviceResult<R>
+        )
+      )
 
     const call = (inputs: Inputs<S>) =>
-      Effect.gen(function* () {
-        const { values, sizes } = yield* Effect.fromResult(bind(inputs))
-        const results = yield* executable.call(values, sizes, { donated: donatedAt })
-        return arrange(traced, results) as HostResult<R>
-      })
+      bound(inputs, ({ values, sizes }) =>
+        Effect.map(
+          executable.call(values, sizes, { donated: donatedAt }),
+          (results) => arrange(traced, results) as HostResult<R>
+        )
+      )
 
     const profile = (inputs: Inputs<S>) =>
-      Effect.gen(function* () {
-        const { values, sizes } = yield* Effect.fromResult(bind(inputs))
-        return yield* executable.profile(values, sizes, { donated: donatedAt })
-      })
+      bound(inputs, ({ values, sizes }) => executable.profile(values, sizes, { donated: donatedAt }))
 
     const stages = new Map<string, Graph.Graph>([["traced", traced.graph]])
     for (const { pass, graph } of compiled.snapshots) stages.set(`after-${pass}`, graph)

@@ -56,14 +56,13 @@ const attempt = <A>(run: () => A): Effect.Effect<A, BackendError> => Effect.try(
 const owned = <E>(
   acquire: (made: (arrays: ReadonlyArray<DeviceTensor.DeviceTensor>) => void) => Effect.Effect<void, E>
 ): Effect.Effect<ReadonlyArray<DeviceTensor.DeviceTensor>, E, Scope.Scope> =>
-  Effect.gen(function* () {
-    const { adopt } = yield* Owner.current
+  Effect.flatMap(Owner.current, ({ adopt }) => {
     let owns: ReadonlyArray<DeviceTensor.DeviceTensor> = []
-    yield* acquire((arrays) => {
+    const acquired = acquire((arrays) => {
       owns = arrays
       adopt(arrays)
     })
-    return owns
+    return Effect.map(acquired, () => owns)
   })
 
 /** A backend of a session. */

@@ -13,6 +13,10 @@ const element = 8
 
 /** Multiply-adds that take as long as reading an element from memory: what few rows do with it is less than that. */
 const read = 4
+
+/** Arithmetic of floats that takes as long as that of a double, of which a register holds half as many, and which no kernel packs. */
+const double = 3
+
 const slow: ReadonlySet<string> = new Set([
   "exp",
   "exp2",
@@ -39,7 +43,13 @@ const reductions: ReadonlySet<string> = new Set([
   "logsumexp"
 ])
 
-export const of = (body: Graph): Work => body.nodes.flatMap(ofNode)
+export const of = (body: Graph): Work =>
+  body.nodes.flatMap((node) =>
+    isDouble(node) ? ofNode(node).map((factors) => [...factors, Dim.constant(double)]) : ofNode(node)
+  )
+
+const isDouble = ({ type, operands }: Node): boolean =>
+  type.dtype === "f64" || operands.some((o) => o.type.dtype === "f64")
 
 const ofNode = (node: Node): Work => {
   switch (node.op) {

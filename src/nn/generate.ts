@@ -100,6 +100,8 @@ interface State {
   readonly arrays: { readonly [name: string]: DeviceArray }
   readonly batch: Batch.Batch
   readonly capacity: number
+  /** Bytes of all caches. */
+  readonly cacheBytes: number
   readonly steps: number
 }
 
@@ -180,6 +182,16 @@ const sizesOf = ({ batch, capacity }: Pick<State, "batch" | "capacity">) => ({
   P: batch.pool?.users.length ?? 0
 })
 
+const cacheBytesOf = (
+  { caches }: Step,
+  dtype: DType.DType,
+  sizes: { readonly [symbol: string]: number }
+): number =>
+  Object.values(caches).reduce((sum, lying) => {
+    const elements = shapeOf(lying, sizes).reduce((a, b) => a * b, 1)
+    return sum + elements * DType.deviceBytes[dtype]
+  }, 0)
+
 const start = (
   model: LanguageModel,
   own: Step,
@@ -196,7 +208,8 @@ const start = (
         ? PagePool.make(kind.pages ?? slots * PagePool.pagesOf(rows, most - 1), rows)
         : undefined
     const capacity = (kind.kind === "static" ? kind.capacity : undefined) ?? most
-    const state = { batch: Batch.make(prompts, slots, pool), capacity, steps: 0 }
+    const made = { batch: Batch.make(prompts, slots, pool), capacity }
+    const state = { ...made, steps: 0, cacheBytes: cacheBytesOf(own, model.dtype, sizesOf(made)) }
     const arrays: { [name: string]: DeviceArray } = {}
     for (const [name, lying] of Object.entries(own.caches))
       arrays[name] = yield* upload(HostArray.zeros(model.dtype, shapeOf(lying, sizesOf(state))))
@@ -254,7 +267,7 @@ const following = (running: Running, state: State) =>
     if (Batch.isDone(state.batch)) return undefined
     const batch = Batch.joined(state.batch, rules)
     const inputs = inputsOf(batch, running, state.steps)
-    const { arrays, capacity } = yield* roomFor(running, { ...state, batch }, inputs)
+    const { arrays, capacity, cacheBytes } = yield* roomFor(running, { ...state, batch }, inputs)
     const results = yield* run.onDevice({ ...given, ...arrays, ...inputs })
     const word = results.next as DeviceArray
     const next = HostArray.toNumbers(yield* download(word))
@@ -265,16 +278,14 @@ const following = (running: Running, state: State) =>
       arrays: Object.fromEntries(kept.map((name) => [name, results[name] as DeviceArray])),
       batch: left,
       capacity,
+      cacheBytes,
       steps: state.steps + 1
     }
     const generated: Generated = {
       tokens,
       bytesMoved:
         Object.values(inputs).reduce((sum, x) => sum + HostArray.byteLength(x), 0) + 4 * batch.slots.length,
-      cacheBytes: Object.values(own.caches).reduce((sum, lying) => {
-        const elements = shapeOf(lying, sizesOf(after)).reduce((a, b) => a * b, 1)
-        return sum + elements * DType.deviceBytes[running.dtype]
-      }, 0),
+      cacheBytes,
       ...(batch.pool === undefined ? {} : { pagesUsed: PagePool.used(batch.pool) })
     }
     return [generated, after] as const
@@ -282,25 +293,30 @@ const following = (running: Running, state: State) =>
 
 /** Caches that hold the positions of the next call: twice as long, as often as it takes. */
 const roomFor = (
-  { grow, own }: Running,
+  running: Running,
   state: State,
   { tokens, last }: { readonly [name: string]: HostArray.HostArray }
-) =>
+) => {
+  const rows = HostArray.toNumbers(last as HostArray.HostArray)
+  const ends = state.batch.slots.map((s, n) => (s?.length ?? 0) + (rows[n] as number) + 1)
+  const needed = Math.max((tokens as HostArray.HostArray).shape[1] as number, ...ends)
+  return needed <= state.capacity ? Effect.succeed(state) : larger(running, state, needed)
+}
+
+const larger = ({ grow, own, dtype }: Running, state: State, needed: number) =>
   Effect.gen(function* () {
     const growing = Object.keys(own.caches).filter((name) => own.caches[name]?.shape[2] === "C")
-    const rows = HostArray.toNumbers(last as HostArray.HostArray)
-    const ends = state.batch.slots.map((s, n) => (s?.length ?? 0) + (rows[n] as number) + 1)
-    const needed = Math.max((tokens as HostArray.HostArray).shape[1] as number, ...ends)
     let { arrays, capacity } = state
     while (growing.length > 0 && capacity < needed) {
-      const larger: { [name: string]: DeviceArray } = { ...arrays }
+      const longer: { [name: string]: DeviceArray } = { ...arrays }
       for (const name of growing) {
         const old = arrays[name] as DeviceArray
-        larger[name] = yield* grow.onDevice({ x: old })
+        longer[name] = yield* grow.onDevice({ x: old })
         yield* free(old)
       }
-      arrays = larger
+      arrays = longer
       capacity *= 2
     }
-    return { arrays, capacity }
+    const cacheBytes = cacheBytesOf(own, dtype, sizesOf({ batch: state.batch, capacity }))
+    return { ...state, arrays, capacity, cacheBytes }
   })

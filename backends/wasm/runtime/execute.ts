@@ -1,6 +1,5 @@
 import type { Bindings } from "../../../ir/Dim.ts"
 import type { HostArray } from "../../../ir/HostArray.ts"
-import * as Shape from "../../../ir/Shape.ts"
 import * as TensorType from "../../../ir/TensorType.ts"
 import type { RunOptions, Value } from "../../Backend.ts"
 import { InvalidArray, KernelError } from "../../errors.ts"
@@ -35,10 +34,9 @@ export function* execute(
   loaded: Loaded,
   call: Call
 ): Generator<void, ReadonlyArray<DeviceTensor.DeviceTensor>> {
-  const addresses = yield* start(session, loaded, call)
-  return addresses.map((address, i) => {
+  const results = yield* start(session, loaded, call)
+  return results.map(({ address, shape }, i) => {
     const { type } = loaded.program.outputs[i] as Program.Output
-    const shape = Shape.evaluate(type.shape, call.sizes)
     return DeviceTensor.make(session, type.dtype, shape, address, session.heap.release)
   })
 }
@@ -49,14 +47,14 @@ export function* executeAndRead(
   loaded: Loaded,
   call: Call
 ): Generator<void, ReadonlyArray<HostArray>> {
-  const addresses = yield* start(session, loaded, call)
+  const results = yield* start(session, loaded, call)
   try {
-    return loaded.program.outputs.map(({ type }, i) =>
-      read(session.memory.buffer, addresses[i] as number, type.dtype, Shape.evaluate(type.shape, call.sizes))
+    return results.map(({ address, shape }, i) =>
+      read(session.memory.buffer, address, (loaded.program.outputs[i] as Program.Output).type.dtype, shape)
     )
   } finally {
     // The host may lack memory for a copy.
-    for (const address of new Set(addresses)) session.heap.release(address)
+    for (const address of new Set(results.map((r) => r.address))) session.heap.release(address)
   }
 }
 
@@ -96,11 +94,17 @@ const held = (session: Session, program: Program.Program, { values, options }: C
   return { tensors, inputs, copied, donated }
 }
 
+/** Where an output lies, and its sizes. */
+interface Result {
+  readonly address: number
+  readonly shape: ReadonlyArray<number>
+}
+
 /**
- * Runs the steps and gives the addresses of the outputs, which the caller owns. All memory is had before anything is written: a call
+ * Runs the steps and gives the outputs, whose memory the caller owns. All memory is had before anything is written: a call
  * that lacks some leaves nothing behind. One that fails later has consumed what it was given.
  */
-export function* start(session: Session, loaded: Loaded, call: Call): Generator<void, ReadonlyArray<number>> {
+export function* start(session: Session, loaded: Loaded, call: Call): Generator<void, ReadonlyArray<Result>> {
   const { heap, memory } = session
   const { program } = loaded
   const { values, sizes, signal } = call
@@ -112,7 +116,7 @@ export function* start(session: Session, loaded: Loaded, call: Call): Generator<
     acquired.push(address)
     return address
   }
-  const ready = prepared(session, program, sizes, copied, new Set(donated.keys()))
+  const ready = prepared(session, program, sizes, copied, [...donated.keys()])
   const team = isShared(ready, session) ? session.pool.take(loaded, ready.total) : solo(loaded)
   for (const tensor of tensors.values()) tensor.hold()
   try {
@@ -120,7 +124,7 @@ export function* start(session: Session, loaded: Loaded, call: Call): Generator<
       donor !== undefined && donated.has(donor)
         ? (inputs[donor] as number)
         : acquire(
-            ready.outputs[n] as number,
+            (ready.outputs[n] as Prepared["outputs"][number]).bytes,
             () => `output ${JSON.stringify(name)} ${TensorType.print(type)}`
           )
     )
@@ -157,7 +161,7 @@ export function* start(session: Session, loaded: Loaded, call: Call): Generator<
     }
     const kept = new Set(outputs)
     for (const address of acquired.splice(0)) if (!kept.has(address)) heap.release(address)
-    return outputs
+    return ready.outputs.map(({ shape }, n) => ({ address: outputs[n] as number, shape }))
   } finally {
     team.leave()
     for (const tensor of tensors.values()) tensor.letGo()

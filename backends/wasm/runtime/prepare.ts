@@ -1,4 +1,5 @@
 import * as Dim from "../../../ir/Dim.ts"
+import * as Shape from "../../../ir/Shape.ts"
 import * as TensorType from "../../../ir/TensorType.ts"
 import { UnsupportedByDevice } from "../../errors.ts"
 import { mostBytes } from "../limits.ts"
@@ -10,15 +11,26 @@ import { chunksOf, type Job, streamsOf } from "./threads/Pool.ts"
 
 /** What of a call follows from its lengths, and from which arguments are copied or donated. */
 export interface Prepared {
-  readonly key: string
+  readonly of: Asked
   readonly steps: ReadonlyArray<Program.Step>
   readonly jobs: ReadonlyArray<Job>
   readonly total: number
-  /** Bytes of each output. */
-  readonly outputs: ReadonlyArray<number>
+  /** Bytes of each output, and its sizes. */
+  readonly outputs: ReadonlyArray<{ readonly bytes: number; readonly shape: ReadonlyArray<number> }>
   /** By the number of threads. */
   readonly placed: Map<number, Placed>
 }
+
+/** What a call is prepared for. */
+interface Asked {
+  readonly lengths: ReadonlyArray<number>
+  readonly copied: ReadonlyArray<number>
+  readonly donated: ReadonlyArray<number>
+  readonly threads: number
+}
+
+const same = (a: ReadonlyArray<number>, b: ReadonlyArray<number>): boolean =>
+  a.length === b.length && a.every((x, i) => x === b[i])
 
 /** Where a call on so many threads keeps what only it needs. */
 interface Placed {
@@ -36,22 +48,32 @@ export const prepared = (
   program: Program.Program,
   sizes: Dim.Bindings,
   copied: ReadonlyArray<number>,
-  donated: ReadonlySet<number>
+  donated: ReadonlyArray<number>
 ): Prepared => {
-  const lengths = program.symbols.map((s) => sizes[s])
-  const key = `${lengths.join()};${copied.join()};${[...donated].join()};${session.pool.threads()}`
+  const lengths = program.symbols.map((s) => sizes[s] as number)
+  const threads = session.pool.threads()
   const last = lastOf.get(program)
-  if (last?.key === key) return last
-  const steps = Program.steps(program, sizes, donated)
+  const isLast =
+    last !== undefined &&
+    last.of.threads === threads &&
+    same(last.of.lengths, lengths) &&
+    same(last.of.copied, copied) &&
+    same(last.of.donated, donated)
+  if (isLast) return last
+  const steps = Program.steps(program, sizes, new Set(donated))
   check(program, steps, sizes)
   // The kernels of a node share what they say of their work.
   const work = [...new Set(steps.map((step) => step.work))]
   const made: Prepared = {
-    key,
+    of: { lengths, copied, donated, threads },
     steps,
     jobs: steps.map((step) => jobOf(session, program, step, sizes)),
     total: work.reduce((sum, w) => sum + Work.evaluate(w, sizes), 0),
-    outputs: program.outputs.map(({ type }) => Dim.evaluate(Program.storageBytes(type), sizes)),
+    outputs: program.outputs.map(({ type }) => ({
+      bytes: Dim.evaluate(Program.storageBytes(type), sizes),
+      // Results of several calls share it.
+      shape: Object.freeze(Shape.evaluate(type.shape, sizes))
+    })),
     placed: new Map()
   }
   lastOf.set(program, made)

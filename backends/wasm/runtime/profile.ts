@@ -19,7 +19,7 @@ export function* profile(session: Session, loaded: Loaded, call: Call): Generato
       return copy
     })
     const results = yield* start(session, loaded, { ...call, values, stopwatch })
-    for (const address of new Set(results)) heap.release(address)
+    for (const address of new Set(results.map((r) => r.address))) heap.release(address)
     return stopwatch.profile()
   } finally {
     for (const copy of copies) copy.close()

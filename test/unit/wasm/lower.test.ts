@@ -14,6 +14,7 @@ import { sameCode } from "../../../backends/wasm/assembler/sameCode.ts"
 import { limits } from "../../../backends/wasm/limits.ts"
 import { lower } from "../../../backends/wasm/lower.ts"
 import * as Program from "../../../backends/wasm/Program.ts"
+import * as Work from "../../../backends/wasm/work.ts"
 import { transformer } from "../../../bench/cases/transformer.ts"
 import type * as Graph from "../../../ir/Graph.ts"
 import * as Pipeline from "../../../passes/Pipeline.ts"
@@ -52,6 +53,16 @@ describe("kernels of a program", () => {
     expect(encode(ofHeads("T").module).length).toBeLessThan(23_000)
     expect(encode(ofHeads(512).module).length).toBeLessThan(11_000)
   })
+})
+
+test("what doubles take counts as three times as much, so that threads are told of it", () => {
+  const attention = { ...causal, heads: [4, 4], head: [32, 32], sizes: [1, 1, "S"] } as const
+  const text = flashText(attention)
+  const workOf = (own: string): number => {
+    const steps = Program.steps(lowered(graphOf(own)), { S: 500 })
+    return Math.max(...steps.map(({ work }) => Work.evaluate(work, { S: 500 })))
+  }
+  expect(workOf(text.replaceAll("f32", "f64"))).toBe(3 * workOf(text))
 })
 
 test("a product has pieces enough for threads, however few rows there are", () => {

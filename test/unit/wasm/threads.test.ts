@@ -52,6 +52,19 @@ const along = compile(({ x, w }) => Tensor.matmul(x, Tensor.transpose(w)), {
   w: spec("f32", [1300, 300])
 })
 
+const doubles = compile(
+  ({ q, k, v, w }) => {
+    const out = Attention.scaledDotProductAttention(q, k, v, { mask: "causal", accumulate: "f64" })
+    return { out, product: Tensor.matmul(Tensor.cast(out, "f64"), Tensor.cast(w, "f64")) }
+  },
+  {
+    q: spec("f32", [1, 4, "T", 32]),
+    k: spec("f32", [1, 2, "S", 32]),
+    v: spec("f32", [1, 2, "S", 32]),
+    w: spec("f32", [32, 70])
+  }
+)
+
 const inputsOf = (T: number) => {
   const from = arrays.random(T)
   const make = (heads: number) => arrays.array(from, "f32", [1, heads, T, 32])
@@ -75,7 +88,17 @@ test.each([true, false])("the same bits on any number of threads, vectors %s", a
       const streams = yield* Effect.forEach([1, 2], (M) =>
         h({ x: arrays.array(from, "f32", [M, 300]), w: rows })
       )
-      return [attended, products, streams]
+      const f64 = yield* doubles
+      const k = arrays.array(from, "f32", [1, 2, 400, 32])
+      const exact = yield* Effect.forEach([1, 90], (T) =>
+        f64({
+          q: arrays.array(from, "f32", [1, 4, T, 32]),
+          k,
+          v: k,
+          w: arrays.array(from, "f32", [32, 70])
+        })
+      )
+      return [attended, products, streams, exact]
     }).pipe(Effect.provide(Wasm.layerWith({ threads, simd })), Effect.runPromise)
   const [one, ...others] = await Promise.all([1, 2, 3, 8].map(on))
   for (const other of others) expect(other).toEqual(one)
