@@ -59,7 +59,9 @@ test("what doubles take counts as three times as much, so that threads are told 
   const attention = { ...causal, heads: [4, 4], head: [32, 32], sizes: [1, 1, "S"] } as const
   const text = flashText(attention)
   const workOf = (own: string): number => {
-    const steps = Program.steps(lowered(graphOf(own)), { S: 500 })
+    const steps = Program.steps(lowered(graphOf(own), "fuse-elementwise,choose-schedule,plan-memory"), {
+      S: 500
+    })
     return Math.max(...steps.map(({ work }) => Work.evaluate(work, { S: 500 })))
   }
   expect(workOf(text.replaceAll("f32", "f64"))).toBe(3 * workOf(text))
