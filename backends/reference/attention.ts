@@ -1,5 +1,5 @@
 import type { Graph } from "../../ir/Graph.ts"
-import { parts } from "../../ir/ops/flashAttention.ts"
+import { negligible, parts } from "../../ir/ops/flashAttention.ts"
 import type { Kernels } from "./Kernel.ts"
 import { maximum } from "./normalise.ts"
 import * as Region from "./region.ts"
@@ -31,13 +31,15 @@ export const attention: Kernels<"flash_attention"> = {
       region && Region.compile(region, captures, context)
     const score = Region.compile(attrs.score, captures, context)
     const [mask, sink, probability] = [attrs.mask, attrs.sink, attrs.probability].map(compile)
-    const store = storing(q.dtype === "f64" ? "f64" : "f32", context.precision)
+    const real = q.dtype === "f64" ? "f64" : "f32"
+    const store = storing(real, context.precision)
     const fill = store(attrs.fill)
     const logits = terms.map((term) => contraction(term.q, term.k))
     const normalised = attrs.normaliser === undefined
 
     const result = new Float64Array(shape.reduce((a, b) => a * b, 1))
     const scores = new Float64Array(S)
+    const hidden = new Uint8Array(S)
     const sums = new Float64Array(E)
     for (let b = 0; b < B; b++) {
       for (let h = 0; h < Hq; h++) {
@@ -45,7 +47,8 @@ export const attention: Kernels<"flash_attention"> = {
         for (let i = 0; i < T; i++) {
           const row = (b * Hq + h) * T + i
           for (let j = 0; j < S; j++) {
-            if (mask !== undefined && mask(b, h, i, j)[0] === 0) {
+            hidden[j] = mask?.(b, h, i, j)[0] === 0 ? 1 : 0
+            if (hidden[j] === 1) {
               scores[j] = fill
               continue
             }
@@ -71,12 +74,15 @@ export const attention: Kernels<"flash_attention"> = {
             continue
           }
           if (normalised && max === -Infinity) continue
-          sums.fill(0)
+          // NaN where the sum of weights is.
+          sums.fill(S === 0 ? 0 : 0 * total)
+          const isNegligible = !normalised || max - fill > negligible[real]
           for (let j = 0; j < S; j++) {
-            // What is masked takes no part, whatever its value is.
-            if (normalised ? scores[j] === -Infinity : mask !== undefined && mask(b, h, i, j)[0] === 0)
-              continue
-            let weight = normalised ? Math.exp((scores[j] as number) - max) / total : (scores[j] as number)
+            // What takes no part has no effect, whatever its value is.
+            if ((normalised && scores[j] === -Infinity) || (isNegligible && hidden[j] === 1)) continue
+            let weight = normalised
+              ? store(Math.exp((scores[j] as number) - max) / total)
+              : (scores[j] as number)
             if (probability !== undefined) weight *= probability(b, h, i, j)[0] as number
             const value = (keys + j) * E
             for (let e = 0; e < E; e++) sums[e] = (sums[e] as number) + weight * (v.data[value + e] as number)

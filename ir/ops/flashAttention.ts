@@ -28,6 +28,9 @@ export const parts = <A>(
   return { v, terms: [{ q, k }, ...more], captures: operands.slice(2 * count + 1) }
 }
 
+/** How far below the greatest score of a row a hidden key's weight rounds to 0, by the dtype of the scores. */
+export const negligible = { f32: 104, f64: 746 } as const
+
 /**
  * Attention as one node. Shapes: B batch, Hq query heads, Hkv key/value heads (Hq = G * Hkv), T queries, S keys,
  * D head size, E value head size.
@@ -43,8 +46,13 @@ export const parts = <A>(
  *     max(b,h,i)      = maximum over j of s, and of the sink
  *     sum(b,h,i)      = l / exp(max): what log-sum-exps of scores as large as a finite fill do not hold
  *
- * A key with s = -inf does not take part; a row without any gives result 0, lse -inf, max -inf and sum 0. With a finite `fill` masked keys take
- * part with that score, as the expression said: a row that is masked throughout gives the mean of v.
+ * A key with s = -inf does not take part; a row without any, and without a sink, gives result 0, lse -inf, max -inf and sum 0. With a finite
+ * `fill` masked keys take part with that score, as the expression said: a row that is masked throughout gives the mean of v. In a row whose
+ * greatest score (or sink) is more than `negligible` above the fill they do not take part. What does not take part has no effect, not even
+ * as 0 * NaN; a NaN in anything else comes out, however small its weight.
+ *
+ * A score or a sink of NaN or +inf makes l NaN and with it the row, one without keys too, as it makes NaN of every weight of the softmax that was
+ * written. Where S = 0 there is no weight, and the result is 0.
  *
  * With `terms = N` there are N logits for each pair: N - 1 pairs of operands q1, k1, q2, k2, … follow v, each with a head size of its
  * own, q1: [B, Hq, T, D1] and k1: [B or 1, Hkv or 1, S, D1], and the score region takes (logit, logit1, …, b, h, i, j, captures…).

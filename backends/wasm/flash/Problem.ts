@@ -113,14 +113,15 @@ export const of = (job: Job): Problem => {
   const [, Hkv, S, E] = v.type.shape as Sizes
   const group = Dim.divideExact(Hq, Hkv) as Dim.Dim
   const filled = Math.fround(attrs.fill)
-  const fill = attrs.mask === undefined || filled === -Infinity ? undefined : filled
+  const normalised = attrs.normaliser === undefined
+  const fill = attrs.mask === undefined || !normalised || filled === -Infinity ? undefined : filled
   const asked = [job, ...job.siblings].map((own) => ({
     job: own,
     output: outputOf((own.anchor as NodeOf<"flash_attention">).attrs.output)
   }))
   const isPlain =
     terms.every(({ q }) => q.type.dtype !== "f64") &&
-    attrs.normaliser === undefined &&
+    normalised &&
     attrs.sink === undefined &&
     fill === undefined &&
     asked.every(({ output }) => output === "result")
@@ -143,7 +144,7 @@ export const of = (job: Job): Problem => {
     v: valuesOf(v),
     captures,
     fill,
-    normalised: attrs.normaliser === undefined,
+    normalised,
     asked
   }
 }

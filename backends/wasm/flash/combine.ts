@@ -5,6 +5,7 @@ import { madd } from "../emit/math.ts"
 import type { Lowered, Ref } from "../Job.ts"
 import { nameOf } from "./attend.ts"
 import { part, partBytes, splits } from "./decode.ts"
+import { stays } from "./hidden.ts"
 import * as Output from "./output.ts"
 import * as Place from "./Place.ts"
 import type { Problem } from "./Problem.ts"
@@ -40,10 +41,12 @@ export const combine = (problem: Problem, parts: Ref, tiles: Tiles): Lowered => 
       each((at) => max.set(greater(problem, max.value, load("v128.load", at, part.max))))
       const base = finite(e, max.value)
       each((at) => {
-        const factor = e.now(weight(e, problem, finite(e, load("v128.load", at, part.max)), base))
+        const own = e.now(load("v128.load", at, part.max))
+        const factor = e.now(weight(e, problem, finite(e, own), base))
         sum.set(madd(e, load("v128.load", at, part.sum), factor, sum.value))
-        // In place of the maximum, which nobody reads any more.
+        // In place of the maximum and the sum, which nobody reads any more.
         e.line(store("v128.store", at, factor, part.max))
+        if (problem.fill !== undefined) e.line(store("v128.store", at, stays(problem, own, base), part.sum))
       })
     }
     put(Place.of(e, problem, pair, row, i32(1)), i32(0), {
@@ -53,7 +56,8 @@ export const combine = (problem: Problem, parts: Ref, tiles: Tiles): Lowered => 
         const total = e.variable(splat(0))
         const offset = e.mul(column, i32(4))
         each((at) => {
-          const own = load("v128.load", op("i32.add", at, offset), part.values)
+          const all = load("v128.load", op("i32.add", at, offset), part.values)
+          const own = problem.fill === undefined ? all : op("v128.and", all, load("v128.load", at, part.sum))
           total.set(
             problem.normalised
               ? madd(e, own, load("v128.load", at, part.max), total.value)

@@ -1,4 +1,5 @@
 import * as Dim from "../../../ir/Dim.ts"
+import { negligible } from "../../../ir/ops/flashAttention.ts"
 import { laneF64, loadF64, splatF64, storeF64, wide, withLaneF64 } from "../assembler/doubles.ts"
 import { call, type Expr, i32, load, op } from "../assembler/Instruction.ts"
 import * as Body from "../emit/body.ts"
@@ -193,13 +194,17 @@ const scoreKeys = (kernel: Kernel, row: Row): D => {
 }
 
 /** Scores become weights relative to the greatest. */
-const weigh = ({ frame: { e }, scores, sink, probability }: Kernel, row: Row, greatest: D): Statistics => {
+const weigh = (kernel: Kernel, row: Row, greatest: D): Statistics => {
+  const { problem, scores, sink, probability } = kernel
+  const { e } = kernel.frame
+  const { fill } = problem.node.attrs
   const exp = (x: D): D => call(e.unit.helperF64("exp"), x)
   const own = across<D>(e, greatest, greater)
   const extra = sink && Value.toDoubles(sink(...row.position)[0] as Value.Value)
   const max = extra === undefined ? own : e.now(greater(own, extra))
   // Distances are taken from a finite number, so that those of -inf are -inf.
   const base = e.now(wide("f64x4.pmax", max, splatF64(-Number.MAX_VALUE)))
+  const isFar = wide("f64x4.gt", max, splatF64(fill + negligible.f64))
   const total = e.variable<"v256">(splatF64(0))
   e.loop(row.lo, row.hi, together.length, (first) => {
     const s = e.now(loadF64("v256.load", at(e, scores, first)))
@@ -209,17 +214,25 @@ const weigh = ({ frame: { e }, scores, sink, probability }: Kernel, row: Row, gr
       probability && Value.toDoubles(probability(...row.position, keyAt(first))[0] as Value.Value)
     // A product of -0 is a weight as well.
     const weighted = factor === undefined ? weight : add(wide("f64x4.mul", weight, factor), splatF64(0))
-    const absent = wide("f64x4.eq", s, splatF64(-Infinity))
+    const none = wide("f64x4.eq", s, splatF64(-Infinity))
+    // A score of masked keys that is far below the greatest takes no part either.
+    const absent =
+      problem.fill === undefined
+        ? none
+        : op("v128.or", none, op("v128.and", wide("f64x4.eq", s, splatF64(fill)), isFar))
     e.line(storeF64(at(e, scores, first), e.now(where<D>(absent, noPart, weighted))))
   })
   const seen = across<D>(e, total.value, add)
   const sum = extra === undefined ? seen : e.now(add(seen, exp(wide("f64x4.sub", extra, base))))
   const some = e.now(wide("f64x4.ne", sum, splatF64(0)))
+  // Without any key there is nothing that a sink of NaN could be the weight of.
+  const hasKeys = op("i32.sub", i32(0), op("i32.ne", e.dim(problem.S), i32(0)))
+  const isSome = extra === undefined ? some : e.now(op("v128.and", some, op("i32x4.splat", hasKeys)))
   return {
     max: () => max,
     sum: () => sum,
     lse: () => where<D>(some, add(base, call(e.unit.helperF64("log"), sum)), splatF64(-Infinity)),
-    quotient: (x) => where<D>(some, wide("f64x4.div", x, sum), splatF64(0))
+    quotient: (x) => where<D>(isSome, wide("f64x4.div", x, sum), splatF64(0))
   }
 }
 

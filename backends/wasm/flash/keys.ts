@@ -1,7 +1,8 @@
-import { type Expr, f32, i32, lane, op, select } from "../assembler/Instruction.ts"
+import { type Expr, i32, lane, op, select } from "../assembler/Instruction.ts"
 import type { Emitter } from "../emit/Emitter.ts"
 import type { Frame } from "../emit/Frame.ts"
 import { tileColumns } from "../kernels/tile.ts"
+import { visibleFrom } from "./hidden.ts"
 import * as Place from "./Place.ts"
 import type { Problem } from "./Problem.ts"
 import * as Range from "./range.ts"
@@ -29,12 +30,15 @@ export interface Tile {
   readonly unseen: I
 }
 
-/** Emits the work of some rows of a block, from `row` on, on a tile of keys. */
-type Emit = (place: Place.Place, row: I, tile: Tile, certain: Softmax.Run) => void
+/**
+ * Emits the work of some rows of a block, from `row` on, on a tile of keys: those that are visible or, where masked keys have a score and `hidden` is 1,
+ * the others.
+ */
+type Emit = (place: Place.Place, row: I, tile: Tile, certain: Softmax.Run, hidden: I | undefined) => void
 
 /**
- * The tiles of keys that a block of rows visits, and each of its rows. What may be visible comes first. Where masked keys take part with a finite score, the
- * others follow unless every row has a score so far above it that they add nothing.
+ * The tiles of keys that a block of rows visits, and each of its rows. What is visible comes first. Where masked keys take part with a finite score, they
+ * follow unless every row has a score so far above it that they take none.
  */
 export const each = (
   frame: Frame,
@@ -61,63 +65,61 @@ export const each = (
       return { lo: e.bind(select(b.lo, a.lo, isLonger)), hi: e.bind(select(b.hi, a.hi, isLonger)) }
     }, first ?? { lo: start, hi: start })
   }
-  const inGroups = (all: Tile): void => {
+  const inGroups = (all: Tile, hidden: I | undefined): void => {
+    const some = (own: Place.Place, row: I, tile: Tile, seen: Range.Visible | undefined): void => {
+      const { lo, hi } = certainOf(seen, tile)
+      const certain = { lo, hi: hidden === undefined ? hi : e.bind(select(lo, hi, hidden)) }
+      emit(own, row, tile, certain, hidden)
+    }
     if (rows === undefined) {
-      emit(place, i32(0), all, certainOf(range, all))
+      some(place, i32(0), all, range)
       return
     }
     e.loop(i32(0), place.rowCount, rows, (row) => {
       const own = Place.from(e, problem, place, row, e.min(i32(rows), e.sub(place.rowCount, row)))
       const seen = range && rangeOf(own)
-      if (seen === undefined || problem.fill !== undefined) {
-        emit(own, row, all, certainOf(seen, all))
+      if (seen === undefined) {
+        some(own, row, all, seen)
         return
       }
-      const start = e.max(all.start, panelOf(e, seen.lo))
-      const count = e.sub(e.min(e.add(all.start, all.count), seen.hi), start)
-      const some = { start, count, unseen: e.min(e.max(e.sub(seen.lo, start), i32(0)), count) }
-      e.branch(e.bind(op("i32.gt_s", count, i32(0))), () => emit(own, row, some, certainOf(seen, some)))
+      const ofAll = (whole: I, part: I): I =>
+        hidden === undefined ? part : e.bind(select(whole, part, hidden))
+      const stop = e.add(all.start, all.count)
+      const start = ofAll(all.start, e.max(all.start, panelOf(e, seen.lo)))
+      const count = e.sub(ofAll(stop, e.min(stop, seen.hi)), start)
+      const unseen = ofAll(i32(0), e.min(e.max(e.sub(seen.lo, start), i32(0)), count))
+      e.branch(e.bind(op("i32.gt_s", count, i32(0))), () => some(own, row, { start, count, unseen }, seen))
     })
   }
-  const tiles = (first: I, last: I): void =>
+  const tiles = (first: I, last: I, hidden?: I): void =>
     e.loop(first, last, tile, (start) =>
-      inGroups({ start, count: e.min(i32(tile), e.sub(last, start)), unseen: i32(0) })
+      inGroups({ start, count: e.min(i32(tile), e.sub(last, start)), unseen: i32(0) }, hidden)
     )
-  if (range === undefined) {
-    tiles(from, to)
-    return
-  }
   // Tiles begin with a panel.
-  const lo = panelOf(e, e.min(e.max(range.lo, from), to))
-  const end = e.min(e.max(range.hi, lo), to)
+  const lo = range === undefined ? from : panelOf(e, e.min(e.max(range.lo, from), to))
+  const end = range === undefined ? to : e.min(e.max(range.hi, lo), to)
   if (problem.fill === undefined) {
     tiles(lo, end)
     return
   }
-  const hi = e.min(panelOf(e, e.add(end, i32(tileColumns - 1))), to)
-  e.loop(i32(0), i32(3), 1, (part) => {
-    const choose = (a: I, b: I, c: I): I => {
-      const [isFirst, isSecond] = [op("i32.eqz", part), op("i32.eq", part, i32(1))]
-      return e.bind(select(a, select(b, c, isSecond), isFirst))
-    }
-    const start = choose(lo, from, hi)
+  e.loop(i32(0), i32(2), 1, (hidden) => {
     const open = e.variable(i32(1))
-    e.branch(part, () => open.set(isOpen(frame, problem, place, statistics)))
-    const stop = e.now(select(choose(hi, lo, to), start, open.value))
-    tiles(start, stop)
+    e.branch(hidden, () => open.set(isOpen(frame, problem, place, statistics)))
+    const start = e.bind(select(from, lo, hidden))
+    const stop = e.now(select(select(to, end, hidden), start, open.value))
+    tiles(start, stop, hidden)
   })
 }
 
 /** The first key of the panel that a key lies in. */
 const panelOf = (e: Emitter, key: I): I => e.bind(op("i32.and", key, i32(-tileColumns)))
 
-/** Whether some row could still gain weight from keys with the score of masked ones: exp(-104) rounds to 0. */
-const isOpen = ({ e }: Frame, { fill }: Problem, place: Place.Place, statistics: Softmax.Statistics): I => {
-  const limit = f32(Math.fround(fill as number) + 104)
+/** Whether masked keys take part in some row. */
+const isOpen = ({ e }: Frame, problem: Problem, place: Place.Place, statistics: Softmax.Statistics): I => {
   const open = e.variable(i32(0))
   e.loop(i32(0), place.rowCount, 1, (row) => {
-    const max = lane("f32x4.extract_lane", 0, statistics.max(row))
-    open.set(op("i32.or", open.value, op("i32.eqz", op("f32.gt", max, limit))))
+    const isClosed = lane("i32x4.extract_lane", 0, visibleFrom(problem, statistics.max(row)))
+    open.set(op("i32.or", open.value, op("i32.eqz", isClosed)))
   })
   return open.value
 }

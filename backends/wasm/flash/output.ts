@@ -1,8 +1,9 @@
 import * as Dim from "../../../ir/Dim.ts"
-import { call, type Expr, op, splatF32 } from "../assembler/Instruction.ts"
+import { call, type Expr, i32, op, splatF32 } from "../assembler/Instruction.ts"
 import * as Epilogue from "../emit/epilogue.ts"
 import * as Frame from "../emit/Frame.ts"
 import * as Value from "../emit/Value.ts"
+import { stays } from "./hidden.ts"
 import type { Place } from "./Place.ts"
 import type { Problem } from "./Problem.ts"
 import * as Regions from "./regions.ts"
@@ -32,7 +33,7 @@ export const make = (frame: Frame.Frame, problem: Problem): ((place: Place, row:
       if (output === "result") {
         Frame.vectors(e, problem.E, Dim.value(problem.E), (c) => {
           const sum = what.values(c)
-          const value = e.now(final === undefined ? sum : op("f32x4.mul", sum, final.factor))
+          const value = e.now(final === undefined ? sum : final.quotient(sum))
           put([...own, Value.along(e, c, problem.E)], Value.vector(value))
         })
       } else if (final !== undefined) {
@@ -43,13 +44,18 @@ export const make = (frame: Frame.Frame, problem: Problem): ((place: Place, row:
   }
 }
 
-/** What a row is multiplied with at the end, and its statistics. */
+/** A sum of weighted values as a result, and a row's statistics. */
 const normalise = (
   { e }: Frame.Frame,
   problem: Problem,
   { max: own, sum }: Row,
   extra: V | undefined
-): { readonly factor: V; readonly max: () => V; readonly sum: () => V; readonly lse: () => V } => {
+): {
+  readonly quotient: (sum: V) => V
+  readonly max: () => V
+  readonly sum: () => V
+  readonly lse: () => V
+} => {
   const max = extra === undefined ? own : e.now(greater(problem, own, extra))
   const base = finite(e, max)
   const rescale = extra === undefined ? undefined : e.now(weight(e, problem, finite(e, own), base))
@@ -59,8 +65,19 @@ const normalise = (
       : e.now(op("f32x4.add", op("f32x4.mul", sum, rescale), weight(e, problem, extra, base)))
   const some = e.now(op("f32x4.ne", total, splatF32(0)))
   const inverse = op("f32x4.div", rescale ?? splatF32(1), total)
+  // Without any key there is nothing that a sink of NaN could be the weight of.
+  const hasKeys = op("i32.sub", i32(0), op("i32.ne", e.dim(problem.S), i32(0)))
+  const isSome = extra === undefined ? some : op("v128.and", some, op("i32x4.splat", hasKeys))
+  const factor = e.now(op("v128.and", inverse, isSome))
+  const isOpen =
+    extra === undefined || problem.fill === undefined
+      ? undefined
+      : e.now(op("v128.or", stays(problem, own, max), op("f32x4.ne", total, total)))
   return {
-    factor: e.now(op("v128.and", inverse, some)),
+    quotient: (x) => {
+      const value = op("f32x4.mul", x, factor)
+      return isOpen === undefined ? value : op("v128.and", value, isOpen)
+    },
     max: () => max,
     sum: () => total,
     lse: () => {

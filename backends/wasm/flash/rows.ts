@@ -71,7 +71,7 @@ export const make = (frame: Frame, problem: Problem, { rows, keys }: Tiles, tili
     pass: (block, { from, to }, source) => {
       const apart = tiling.exact ? {} : { rows: together }
       const all = { place: block, statistics, from, to, tile: keys, ...apart }
-      Keys.each(frame, problem, regions, all, (place, row, tile, certain) => {
+      Keys.each(frame, problem, regions, all, (place, row, tile, certain, masked) => {
         const { start, count, unseen } = tile
         const own = statistics.from(row)
         problem.terms.forEach((_, n) => {
@@ -90,6 +90,7 @@ export const make = (frame: Frame, problem: Problem, { rows, keys }: Tiles, tili
           count,
           end: e.add(start, count),
           certain,
+          masked,
           hidden
         })
         if (!hasValues(problem)) return

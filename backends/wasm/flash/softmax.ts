@@ -5,6 +5,7 @@ import type { Frame } from "../emit/Frame.ts"
 import { choose, exp2Below } from "../emit/math.ts"
 import * as Value from "../emit/Value.ts"
 import { across } from "../kernels/rowOps.ts"
+import { visibleFrom } from "./hidden.ts"
 import type { Place } from "./Place.ts"
 import type { Problem } from "./Problem.ts"
 import * as Regions from "./regions.ts"
@@ -79,6 +80,8 @@ export interface Tile {
   readonly end: I
   /** Keys that all rows see, in whole panels. */
   readonly certain: Run
+  /** Where masked keys have a score: 1 if it is they who take part, 0 if it is the others. */
+  readonly masked: I | undefined
   /** Gets ones where a pair takes no part. */
   readonly hidden: Variable<"v128">
 }
@@ -137,7 +140,16 @@ export const weigh = (frame: Frame, problem: Problem, tile: Tile): void => {
     // Past the last key captures are read at the last one.
     ...(isCertain ? { below: problem.S } : {})
   })
-  const scoreOf = ({ position }: Row, keys: Keys): V => {
+  /** Ones in the pass over masked keys. */
+  const turned = tile.masked && e.bind(op("i32x4.splat", op("i32.sub", i32(0), tile.masked)))
+  /** What takes part in this pass: visible keys, or masked ones where a row has any. */
+  const taken = (r: I, s: V, seen: V): V => {
+    if (turned === undefined) return choose(e, s, hidden, seen)
+    const isFar = visibleFrom(problem, statistics.max(r))
+    const fill = e.now(choose(e, hidden, splatF32(problem.fill as number), isFar))
+    return choose(e, choose(e, fill, s, turned), hidden, op("v128.xor", seen, turned))
+  }
+  const scoreOf = ({ r, position }: Row, keys: Keys): V => {
     const key = indexOf(keys)
     const logits = keys.at.map((address) => e.now(load("v128.load", address, keys.offset)))
     const scored = problem.isScaled
@@ -146,9 +158,10 @@ export const weigh = (frame: Frame, problem: Problem, tile: Tile): void => {
     // A score of -0 is a weight as well.
     const s = problem.normalised ? scored : e.bind(op("f32x4.add", scored, splat(0)))
     if (keys.isCertain) return s
-    const fill = problem.normalised ? splatF32(problem.fill ?? -Infinity) : hidden
     const masked =
-      mask === undefined ? s : choose(e, s, fill, Value.toVector(e, mask(...position, key)[0] as Value.Value))
+      mask === undefined
+        ? s
+        : taken(r, s, e.bind(Value.toVector(e, mask(...position, key)[0] as Value.Value)))
     const inside = op("i32x4.lt_s", Value.toVector(e, key), e.bind(op("i32x4.splat", tile.end)))
     return e.bind(choose(e, masked, hidden, inside))
   }

@@ -4,7 +4,7 @@ import type { Condition } from "../Program.ts"
 import * as Size from "../Size.ts"
 import * as Emitter from "../wgsl/Emitter.ts"
 import * as Module from "../wgsl/Module.ts"
-import { allOf, literal } from "../wgsl/scalar.ts"
+import { allOf, anyOf, literal } from "../wgsl/scalar.ts"
 import * as Frame from "./frame.ts"
 import * as Output from "./output.ts"
 import * as Owned from "./owned.ts"
@@ -12,6 +12,7 @@ import { kernelName, type Problem } from "./Problem.ts"
 import * as Rows from "./rows.ts"
 import { fade } from "./scores.ts"
 import * as Tile from "./tile.ts"
+import { limitOf } from "./visit.ts"
 import * as Visits from "./visits.ts"
 
 /** Splits that a call is divided into: none has fewer than the schedule's keys, but for the last. */
@@ -114,13 +115,18 @@ export const combine = (problem: Problem, parts: Ref, when: ReadonlyArray<Condit
     }
     const weight = e.constant(`select(${fade(`${part}.x`, top, "f32")}, 0.0, ${part}.y == 0.0)`)
     e.line(`${sum} += ${part}.y * ${weight};`)
-    // A split without keys left no values.
-    if (hasResult) e.line(`${value} += select(${own()} * ${weight}, vec4<f32>(), ${part}.y == 0.0);`)
+    // A split without keys left no values. Masked keys that took part in a split may take none in the row.
+    const none = [`${part}.y == 0.0`]
+    if (problem.fill !== undefined) {
+      const limit = limitOf({ e, problem })
+      none.push(allOf(`${part}.x <= ${limit}`, `${top} > ${limit}`))
+    }
+    if (hasResult) e.line(`${value} += select(${own()} * ${weight}, vec4<f32>(), ${anyOf(...none)});`)
   })
   for (const { kind, job } of outputs) {
     const output = Output.make(e, problem, job)
     if (kind === "result") {
-      output.chunk([b, h, i], chunk, Rows.normalised(e, value, problem.normalised ? sum : undefined))
+      output.chunk([b, h, i], chunk, Rows.normalised(e, problem, value, problem.normalised ? sum : undefined))
     } else {
       const store = (): void => output.scalar([b, h, i], Rows.statistic(e, kind, top, sum))
       if (chunks === 1) store()

@@ -15,7 +15,7 @@ export const loop = (frame: Frame): void => {
   const { e, tile, values } = frame
   const queries = frame.terms.map((_, n) => loadQueries(frame, n))
   const waiting = waitingOf(frame)
-  Visit.keys(frame, (from, end, full) => {
+  Visit.keys(frame, (from, end, full, masked) => {
     e.block(
       "loop",
       `for (var ${from.name} = ${from.start}; ${from.name} < ${end}; ${from.name} += ${tile.keys})`,
@@ -30,7 +30,7 @@ export const loop = (frame: Frame): void => {
           logits(frame, n, queries[n] as string, waiting)
         })
         const own = ownKeys(frame, first, waiting)
-        const fades = weights(frame, own, { end, full, excluded: undefined })
+        const fades = weights(frame, own, { end, full, excluded: undefined, masked })
         if (values.length > 0) accumulate(frame, waiting, own, fades)
       }
     )
@@ -225,7 +225,7 @@ const putWeights = (
   const raw = own.weights.map((key) => key.map((x) => e.constant(x)))
   const taken = problem.normalised
     ? raw
-    : raw.map((key) => key.map((x) => e.constant(`select(${x}, vec4<f32>(), ${isExcluded(x)})`)))
+    : raw.map((key) => key.map((x) => e.constant(`select(${x}, vec4<f32>(), ${isExcluded(frame, x)})`)))
   const ofRow = (xs: ReadonlyArray<ReadonlyArray<string>>, a: number): ReadonlyArray<string> => {
     const [quad, part] = laneOf(a)
     return xs.map((key) => `${key[quad]}.${part}`)
@@ -241,7 +241,8 @@ const putWeights = (
   })
 }
 
-const isExcluded = (x: string): string => `bitcast<vec4<u32>>(${x}) == vec4<u32>(${excludedBits})`
+const isExcluded = (frame: Frame, x: string): string =>
+  `bitcast<vec4<u32>>(${x}) == vec4<u32>(${excludedBits(frame)})`
 
 /** Whether numbers are infinite or NaN; `type` is theirs. */
 const isInfinite = (x: string, type: string): string => {
@@ -312,8 +313,7 @@ const accumulate = (
     const x = load(key, vectorOf(frame, n))
     const bad = e.constant(isInfinite(x, "vec4<f32>"))
     const weight = e.constant(`${waiting.raw(a, `${key} / 4`)}[${key} % 4]`)
-    const out = problem.normalised ? `${weight} == 0.0` : `bitcast<u32>(${weight}) == ${excludedBits}`
-    const seen = `${bad} & vec4<bool>(!(${out}))`
+    const seen = `${bad} & vec4<bool>(bitcast<u32>(${weight}) != ${excludedBits(frame)})`
     e.line(`${frame.owned}[${inKey}] += select(vec4<f32>(), ${weight} * ${x}, ${seen});`)
   })
 }

@@ -1,5 +1,5 @@
 import type { Emitter } from "../wgsl/Emitter.ts"
-import { allOf, literal } from "../wgsl/scalar.ts"
+import { allOf, anyOf, literal } from "../wgsl/scalar.ts"
 import { type Frame, laneOf, range } from "./frame.ts"
 import * as Output from "./output.ts"
 import * as Owned from "./owned.ts"
@@ -62,7 +62,7 @@ const storeValues = (frame: Frame, sums: ReadonlyArray<string>, output: Output.O
       const totals = problem.normalised ? totalsOf(frame, sums) : undefined
       Owned.eachValue(frame, ({ a, h, i }, chunk, value) => {
         const sum = totals === undefined ? undefined : e.constant(`${totals}[${a}]`)
-        output.chunk([b, h, i], chunk, normalised(e, value, sum))
+        output.chunk([b, h, i], chunk, normalised(e, problem, value, sum))
       })
       return
     }
@@ -72,7 +72,7 @@ const storeValues = (frame: Frame, sums: ReadonlyArray<string>, output: Output.O
         const { h, i } = rows[a] as Frame["rows"][number]
         const sum = problem.normalised ? `${sums[quad]}.${lane}` : undefined
         eachChunk(frame, (n, chunk) => {
-          output.chunk([b, h, i], chunk, normalised(e, `${frame.values[a]?.[n]}`, sum))
+          output.chunk([b, h, i], chunk, normalised(e, problem, `${frame.values[a]?.[n]}`, sum))
         })
       })
       return
@@ -80,15 +80,24 @@ const storeValues = (frame: Frame, sums: ReadonlyArray<string>, output: Output.O
     inTurn(frame, sums, (a, chunk, value, sum) => {
       const h = e.constant(pick(frame, a, (row) => row.h))
       const i = e.constant(pick(frame, a, (row) => row.i))
-      output.chunk([b, h, i], chunk, normalised(e, value, sum))
+      output.chunk([b, h, i], chunk, normalised(e, problem, value, sum))
     })
   }
   once(frame, slice, store)
 }
 
 /** Weighted values over the sum of the weights, if there is one. */
-export const normalised = (e: Emitter, value: string, sum: string | undefined): string =>
-  e.constant(sum === undefined ? value : `select(${value} / ${sum}, vec4<f32>(), ${sum} == 0.0)`)
+export const normalised = (
+  e: Emitter,
+  { node, S }: Problem,
+  value: string,
+  sum: string | undefined
+): string => {
+  if (sum === undefined) return e.constant(value)
+  // Without any key there is nothing that a sink of NaN could be the weight of.
+  const nothing = node.attrs.sink === undefined ? [] : [`${e.dim(S)} == 0`]
+  return e.constant(`select(${value} / ${sum}, vec4<f32>(), ${anyOf(`${sum} == 0.0`, ...nothing)})`)
+}
 
 /** What a row's maximum and sum say of it. The sum is 0 where the row has no keys, and NaN where one of its scores is. */
 export const statistic = (e: Emitter, kind: Statistic, top: string, sum: string): string => {

@@ -1,5 +1,6 @@
 import { literal } from "../wgsl/scalar.ts"
 import { type Frame, lanes, type Row, range } from "./frame.ts"
+import type { Masked } from "./visit.ts"
 
 /** From logits to weights, the same for every way to cut a tile. */
 
@@ -11,6 +12,8 @@ export interface KeyTile {
   readonly full: string | undefined
   /** A variable, where it is asked for: whether some row does not take part with some key before the last. */
   readonly excluded: string | undefined
+  /** Where masked keys have a score. */
+  readonly masked: Masked | undefined
 }
 
 /** One of the thread's keys. */
@@ -40,7 +43,12 @@ interface Score {
 }
 
 /** Runs the score and the mask region for the thread's keys. */
-const eachScore = (frame: Frame, own: OwnKeys, { end, full }: KeyTile, use: (s: Score) => void): void => {
+const eachScore = (
+  frame: Frame,
+  own: OwnKeys,
+  { end, full, masked: turned }: KeyTile,
+  use: (s: Score) => void
+): void => {
   const { e, problem, regions, rows, b } = frame
   const quads = range(Math.ceil(frame.tile.threadRows / 4))
   const each = (masked: boolean, from: string): void =>
@@ -65,11 +73,14 @@ const eachScore = (frame: Frame, own: OwnKeys, { end, full }: KeyTile, use: (s: 
         if (masked && regions.mask !== undefined) {
           const seen = perLane((row) => regions.mask?.(b, row.h, row.i, j) as string, "true")
           const visible = e.constant(`vec4<bool>(${seen})`)
-          if (problem.fill === undefined) hidden = `!${visible}`
-          else
-            value = e.constant(
-              `select(vec4<f32>(${literal(e.module, "f32", problem.fill)}), ${value}, ${visible})`
-            )
+          hidden = `!${visible}`
+          if (turned !== undefined) {
+            const fill = `vec4<f32>(${literal(e.module, "f32", problem.fill as number)})`
+            const turn = `vec4<bool>(${turned.turn})`
+            const isFar = `(${frame.maxima[quad]} > vec4<f32>(${turned.limit}))`
+            value = e.constant(`select(${value}, ${fill}, ${turn})`)
+            hidden = e.constant(`select(${hidden}, ${visible} | ${isFar}, ${turn})`)
+          }
         }
         use({ own: key, quad, value, hidden, past })
       }
@@ -107,15 +118,23 @@ export const score = (frame: Frame, own: OwnKeys, tile: KeyTile): ReadonlyArray<
   return tops
 }
 
-/** Bits of the weight, a NaN, of a pair that the mask excludes where weights may be any number. */
-export const excludedBits = "0xffc0deadu"
+/**
+ * Bits of the weight of a pair that takes no part, which no weight has: a NaN, or a zero with a sign where weights are multiplied first and looked at
+ * afterwards: where a thread owns its rows, on software devices, and in products of f16.
+ */
+export const excludedBits = ({ tile, problem, ofTile }: Frame): string =>
+  ofTile || (tile.owned && problem.normalised) ? "0x80000000u" : "0xffc0deadu"
+
+/** That weight, opaque to compilers. */
+const excludedWeight = (frame: Frame): string =>
+  frame.e.bind(`bitcast<f32>(${excludedBits(frame)} | ${frame.e.module.opaqueZero()})`)
 
 /** Without a normaliser weights are the scores. */
 export const plainWeights = (frame: Frame, own: OwnKeys, tile: KeyTile): void => {
   const { e, regions } = frame
   const { owned } = frame.tile
   const excludes = owned || regions.mask !== undefined
-  const hiddenWeight = excludes ? e.bind(`bitcast<f32>(${excludedBits} | ${e.module.opaqueZero()})`) : ""
+  const hiddenWeight = excludes ? excludedWeight(frame) : ""
   eachScore(frame, own, tile, ({ own: key, quad, value, hidden, past }) => {
     const place = key.weight(quad)
     if (!excludes) {
@@ -143,6 +162,7 @@ export interface Fades {
 /** Scores become weights relative to the new maximum, or to that of the tile. */
 export const weigh = (frame: Frame, own: OwnKeys, highest: ReadonlyArray<string>): Fades => {
   const { e, regions, rows, b, zero, maxima, sums, values, ofTile } = frame
+  const { owned } = frame.tile
   const now: Array<string> = []
   const before = maxima.map((m, quad) => {
     const top = e.constant(`max(${m}, ${highest[quad]})`)
@@ -152,25 +172,28 @@ export const weigh = (frame: Frame, own: OwnKeys, highest: ReadonlyArray<string>
     if (ofTile) now.push(e.constant(fade(highest[quad] as string, top)))
     return factor
   })
+  // A zero with a sign adds nothing to a sum; a NaN would.
+  const absent = values.length === 0 ? "" : `vec4<f32>(${excludedWeight(frame)})`
   own.each("0", ({ score, weight, j }) => {
     maxima.forEach((total, quad) => {
       const m = ofTile ? (highest[quad] as string) : total
       const place = weight(quad)
       const x = e.constant(score(quad))
       const none = e.constant(`bitcast<vec4<u32>>(${x}) == vec4<u32>(0xff800000u)`)
+      const nothing = owned && absent !== "" ? absent : "vec4<f32>()"
       // max may drop NaN.
-      const p = e.constant(`select(${fade(x, m)} + ${x} * ${zero}, vec4<f32>(), ${none})`)
+      const p = e.constant(`select(${fade(x, m)} + ${x} * ${zero}, ${nothing}, ${none})`)
       e.line(`${sums[quad]} += ${ofTile ? `${p} * ${now[quad]}` : p};`)
       if (values.length === 0) return
       if (regions.probability === undefined) {
-        e.line(`${place} = ${p};`)
+        e.line(`${place} = ${owned ? p : `select(${p}, ${absent}, ${none})`};`)
         return
       }
       const factors = lanes.map((_, n) => {
         const row = rows[quad * 4 + n]
         return row === undefined ? "1.0" : (regions.probability?.(b, row.h, row.i, j) as string)
       })
-      e.line(`${place} = select(${p} * vec4<f32>(${factors.join(", ")}), vec4<f32>(), ${none});`)
+      e.line(`${place} = select(${p} * vec4<f32>(${factors.join(", ")}), ${absent}, ${none});`)
     })
   })
   return { before, now }

@@ -13,7 +13,7 @@ export const loop = (frame: Frame): void => {
   const careful = frame.ofTile ? undefined : e.module.workgroupArray("atomic<u32>", 1, 4)
   const queries = Halves.largestQueries(frame)
   const values = frame.terms.length
-  Visit.keys(frame, (from, end, full) => {
+  Visit.keys(frame, (from, end, full, masked) => {
     e.block(
       "loop",
       `for (var ${from.name} = ${from.start}; ${from.name} < ${end}; ${from.name} += ${tile.keys})`,
@@ -25,7 +25,7 @@ export const loop = (frame: Frame): void => {
         if (hasValues && careful !== undefined) e.line(`if (lix == 0u) { atomicStore(&${careful}[0], 0u); }`)
         if (tile.half) Halves.forget(frame, values, values + 1)
         const excluded = careful === undefined ? undefined : e.variable("bool", "false")
-        const fades = weights(frame, own, { end, full, excluded })
+        const fades = weights(frame, own, { end, full, excluded, masked })
         if (tile.half) Halves.forget(frame, 0, values)
         if (hasValues) {
           if (careful !== undefined) e.line(`if (${excluded}) { atomicStore(&${careful}[0], 1u); }`)
@@ -217,7 +217,7 @@ const accumulate = (
   const weight = (key: string, quad: number): string =>
     e.constant(`${frame.weights}[${e.add(weightsAt(frame, key), String(quad))}]`)
   const isExcluded = (p: string): string =>
-    problem.normalised ? `${p} == 0.0` : `bitcast<u32>(${p}) == ${excludedBits}`
+    frame.ofTile ? `${p} == 0.0` : `bitcast<u32>(${p}) == ${excludedBits(frame)}`
   const stride = Budget.rowStride(problem.E)
   const count = e.bind(`min(${tile.keys}, ${end} - ${first})`)
   const each = (

@@ -1,3 +1,4 @@
+import { negligible } from "../../../ir/ops/flashAttention.ts"
 import { visits } from "../Job.ts"
 import { allOf, anyOf, literal } from "../wgsl/scalar.ts"
 import type { Frame } from "./frame.ts"
@@ -10,29 +11,30 @@ export interface From {
   readonly start: string
 }
 
-type Tiles = (from: From, end: string, full: string | undefined) => void
+type Tiles = (from: From, end: string, full: string | undefined, masked?: Masked) => void
+
+/** Where masked keys have a score: a condition that holds if it is they who take part, and a score above which a row has none of them. */
+export interface Masked {
+  readonly turn: string
+  readonly limit: string
+}
 
 /**
  * Emits which keys a workgroup visits, around `tiles`, which emits the loop over tiles from `from` below `end`; `full` is a condition that
- * holds where a tile is visible to all rows. What may be visible comes first. Where masked keys take part with a finite
- * score, the others follow unless every row has a score so far above it that they add nothing.
+ * holds where a tile is visible to all rows. What is visible comes first. Where masked keys take part with a finite
+ * score, they follow unless every row has a score so far above it that they take none.
  */
 export const keys = (frame: Frame, tiles: Tiles): void => {
   const { e, problem, tile, keys, split, splits } = frame
   const bounds = visible(frame)
   const name = e.module.fresh("k")
-  if (bounds === undefined) {
-    const chunk = splits === "1" ? keys : perSplit(frame, keys)
-    const start = splits === "1" ? "0" : e.bind(`min(${split} * ${chunk}, ${keys})`)
-    tiles({ name, start }, splits === "1" ? keys : e.bind(`min(${start} + ${chunk}, ${keys})`), undefined)
-    return
-  }
-  const { lo, hi } = bounds
-  const length = e.bind(`${hi} - ${lo}`)
+  const { lo, hi } = bounds ?? { lo: "0", hi: keys }
+  const length = bounds === undefined ? keys : e.bind(`${hi} - ${lo}`)
   const chunk = splits === "1" ? length : perSplit(frame, length)
-  const start = splits === "1" ? lo : e.bind(`min(${lo} + ${split} * ${chunk}, ${hi})`)
+  const start = splits === "1" ? lo : e.bind(`min(${e.add(lo, `${split} * ${chunk}`)}, ${hi})`)
   const stop = splits === "1" ? hi : e.bind(`min(${start} + ${chunk}, ${hi})`)
-  const full = (end: string): string => {
+  const full = (end: string): string | undefined => {
+    if (bounds === undefined) return undefined
     const inside = bounds.full.map((f) =>
       allOf(`${name} >= ${f.lo}`, `${name} + ${tile.keys} <= min(${f.hi}, ${end})`)
     )
@@ -42,25 +44,26 @@ export const keys = (frame: Frame, tiles: Tiles): void => {
     tiles({ name, start }, stop, full(stop))
     return
   }
-  // The rest, [0, lo) and [hi, S) end to end, is divided among the splits that have visible keys, or among all.
-  const rest = e.bind(`${keys} - ${length}`)
+  // Masked keys are divided among the splits that have visible ones, or among all.
   const active = e.bind(`select(${splits}, (${length} + ${chunk} - 1) / max(${chunk}, 1), ${length} > 0)`)
-  const share = e.bind(`(${rest} + ${active} - 1) / max(${active}, 1)`)
-  const restStart = e.bind(`min(${split} * ${share}, ${rest})`)
-  const restStop = e.bind(`select(0, min(${restStart} + ${share}, ${rest}), ${split} < ${active})`)
+  const share = e.bind(`(${keys} + ${active} - 1) / max(${active}, 1)`)
+  const maskedStart = e.bind(`min(${split} * ${share}, ${keys})`)
+  const maskedStop = e.bind(`select(0, min(${maskedStart} + ${share}, ${keys}), ${split} < ${active})`)
   const part = e.module.fresh("n")
-  e.block("loop", `for (var ${part} = 0; ${part} < 3; ${part} += 1)`, () => {
+  const masked = { turn: `${part} == 1`, limit: limitOf(frame) }
+  e.block("loop", `for (var ${part} = 0; ${part} < 2; ${part} += 1)`, () => {
     e.known(part)
-    needRest(frame, part)
-    const from = e.constant(
-      `select(select(max(${restStart}, ${lo}) + ${length}, min(${restStart}, ${lo}), ${part} == 1), ${start}, ${part} == 0)`
-    )
-    const end = e.constant(
-      `select(select(max(${restStop}, ${lo}) + ${length}, min(${restStop}, ${lo}), ${part} == 1), ${stop}, ${part} == 0)`
-    )
-    tiles({ name, start: from }, end, full(end))
+    needMasked(frame, masked)
+    const from = e.constant(`select(${start}, ${maskedStart}, ${masked.turn})`)
+    const end = e.constant(`select(${stop}, ${maskedStop}, ${masked.turn})`)
+    const visible = full(end)
+    tiles({ name, start: from }, end, visible && allOf(`${part} == 0`, visible), masked)
   })
 }
+
+/** The score of a row above which the weight of masked keys rounds to 0. */
+export const limitOf = ({ e, problem }: Pick<Frame, "e" | "problem">): string =>
+  literal(e.module, "f32", (problem.fill as number) + negligible.f32)
 
 /** Counts a tile, where somebody asked for it: tiles, those that all rows see whole, and keys. */
 export const count = (frame: Frame, from: From, end: string, full: string | undefined): void => {
@@ -158,20 +161,19 @@ const queries = (frame: Frame): { readonly first: string; readonly last: string 
   return { first: e.bind(`${firstRow} / ${group}`), last: e.bind(`${lastRow(frame)} / ${group}`) }
 }
 
-/** Leaves the loop over the rest where no row of the workgroup could still gain weight: exp(-104) rounds to 0. */
-const needRest = (frame: Frame, part: string): void => {
-  const { e, problem, tile, rows, rowCount, rowGroup, column, maxima } = frame
-  const limit = `${literal(e.module, "f32", problem.fill as number)} + 104.0`
+/** Leaves the loop over masked keys where these take part in no row of the workgroup. */
+const needMasked = (frame: Frame, { turn, limit }: Masked): void => {
+  const { e, tile, rows, rowCount, rowGroup, column, maxima } = frame
   const needs = rows.map((row, a) =>
     allOf(`${row.number} < ${rowCount}`, `!(${maxima[a >> 2]}.${"xyzw"[a & 3]} > ${limit})`)
   )
   if (tile.owned) {
     const any = together(frame, e.constant(`select(0u, 1u, ${anyOf(...needs)})`))
-    e.line(`if (${part} == 1 && ${any} == 0u) { break; }`)
+    e.line(`if (${turn} && ${any} == 0u) { break; }`)
     return
   }
   const flags = e.module.workgroupArray("u32", tile.rowGroups, 4 * tile.rowGroups)
-  e.line(`if (${part} == 1) {`)
+  e.line(`if (${turn}) {`)
   e.line(`  if (${column} == 0) { ${flags}[${rowGroup}] = select(0u, 1u, ${anyOf(...needs)}); }`)
   e.line(`  let flags = workgroupUniformLoad(&${flags});`)
   const any = Array.from({ length: tile.rowGroups }, (_, n) => `flags[${n}]`).join(" | ")
