@@ -165,6 +165,19 @@ describe("in a clone", () => {
     expect(stderr).toMatch(/^Installing dependencies, [\s\S]*added 9 packages\nnpm install took \d+ s\n$/)
   })
 
+  // npx takes the program that `package.json` names, once it is there, before it looks into `node_modules/.bin`.
+  test.skipIf(process.platform !== "linux" || process.arch !== "x64")(
+    "the program of the package is that of the sources, with the software GPU, whatever was built",
+    () => {
+      const { bin } = JSON.parse(readFileSync(join(root, "package.json"), "utf8"))
+      const { EFFUSE_VULKAN: _, ...env } = process.env
+      const { stdout } = spawnSync(process.execPath, [join(root, bin.effuse), "doctor"], {
+        ...{ cwd: root, env, encoding: "utf8" }
+      })
+      expect(stdout).toMatch(/✓ +software Vulkan +\//)
+    }
+  )
+
   test.skipIf(process.platform === "win32")("npx finds it", () => {
     started(["passes"], root)
     expect(realpathSync(join(root, "node_modules/.bin/effuse"))).toBe(join(root, "scripts/effuse.mjs"))
