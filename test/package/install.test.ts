@@ -62,7 +62,10 @@ test("the package holds what its entry points name, and no tests", () => {
   expect(packed).toContain("README.md")
   expect(packed).toContain("LICENSE")
   expect(
-    packed.filter((file) => !/^(dist\/(ir|passes|backends|src)\/|package\.json|README|LICENSE)/.test(file))
+    packed.filter(
+      (file) =>
+        !/^(bin\/effuse\.mjs|dist\/(ir|passes|backends|src)\/|package\.json|README|LICENSE)/.test(file)
+    )
   ).toEqual([])
 })
 
