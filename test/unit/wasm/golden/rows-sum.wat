@@ -11,7 +11,6 @@
   (func $reduce_sum_0 (export "reduce_sum_0") (param $args i32) (param $begin i32) (param $end i32)
     (local $x3 i32)
     (local $x4 i32)
-    (local $x5 i32)
     (local $x11 i32)
     (local $x16 i32)
     (local $x18 i32)
@@ -21,15 +20,12 @@
     (local $x19 i32)
     (local $x22 i32)
     (local $k7 i32)
-    (local $x10 i32)
     (local $x21 i32)
     (local $x23 i32)
     (local $k12 i32)
-    (local $x15 i32)
     (local $x17 i32)
     (local $x24 i32)
     (local $k26 i32)
-    (local $x29 i32)
     (local $x30 i32)
     (local $x31 i32)
     (local $x37 i32)
@@ -43,7 +39,6 @@
     (local $x35 v128)
     (local.set $x3 (i32.load offset=4 align=4 (local.get $args)))
     (local.set $x4 (i32.load offset=8 align=4 (local.get $args)))
-    (local.set $x5 (i32.mul (local.get $x4) (local.get $x3)))
     (local.set $x11 (i32.and (local.get $x3) (i32.const -4)))
     (local.set $x16 (i32.load offset=12 align=4 (local.get $args)))
     (local.set $x18 (i32.shl (local.get $x3) (i32.const 2)))
@@ -61,14 +56,12 @@
         (block $end8
           (br_if $end8 (i32.ge_s (local.get $k7) (local.get $x4)))
           (loop $next9
-            (local.set $x10 (i32.mul (local.get $k7) (local.get $x3)))
             (local.set $x21 (i32.mul (local.get $k7) (local.get $x20)))
             (local.set $x23 (i32.add (local.get $x22) (local.get $x21)))
             (local.set $k12 (i32.const 0))
             (block $end13
               (br_if $end13 (i32.ge_s (local.get $k12) (local.get $x11)))
               (loop $next14
-                (local.set $x15 (i32.add (local.get $x10) (local.get $k12)))
                 (local.set $x17 (i32.shl (local.get $k12) (i32.const 2)))
                 (local.set $x24 (i32.add (local.get $x23) (local.get $x17)))
                 (local.set $x25 (v128.load align=4 (local.get $x24)))
@@ -81,7 +74,6 @@
             (block $end27
               (br_if $end27 (i32.ge_s (local.get $k26) (local.get $x3)))
               (loop $next28
-                (local.set $x29 (i32.add (local.get $x10) (local.get $k26)))
                 (local.set $x30 (i32.shl (local.get $k26) (i32.const 2)))
                 (local.set $x31 (i32.add (local.get $x23) (local.get $x30)))
                 (local.set $x32 (v128.load32_splat align=4 (local.get $x31)))
