@@ -87,11 +87,13 @@ export interface BackendShape {
   /** Name of the device and what it can do, for people. */
   readonly description: string
   readonly compile: (plan: Plan) => Effect.Effect<Executable, BackendError>
+  /** The kernels of a plan in the device's language, without a device: by them answers are known that were measured of others. */
+  readonly source?: (plan: Plan) => string
   readonly upload: (array: HostArray) => Effect.Effect<DeviceArray, BackendError, Scope.Scope>
   readonly download: (array: DeviceArray) => Effect.Effect<HostArray, BackendError>
   /** Gives the memory of an array back before its scope closes. What is gone already is left alone. */
   readonly free: (array: DeviceArray) => Effect.Effect<void>
-  /** Pipelines created since the backend was made: a new length must not raise it. */
+  /** Pipelines created since the backend was made: lengths may choose among kernels, and none is made for a length. */
   readonly pipelinesCreated: () => number
   /** Buffers that are alive: a call must not leak one. */
   readonly buffersAlive: () => number

@@ -15,6 +15,7 @@ import { type CompileError, FusionRequired, SignatureError } from "./errors.ts"
 import type { TensorsOf } from "./spec.ts"
 import { arrange, type Returned, type Signature, type Traced, trace } from "./trace.ts"
 import { type TuneOptions, tune } from "./tune.ts"
+import { tuneOptions } from "./tuneOptions.ts"
 
 export interface CompileOptions {
   /** Fail with `FusionRequired`, and the reason, unless every softmax attention became a flash_attention node. */
@@ -104,15 +105,7 @@ const compileTraced = <S extends Signature, R extends Returned>(
         hint: "use a number, or a name that occurs in the shape of an input"
       })
     }
-    const measured = options.tune ?? false
-    const settled = typeof measured === "object" ? measured : {}
-    for (const [symbol, size] of Object.entries(settled.sizes ?? {})) {
-      if (given.has(symbol) && Number.isSafeInteger(size) && size >= 0) continue
-      return yield* new SignatureError({
-        message: `cannot tune for ${symbol} = ${size}`,
-        hint: `give lengths of 0 or more for ${symbols.join(", ")}`
-      })
-    }
+    const measured = yield* Effect.fromResult(tuneOptions(options.tune, traced.graph))
     const text = pipelineText(options.pipeline)
     const pipeline = yield* Effect.fromResult(Pipeline.parse(text)).pipe(
       Effect.mapError(
@@ -141,7 +134,9 @@ const compileTraced = <S extends Signature, R extends Returned>(
     const memory = compiled.memory ?? { slots: [], slotOf: new Map(), inPlace: new Map() }
     const plan = { graph: compiled.graph, schedules: compiled.schedules, memory }
     const schedules =
-      measured !== false && backend.name === "webgpu" ? yield* tune(backend, plan, settled) : plan.schedules
+      measured !== undefined && backend.name === "webgpu"
+        ? yield* tune(backend, plan, measured)
+        : plan.schedules
     const executable = yield* backend.compile({ ...plan, schedules })
     // Constraints of the traced graph: passes may drop the node that needed one, but the caller's promise stays.
     const constraints = Graph.constraints(traced.graph)

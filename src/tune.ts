@@ -4,6 +4,7 @@ import type { DeviceLost } from "../backends/errors.ts"
 import * as Dim from "../ir/Dim.ts"
 import { alternatives } from "../ir/flashAlternatives.ts"
 import * as Budget from "../ir/flashBudget.ts"
+import type { Graph } from "../ir/Graph.ts"
 import * as HostArray from "../ir/HostArray.ts"
 import { anchorOf } from "../ir/KernelBody.ts"
 import type { Node, NodeOf } from "../ir/Node.ts"
@@ -12,6 +13,7 @@ import type { Flash, Schedule, Schedules } from "../ir/Schedule.ts"
 import * as Shape from "../ir/Shape.ts"
 import * as TensorType from "../ir/TensorType.ts"
 import { describe } from "../passes/scheduleTable.ts"
+import { kernelVersion } from "./kernelVersion.ts"
 import { type ScheduleCache, standard } from "./ScheduleCache.ts"
 
 /** One schedule that was measured. */
@@ -59,7 +61,7 @@ interface Family {
 
 /**
  * Measures schedules of each kind of attention in a plan, in turn, and gives the plan's schedules with the fastest. Which of them run is bounded by time: a later
- * compilation goes on where an earlier one had to stop. Answers are kept by device, shapes and lengths. No schedule changes a result beyond
+ * compilation goes on where an earlier one had to stop. Answers are kept by device, shapes, lengths and kernels. No schedule changes a result beyond
  * the order of sums.
  */
 export const tune = (
@@ -69,7 +71,7 @@ export const tune = (
 ): Effect.Effect<Schedules, never> =>
   Effect.gen(function* () {
     const { milliseconds = 5000, progress = () => {}, cache = standard() } = options
-    const sizes = { ...assumedSizes(plan), ...options.sizes }
+    const sizes = { ...assumedSizes(plan.graph), ...options.sizes }
     const deadline = (yield* now) + milliseconds
     const known = yield* remembered(cache)
     const learned: { [key: string]: Answer } = {}
@@ -211,16 +213,16 @@ const families = (backend: BackendShape, plan: Plan, sizes: Dim.Bindings): Reado
     const hasRange = anchor.attrs.range !== undefined
     const { D, E, group, dtype, rows } = shape
     const { arithmetic = "f32" } = schedule.prefill
-    const key = JSON.stringify([description, D, E, group, dtype, arithmetic, lengths, hasRange, buffers])
-    const same = found.get(key)
-    found.set(key, {
-      key,
-      text,
-      nodes: [...(same?.nodes ?? []), node],
-      schedules: alternatives(limits, D, E, group, rows, arithmetic).map((s) =>
-        Budget.withBuffers(s, buffers, limits)
-      )
-    })
+    // Nothing is computed, and nothing learned.
+    if (rows === 0 || shape.keys === 0) continue
+    const schedules = alternatives(limits, D, E, group, rows, arithmetic).map((s) =>
+      Budget.withBuffers(s, buffers, limits)
+    )
+    const version = kernelVersion(backend, { D: D[0] as number, E, group, dtype, arithmetic }, schedules)
+    const facts = [D, E, group, dtype, arithmetic, lengths, hasRange, buffers, version]
+    const key = JSON.stringify([description, ...facts])
+    const nodes = [...(found.get(key)?.nodes ?? []), node]
+    found.set(key, { key, text, nodes, schedules })
   }
   return [...found.values()]
 }
@@ -241,7 +243,7 @@ const shapeOf = (anchor: NodeOf<"flash_attention">, sizes: Dim.Bindings) => {
 }
 
 /** Lengths that nobody gave: one sequence of 512. */
-const assumedSizes = ({ graph }: Plan): Dim.Bindings => {
+export const assumedSizes = (graph: Graph): Dim.Bindings => {
   const sizes: { [symbol: string]: number } = {}
   for (const { type } of graph.inputs)
     for (const [axis, dim] of type.shape.entries())

@@ -103,6 +103,10 @@ export const make = (
       limits,
       description: describe(info, limits),
       compile: load,
+      source: (plan) =>
+        lowered(plan, limits)
+          .kernels.map((kernel) => kernel.wgsl)
+          .join("\n"),
       upload,
       download: (array) => attempt(() => read(session, array)),
       free: (array) =>

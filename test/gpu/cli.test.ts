@@ -68,6 +68,16 @@ describe("on WebGPU", () => {
     expect(tried.filter(([, , chosen]) => chosen !== undefined)).toHaveLength(1)
   })
 
+  test("bench --tune says so where there is nothing to measure", async () => {
+    const empty = sizes.map((s) => s.replace(/^(T|S)=.*/, "$1=0"))
+    const { code, out, err } = await spawnEffuse(
+      ["bench", attention, ...empty, "--runs", "1", "--warmup", "0", "--backend", "webgpu", "--tune"],
+      { env }
+    )
+    expect([code, err]).toEqual([0, "note: no attention ran here, or none in time: nothing was tried\n"])
+    expect(out).toContain("T = 0")
+  })
+
   test("doctor finds the adapter", async () => {
     const { code, out } = await spawnEffuse(["doctor"], { env })
     expect(code).toBe(0)

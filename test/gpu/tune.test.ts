@@ -64,7 +64,7 @@ test("measures several schedules once, and computes the same", async () => {
 
 test("without time it measures nothing and takes what is chosen without", async () => {
   const cache = ScheduleCache.inMemory()
-  const { trials, result } = await tuned({ cache, milliseconds: -1 })
+  const { trials, result } = await tuned({ cache, milliseconds: 0 })
   expect(trials).toEqual([])
   expect(result).toHaveLength(2 * 9 * 8)
   expect(await cache.read()).toBeUndefined()
@@ -80,6 +80,23 @@ test("a device that is lost teaches nothing", async () => {
   })
   expect((await on(watched, lost))._tag).toBe("DeviceLost")
   expect(await cache.read()).toBeUndefined()
+})
+
+test("one that is lost between two schedules ends the compilation, and teaches nothing", async () => {
+  const cache = ScheduleCache.inMemory()
+  const watched = await watchedGpu()
+  let told = 0
+  const progress = (): void => {
+    if (++told === 2) watched.device().destroy()
+  }
+  const lost = Effect.gen(function* () {
+    const tune = { sizes, cache, progress, milliseconds: 60_000 }
+    return yield* Effect.flip(compileGraph(graph, { pipeline, tune }))
+  })
+  expect((await on(watched, Effect.timeout(lost, 20_000)))._tag).toBe("DeviceLost")
+  expect(told).toBe(2)
+  expect(await cache.read()).toBeUndefined()
+  expect(watched.uncaptured).toEqual([])
 })
 
 test("alternatives are legal, the chosen schedule first, and differ in the variant that the rows take", () => {

@@ -82,6 +82,10 @@ export const bench = Command.make(
               Effect.map(orFail(compileGraph(graph, o)), (f) => ({ name, f, times: [] as Array<number> }))
             )
             if (trials.length > 0) yield* io.print(`${trialTable(trials)}\n`)
+            else if (config.tune)
+              yield* io.tell(
+                io.paintError("note", "note: no attention ran here, or none in time: nothing was tried")
+              )
             const uploaded = yield* Effect.forEach(Object.entries(inputs), ([name, array]) =>
               Effect.map(orFail(backend.upload(array as HostArray)), (device) => [name, device] as const)
             )

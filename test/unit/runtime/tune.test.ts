@@ -8,6 +8,7 @@ import { afterEach, describe, expect, test } from "vitest"
 import type { BackendShape, Plan } from "../../../backends/Backend.ts"
 import { DeviceLost } from "../../../backends/errors.ts"
 import type { Graph } from "../../../ir/Graph.ts"
+import * as HostArray from "../../../ir/HostArray.ts"
 import * as Limits from "../../../ir/Limits.ts"
 import type { Flash } from "../../../ir/Schedule.ts"
 import * as Pipeline from "../../../passes/Pipeline.ts"
@@ -35,12 +36,17 @@ const flashOf = (schedules: Plan["schedules"]): Flash =>
   [...schedules.values()].find((s) => s.kind === "flash") as Flash
 
 /** A device on which every call takes what `cost` says, in milliseconds, and the first `compiling` more. */
-const device = (cost: (schedule: Flash) => number | undefined | DeviceLost, compiling = 0) => {
+const device = (
+  cost: (schedule: Flash) => number | undefined | DeviceLost,
+  compiling = 0,
+  source = "kernels"
+) => {
   let calls = 0
   const backend = {
     name: "webgpu",
     limits,
     description: "a test's",
+    source: () => source,
     compile: ({ schedules }: Plan) => {
       const time = cost(flashOf(schedules))
       let pipelines = compiling
@@ -196,6 +202,51 @@ describe("tuning", () => {
       }
     }).pipe(Effect.provide(Reference.layer), Effect.runPromise))
 
+  const array = (shape: ReadonlyArray<number>, dtype: "f32" | "i32" = "f32") => HostArray.zeros(dtype, shape)
+  const wrong: ReadonlyArray<readonly [what: unknown, message: string, hint: string]> = [
+    ["yes", 'tune is "yes"', "pass true, false or { sizes, inputs, milliseconds, progress, cache }"],
+    [1, "tune is 1", "true, false"],
+    [null, "tune is null", "true, false"],
+    [[], "tune is a list", "true, false"],
+    [() => {}, "tune is a function", "true, false"],
+    [{ milisecond: 3 }, 'no option "milisecond"', "did you mean milliseconds?"],
+    [{ zzz: 3 }, 'no option "zzz"', "there are sizes, inputs"],
+    [{ milliseconds: "5" }, 'tune.milliseconds is "5"', "a number of 0 or more"],
+    [{ milliseconds: -1 }, "tune.milliseconds is -1", "0 or more"],
+    [{ milliseconds: Number.NaN }, "tune.milliseconds is NaN", "0 or more"],
+    [{ progress: "console.log" }, 'tune.progress is "console.log"', "a function"],
+    [{ cache: {} }, "tune.cache is", "{ read, write }"],
+    [{ cache: { read: async () => undefined } }, "tune.cache is", "both functions"],
+    [{ sizes: 512 }, "tune.sizes is 512", "lengths by name"],
+    [{ inputs: [array([1])] }, "tune.inputs is a list", "arguments by name"],
+    [{ inputs: { Q: array([1]) } }, '"Q": there is no such input', "the inputs are q, k, v"],
+    [{ inputs: { q: 3 } }, 'input "q": number is not a tensor', "{ dtype, shape, data }"],
+    [{ inputs: { q: array([1, 2, 3, 64]) } }, "it is f32[1, 2, 3, 64], and f32[1, 2, 512, 64]", "sizes"],
+    [{ inputs: { k: array([1, 1, 512, 64], "i32") } }, "it is i32", "sizes"]
+  ]
+  test.each(wrong)("what is no way to tune is refused where it is passed: %o", (what, message, hint) =>
+    Effect.gen(function* () {
+      const error = yield* Effect.flip(compileGraph(graph, { tune: what as never }))
+      expect(error._tag).toBe("SignatureError")
+      expect(error.message).toContain(message)
+      expect("hint" in error ? error.hint : "").toContain(hint)
+    }).pipe(Effect.provide(Reference.layer), Effect.runPromise)
+  )
+
+  test("what is one is taken", () =>
+    Effect.gen(function* () {
+      const q = HostArray.zeros("f32", [1, 2, 7, 64])
+      const options = {
+        sizes: { T: 7 },
+        inputs: { q },
+        milliseconds: 0,
+        progress: undefined,
+        cache: undefined
+      }
+      for (const tune of [undefined, true, false, {}, options])
+        yield* compileGraph(graph, { pipeline: "fuse-elementwise", tune: tune as never })
+    }).pipe(Effect.provide(Reference.layer), Effect.runPromise))
+
   test("what the cache holds is a suggestion: schedules that do not fit, or are none, are measured anew", async () => {
     const cache = ScheduleCache.inMemory()
     await tuned(device(cost), cache)
@@ -236,6 +287,24 @@ describe("tuning", () => {
     for (const of of [plan, biased, plan])
       lengths.push((await tuned(device(cost), cache, undefined, of)).numbers.length)
     expect(lengths).toEqual([count, count, 0])
+  })
+
+  test("what was measured of other kernels is no answer, and stays for those who have them", async () => {
+    const cache = ScheduleCache.inMemory()
+    const counts = []
+    for (const source of ["kernels", "better kernels", "kernels", "better kernels"])
+      counts.push((await tuned(device(cost, 0, source), cache)).numbers.length)
+    expect(counts).toEqual([count, count, 0, 0])
+  })
+
+  test("attention of no rows, or no keys, has nothing to learn", async () => {
+    for (const empty of [{ T: 0 }, { S: 0 }]) {
+      const cache = ScheduleCache.inMemory()
+      const idle = device(cost)
+      const options = { sizes: { ...sizes, ...empty }, cache }
+      const schedules = await Effect.runPromise(tune(idle.backend, plan, options))
+      expect([idle.calls(), await cache.read(), numberOf(flashOf(schedules))]).toEqual([0, undefined, 1])
+    }
   })
 
   test("answers that others wrote meanwhile stay", async () => {
