@@ -77,6 +77,11 @@ export interface Executable {
   ) => Effect.Effect<Profile, BackendError>
 }
 
+export interface CompileOptions {
+  /** Whether kernels that only some calls need are made before one does. Unless given they are. */
+  readonly ahead?: boolean
+}
+
 /** The backends there are; the command line has a total table of them. */
 export type BackendName = "webgpu" | "wasm" | "reference"
 
@@ -86,7 +91,7 @@ export interface BackendShape {
   readonly limits: Limits
   /** Name of the device and what it can do, for people. */
   readonly description: string
-  readonly compile: (plan: Plan) => Effect.Effect<Executable, BackendError>
+  readonly compile: (plan: Plan, options?: CompileOptions) => Effect.Effect<Executable, BackendError>
   /** The kernels of a plan in the device's language, without a device: by them answers are known that were measured of others. */
   readonly source?: (plan: Plan) => string
   readonly upload: (array: HostArray) => Effect.Effect<DeviceArray, BackendError, Scope.Scope>

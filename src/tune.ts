@@ -167,7 +167,7 @@ const measure = (
   least: number
 ): Effect.Effect<number | undefined, DeviceLost> =>
   Effect.gen(function* () {
-    const executable = yield* backend.compile(plan)
+    const executable = yield* backend.compile(plan, { ahead: false })
     const donated = new Set<number>()
     const call = Effect.gen(function* () {
       const start = yield* now

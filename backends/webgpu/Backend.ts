@@ -2,7 +2,7 @@ import { Effect, type Scope } from "effect"
 import type { HostArray } from "../../ir/HostArray.ts"
 import type { Limits } from "../../ir/Limits.ts"
 import * as Print from "../../ir/Print.ts"
-import type { BackendShape, Executable, Plan } from "../Backend.ts"
+import type { BackendShape, CompileOptions, Executable, Plan } from "../Backend.ts"
 import {
   type BackendError,
   DeviceLost,
@@ -58,11 +58,11 @@ export const make = (
         Effect.tap(acquire, (arrays) => Effect.sync(() => adopt(arrays)))
       ).pipe(Effect.uninterruptible)
 
-    const load = (plan: Plan): Effect.Effect<Executable, BackendError> =>
+    const load = (plan: Plan, { ahead }: CompileOptions = {}): Effect.Effect<Executable, BackendError> =>
       attempt(async () => {
         session.check()
         const program = lowered(plan, limits)
-        const loaded = await Loaded.load(session, program)
+        const loaded = await Loaded.load(session, program, ahead)
         return {
           program: Program.print(program),
           stats: (sizes) => statsOf(plan, program, limits, sizes),

@@ -62,6 +62,23 @@ test("measures several schedules once, and computes the same", async () => {
     })
 })
 
+test("makes one pipeline for each schedule, of the kernel that the lengths run", async () => {
+  const watched = await watchedGpu()
+  const trials: Array<Trial> = []
+  const progress = (trial: Trial): void => void trials.push(trial)
+  const tune = { sizes, progress, cache: ScheduleCache.inMemory(), milliseconds: 60_000 }
+  await on(
+    watched,
+    Effect.gen(function* () {
+      const f = yield* compileGraph(graph, { pipeline, tune })
+      expect(trials.length).toBeGreaterThan(3)
+      expect(watched.pipelines()).toBe(trials.length)
+      yield* f(inputs)
+      expect(watched.pipelines()).toBe(trials.length)
+    })
+  )
+})
+
 test("without time it measures nothing and takes what is chosen without", async () => {
   const cache = ScheduleCache.inMemory()
   const { trials, result } = await tuned({ cache, milliseconds: 0 })

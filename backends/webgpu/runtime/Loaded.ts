@@ -26,9 +26,10 @@ const [keepLaunches, keepGroups] = [64, 16]
 
 /**
  * Compiles and uploads what all calls share, and waits for the pipelines that every call runs. Which of several variants a call needs
- * is known when its lengths are: it waits for its own, and asks for those that are not there yet.
+ * is known when its lengths are: it waits for its own, and asks for those that are not there yet. `ahead` makes others before a call needs
+ * them.
  */
-export const load = async (session: Session, program: Program.Program): Promise<Loaded> => {
+export const load = async (session: Session, program: Program.Program, ahead = true): Promise<Loaded> => {
   const blank = new Uint8Array(Launch.uniformBytes(program))
   const pipelines: Array<GPUComputePipeline | undefined> = []
   const asked: Array<Promise<GPUComputePipeline> | undefined> = []
@@ -51,7 +52,8 @@ export const load = async (session: Session, program: Program.Program): Promise<
   const { always, sometimes } = Program.kernelsByNeed(program)
   const first = Promise.all(always.map(ask))
   // Compilers of GPUs work side by side; a software device has one, which takes its cores.
-  if (session.limits.kind === "gpu") for (const i of sometimes) void ask(i)
+  const atOnce = session.limits.kind === "gpu"
+  if (ahead && atOnce) for (const i of sometimes) void ask(i)
   const [, uniform, constants] = await Promise.all([
     first,
     session.constant(blank),
@@ -59,7 +61,8 @@ export const load = async (session: Session, program: Program.Program): Promise<
   ])
   // A device that is lost gives pipelines as if nothing had happened.
   session.check()
-  if (session.limits.kind === "cpu") session.idle.later(sometimes.map((i) => () => ask(i)))
+  // Kernels of long calls are behind those of short ones.
+  if (ahead && !atOnce) session.idle.later(sometimes.toReversed().map((i) => () => ask(i)))
   const launches = Lru.make<string, Launch.Launch>(keepLaunches)
   // They go with the first buffer that they bind.
   const groups = program.steps.map(
