@@ -22,12 +22,16 @@ export const copyOf = (node: Node.Node): Graph.Graph => {
   return Graph.make([{ name: "out", node: input }], [input])
 }
 
-/** The root of a body that writes entries into a tensor. */
-export const updateOf = (
-  body: Graph.Graph
-): Node.NodeOf<"update_slice"> | Node.NodeOf<"scatter"> | undefined => {
+/** Writes entries into a tensor. */
+export type Update = Node.NodeOf<"update_slice"> | Node.NodeOf<"scatter">
+
+export const isUpdate = (node: Node.Node | undefined): node is Extract<Node.Node, Update> =>
+  node?.op === "update_slice" || node?.op === "scatter"
+
+/** The root of a body that is an update. */
+export const updateOf = (body: Graph.Graph): Update | undefined => {
   const root = body.outputs[0]?.node
-  return root?.op === "update_slice" || root?.op === "scatter" ? root : undefined
+  return isUpdate(root) ? root : undefined
 }
 
 /** The body up to its anchor, and the rest as a body with one more input, for results that do not follow the anchor element by element. */

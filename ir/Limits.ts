@@ -20,6 +20,8 @@ export interface Limits {
   readonly ownTiles?: boolean
   /** Whether a kernel may compute two contractions of one operand side by side. */
   readonly twinProducts?: boolean
+  /** Whether a kernel of contractions may write what it gives straight into a tensor, as a cache takes keys and values. */
+  readonly productsInPlace?: boolean
   /** Smallest and largest subgroup a shader may run with, where subgroups are available. */
   readonly subgroups?: { readonly min: number; readonly max: number } | undefined
 }

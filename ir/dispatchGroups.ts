@@ -2,6 +2,7 @@ import * as ContractionSum from "./ContractionSum.ts"
 import type * as Dim from "./Dim.ts"
 import { anchors } from "./Form.ts"
 import type { Graph } from "./Graph.ts"
+import { isUpdate } from "./KernelBody.ts"
 import type { Node, NodeOf } from "./Node.ts"
 import * as Shape from "./Shape.ts"
 import { areTwins } from "./twinProducts.ts"
@@ -68,13 +69,13 @@ const kindOf = (
   const [anchor] = found
   const others = found.slice(1).every((other) => areTwins(anchor as Node, other))
   if (!others || ContractionSum.find(body) !== undefined) return undefined
-  if (anchor === undefined) {
-    const target = root?.op === "update_slice" || root?.op === "scatter" ? root.operands[0] : undefined
-    if (target?.op !== "input") return "map"
+  const target = isUpdate(root) ? root.operands[0] : undefined
+  if (target?.op === "input") {
     // What is overwritten in place must not be read by a kernel that comes between.
     const updated = operands[body.inputs.indexOf(target)] as Node
-    return readers.get(updated) === 1 ? "map" : undefined
+    if (readers.get(updated) !== 1) return undefined
   }
+  if (anchor === undefined) return "map"
   if (anchor.op === "flash_attention") return undefined
   const shape = anchor.operands[0]?.type.shape ?? []
   const key = (axes: ReadonlyArray<number>): string => Shape.size(axes.map((a) => shape[a] as Dim.Dim)).key

@@ -1,6 +1,7 @@
 import * as ContractionSum from "../ir/ContractionSum.ts"
 import * as DType from "../ir/DType.ts"
 import * as Graph from "../ir/Graph.ts"
+import { isUpdate } from "../ir/KernelBody.ts"
 import type { Limits } from "../ir/Limits.ts"
 import type { Node, NodeOf } from "../ir/Node.ts"
 import { parts } from "../ir/ops/flashAttention.ts"
@@ -72,7 +73,7 @@ const isKeysOrValues = ({ operands, attrs }: NodeOf<"flash_attention">, operand:
 }
 
 /** How `user`, which stands at `place`, reads its operand. */
-const through = (user: Node, operand: Node, place: Place, { ids, joins }: Facts): Place => {
+const through = (user: Node, operand: Node, place: Place, { ids, joins, inPlace }: Facts): Place => {
   const step = (change: Partial<Place>, way = `${ids.get(user)}`): Place => ({
     ...place,
     ...change,
@@ -99,8 +100,14 @@ const through = (user: Node, operand: Node, place: Place, { ids, joins }: Facts)
     case "pad":
       return step(aside)
     case "update_slice":
-    case "scatter":
-      return step({ ...aside, spread: user.operands.indexOf(operand) > 1 })
+    case "scatter": {
+      const isWritten = user.operands.lastIndexOf(operand) === 1 && user.operands[0] !== operand
+      return step({
+        onto: place.onto && isWritten && inPlace,
+        under: false,
+        spread: user.operands.indexOf(operand) > 1
+      })
+    }
     case "dot":
       return step({ ...aside, spread: true, tiled: true })
     case "flash_attention":
@@ -142,9 +149,11 @@ interface Facts {
   readonly firstOf: ReadonlyMap<Node, number>
   /** Concats whose parts follow the same anchors element by element. */
   readonly joins: ReadonlySet<Node>
+  /** Whether a contraction may be written straight into a tensor. */
+  readonly inPlace: boolean
 }
 
-const factsOf = (graph: Graph.Graph, joins: ReadonlySet<Node>): Facts => {
+const factsOf = (graph: Graph.Graph, joins: ReadonlySet<Node>, limits: Limits): Facts => {
   const ids = new Map(graph.nodes.map((n, i) => [n, i] as const))
   const firsts = new Map<string, number>()
   const firstOf = new Map<Node, number>()
@@ -161,7 +170,8 @@ const factsOf = (graph: Graph.Graph, joins: ReadonlySet<Node>): Facts => {
     outputs: new Set(graph.outputs.map((o) => o.node)),
     free: traits.freeValues(graph),
     firstOf,
-    joins
+    joins,
+    inPlace: limits.productsInPlace === true
   }
 }
 
@@ -203,6 +213,9 @@ const pairs = (draft: Draft, place: Place, dot: Node, limits: Limits): boolean =
 const sums = (draft: Draft, place: Place, dot: Node): boolean =>
   place.under && draft.anchor !== undefined && ContractionSum.of(draft.anchor, dot) !== undefined
 
+/** Whether the kernel can have this anchor: only contractions are written into tensors. */
+const isWritable = ({ root }: Draft, anchor: Node): boolean => !isUpdate(root) || anchor.op === "dot"
+
 /** A cast that makes a value smaller belongs to the kernel that computes the value: less is written and read. */
 const narrows = (node: Node, facts: Facts): boolean => {
   const operand = node.operands[0]
@@ -241,7 +254,7 @@ export const group = (
   limits: Limits,
   joins: ReadonlySet<Node> = new Set()
 ): ReadonlyArray<Kernel> => {
-  const facts = factsOf(graph, joins)
+  const facts = factsOf(graph, joins, limits)
   const drafts: Array<Draft> = []
   /** The kernels that compute a node. */
   const kernelsOf = new Map<Node, ReadonlyArray<Draft>>()
@@ -317,20 +330,21 @@ export const group = (
     }
     const [draft, place] = entries[0] as [Draft, Place]
     // The target of an in-place update is a buffer.
-    if (entries.length > 1 || place.tiled || node.op === "update_slice" || node.op === "scatter") return false
+    if (entries.length > 1 || place.tiled || isUpdate(node)) return false
     // What reads later values cannot be computed with the first attention over the same operands.
     const first = facts.firstOf.get(node)
     const isLater = (o: Node): boolean => (facts.ids.get(o) as number) > (first as number)
     if (first !== undefined && [...operandsWith(draft, node)].some(isLater)) return false
-    if (traits.isAnchor(node))
-      return place.paths.size === 1 && (draft.anchor === undefined ? place.onto : follows(draft, place, node))
+    const begins = (anchor: Node): boolean =>
+      draft.anchor === undefined ? place.onto && isWritable(draft, anchor) : follows(draft, place, anchor)
+    if (traits.isAnchor(node)) return place.paths.size === 1 && begins(node)
     const repeated = place.spread || place.paths.size > 1
     if (repeated && !(traits.isElementwise(node) && traits.isCheap(node))) return false
     if (place.paths.size > mostWays) return false
     // Where its anchor cannot follow into this kernel, it stays with its anchor instead of being computed per pass here.
-    if (place.onto && draft.anchor === undefined) return true
+    if (place.onto && draft.anchor === undefined && !isUpdate(draft.root)) return true
     const behind = anchorBehind(node, facts)
-    return behind === undefined || follows(draft, place, behind)
+    return behind === undefined || begins(behind)
   }
 
   for (const node of [...graph.nodes].reverse()) {

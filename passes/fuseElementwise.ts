@@ -1,5 +1,6 @@
 import { pathsOf } from "../ir/anchorPaths.ts"
 import * as Graph from "../ir/Graph.ts"
+import { isUpdate } from "../ir/KernelBody.ts"
 import type { Limits } from "../ir/Limits.ts"
 import * as Node from "../ir/Node.ts"
 import { about, type Diagnostic } from "./Diagnostic.ts"
@@ -67,11 +68,10 @@ const follows = (
   dots: Pair["dots"],
   joins: ReadonlySet<Node.Node>
 ): boolean => {
-  const body = membersInOrder({ root, members })
-  const joined = [...body].filter((n) => members.has(n) && joins.has(n))
+  const nodes = [...membersInOrder({ root, members })].filter((n) => members.has(n) && !isUpdate(n))
   return (
-    joined.every((n) => n.operands.every((o) => members.has(o))) &&
-    pathsOf({ nodes: [...body].filter((n) => members.has(n)) }, dots) !== undefined
+    nodes.every((n) => !joins.has(n) || n.operands.every((o) => members.has(o))) &&
+    pathsOf({ nodes }, dots) !== undefined
   )
 }
 

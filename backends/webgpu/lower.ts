@@ -158,10 +158,10 @@ export const lower = (plan: Plan, limits: Limits, options: Options = {}): Progra
     const donor = donorOf(memory, graph, node)
     const donated = (is: boolean): ReadonlyArray<Program.Condition> =>
       donor === undefined ? conditions : [...conditions, { _tag: "donated", inputs: [donor], is }]
-    const written = KernelBody.updateOf(job.body)
-    if (written?.op === "scatter") {
-      append([alone(copied(job, written), mapPart)], donated(false))
-      append([alone(job, updatePart)], conditions)
+    const written = writtenInto(job)
+    if (written !== undefined) {
+      append([alone(written, mapPart)], donated(false))
+      append(job.anchor === undefined ? [alone(job, updatePart)] : lowerJob(job), conditions)
       return
     }
     append(lowerJob(job), donated(false))
@@ -184,14 +184,13 @@ export const lower = (plan: Plan, limits: Limits, options: Options = {}): Progra
     )
     const jobs = schedule === undefined ? own : own.map((job) => ({ ...job, schedule }))
     const donors = group.map((node) => donorOf(memory, graph, node))
-    const all = donors.filter((d) => d !== undefined)
-    const lists = jobs.map((job, i) => (donors[i] === undefined ? partsOf(job) : [updatePart]))
-    const able = jobs.every(
-      (job, i) =>
-        fitsOneKernel(job) &&
-        lists[i]?.length === lists[0]?.length &&
-        (KernelBody.updateOf(job.body)?.op !== "scatter" || donors[i] !== undefined)
-    )
+    const targets = jobs.map(writtenInto)
+    const all = donors.filter((d, i) => d !== undefined && targets[i] === undefined) as ReadonlyArray<number>
+    const lists = jobs.map((job, i) => {
+      const isUpdate = targets[i] === undefined ? donors[i] !== undefined : job.anchor === undefined
+      return isUpdate ? [updatePart] : partsOf(job)
+    })
+    const able = jobs.every((job, i) => fitsOneKernel(job) && lists[i]?.length === lists[0]?.length)
     const lowered = able
       ? (lists[0] as ReadonlyArray<Part>).map((_, n) =>
           assemble(jobs.map((job, i) => ({ job, part: lists[i]?.[n] as Part })))
@@ -203,6 +202,12 @@ export const lower = (plan: Plan, limits: Limits, options: Options = {}): Progra
     }
     const whole = (is: boolean): ReadonlyArray<Program.Condition> =>
       all.length === 0 ? [] : [{ _tag: "donated", inputs: all, is }]
+    targets.forEach((target, i) => {
+      if (target === undefined) return
+      const kept =
+        donors[i] === undefined ? [] : ([{ _tag: "donated", inputs: [donors[i]], is: false }] as const)
+      append([alone(target, mapPart)], [...whole(true), ...kept] as ReadonlyArray<Program.Condition>)
+    })
     append(lowered as ReadonlyArray<Lowered>, whole(true))
     if (all.length > 0) each(whole(false))
   }
@@ -288,11 +293,13 @@ const fitsOneKernel = (job: Job): boolean => {
   return (sum === undefined ? Epilogue.isDirect(job) : isOneKernel(job, sum)) && (fits || alone)
 }
 
-/** The job that copies what another writes into. */
-const copied = (job: Job, { operands }: Node.NodeOf<"scatter">): Job => ({
-  ...job,
-  body: Graph.make([{ name: "out", node: operands[0] as Node.Node }], job.body.inputs)
-})
+/** The job that copies what another writes into, where that one writes nothing else. */
+const writtenInto = (job: Job): Job | undefined => {
+  const update = KernelBody.updateOf(job.body)
+  if (update === undefined || (update.op === "update_slice" && job.anchor === undefined)) return undefined
+  const body = Graph.make([{ name: "out", node: update.operands[0] as Node.Node }], job.body.inputs)
+  return { ...job, anchor: undefined, schedule: undefined, body }
+}
 
 const mapPart: Part = { name: "map", emit: map }
 const updatePart: Part = { name: "update", emit: update }

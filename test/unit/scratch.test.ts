@@ -34,7 +34,15 @@ const onGpu =
   }
 
 const backends: ReadonlyArray<readonly [string, (graph: Graph.Graph) => Cost]> = [
-  ["a GPU", onGpu({ ...Limits.portable, maxStorageBuffersPerShaderStage: 12, twinProducts: true })],
+  [
+    "a GPU",
+    onGpu({
+      ...Limits.portable,
+      maxStorageBuffersPerShaderStage: 12,
+      twinProducts: true,
+      productsInPlace: true
+    })
+  ],
   ["a software GPU", onGpu({ ...Limits.portable, kind: "cpu", subgroups: { min: 4, max: 4 } })],
   [
     "WebAssembly",

@@ -9,7 +9,6 @@ import * as Body from "../wgsl/body.ts"
 import type * as Emitter from "../wgsl/Emitter.ts"
 import * as Epilogue from "../wgsl/epilogue.ts"
 import { allOf } from "../wgsl/scalar.ts"
-import { storePair } from "../wgsl/storage.ts"
 
 /** What the variants of matrix products share: the axes of a `dot` by their part in it, loads, stores, blocks of results. */
 
@@ -99,17 +98,13 @@ export const placeOf = (job: Job, c: Contraction, emitter: Emitter.Emitter, batc
         element(rhs, emitter.delinearize(column, c.columns), emitter.delinearize(k, c.depth))
     ),
     store: (row, column, values) => epilogue.store(indices(row, column), ...values),
-    ...(epilogue.pairs && c.columns.length > 0
+    ...(epilogue.storePair !== undefined && c.columns.length > 0
       ? {
-          storePair: (row, column, [even, odd]) => {
-            const [here, next] = [indices(row, column), indices(row, emitter.bind(`${column} + 1`))]
-            const { dtype } = (job.body.outputs[0] as { readonly node: Node }).node.type
-            const words = epilogue.targets.map(({ position, value }) => {
-              const values = [value(here, ...even), value(next, ...odd)] as const
-              return { word: emitter.bind(`${position(here)} / 2`), values }
-            })
-            for (const { word, values } of words) storePair(emitter, job.result, dtype, word, values)
-          }
+          storePair: (row, column, [even, odd]) =>
+            epilogue.storePair?.(
+              { indices: indices(row, column), values: even },
+              { indices: indices(row, emitter.bind(`${column} + 1`)), values: odd }
+            )
         }
       : {})
   }

@@ -7,7 +7,6 @@ import * as Body from "../wgsl/body.ts"
 import type { Emitter } from "../wgsl/Emitter.ts"
 import * as Epilogue from "../wgsl/epilogue.ts"
 import { compute } from "../wgsl/scalar.ts"
-import { storePair } from "../wgsl/storage.ts"
 import { combine } from "./combine.ts"
 import type { Extent } from "./Part.ts"
 import { type RowAnchor, type RowOp, rowOps } from "./rowOps.ts"
@@ -43,7 +42,7 @@ export const rows = (emitter: Emitter, job: Job, workgroup: string): Extent => {
     )
   }
 
-  const inPairs = epilogue.pairs && axes.length === 1 && axes[0] === x.type.shape.length - 1
+  const inPairs = epilogue.storePair !== undefined && axes.length === 1 && axes[0] === x.type.shape.length - 1
   const held = heldColumns(emitter, anchor, Dim.value(length), threads, lane, inPairs ? 2 : 1)
   const markPair = ([even, odd]: readonly [string, string]): void =>
     emitter.markPair(
@@ -66,13 +65,8 @@ export const rows = (emitter: Emitter, job: Job, workgroup: string): Extent => {
   /** Words of two 16-bit results that one thread writes whole, where columns lie side by side. */
   const storePairs = (value: (column: string) => string): void => {
     const put = (both: readonly [string, string]): void => {
-      const values = [
-        epilogue.value(indicesAt(both[0]), value(both[0])),
-        epilogue.value(indicesAt(both[1]), value(both[1]))
-      ] as const
-      const { dtype } = (job.body.outputs[0] as { readonly node: Node }).node.type
-      const place = emitter.bind(`${epilogue.position(indicesAt(both[0]))} / 2`)
-      storePair(emitter, job.result, dtype, place, values)
+      const [even, odd] = both.map((column) => ({ indices: indicesAt(column), values: [value(column)] }))
+      if (even !== undefined && odd !== undefined) epilogue.storePair?.(even, odd)
     }
     if (held !== undefined) {
       within(emitter, held, (own) => put(own as readonly [string, string]))

@@ -17,6 +17,7 @@ export const deviceLimits = (device: GPUDevice, info: GPUAdapterInfo): Limits =>
     maxStorageBuffersPerShaderStage: limits.maxStorageBuffersPerShaderStage,
     shaderF16: features.has("shader-f16"),
     twinProducts: true,
+    productsInPlace: true,
     subgroups: features.has("subgroups")
       ? { min: info.subgroupMinSize ?? 4, max: info.subgroupMaxSize ?? 128 }
       : undefined

@@ -1,10 +1,12 @@
 import { type Path, pathsOf, type Step } from "../../../ir/anchorPaths.ts"
 import * as Dim from "../../../ir/Dim.ts"
+import { updateOf } from "../../../ir/KernelBody.ts"
 import type { Node } from "../../../ir/Node.ts"
 import { anchorsOf, type Job } from "../Job.ts"
 import * as Body from "./body.ts"
 import type { Emitter } from "./Emitter.ts"
-import { store, storesPairs } from "./storage.ts"
+import { store, storePair, storesPairs } from "./storage.ts"
+import { updated } from "./updated.ts"
 
 /** What follows the anchor in a body, seen from the anchor: where its element ends up in the result. */
 
@@ -12,10 +14,15 @@ type Anchored = Pick<Job, "body" | "anchor">
 
 const root = (job: Anchored): Node => (job.body.outputs[0] as { readonly node: Node }).node
 
-/** The paths to the result; only contractions may have several. */
+/** What elements of the anchor become: the result, or what it writes into a tensor. */
+const madeBy = (job: Anchored): Node => updateOf(job.body)?.operands[1] ?? root(job)
+
+/** The paths to it; only contractions may have several. */
 const pathsOut = (job: Anchored): ReadonlyArray<Path> | undefined => {
-  const paths = pathsOf(job.body, anchorsOf(job))?.get(root(job))
-  return paths?.length === 1 || job.anchor?.op === "dot" ? paths : undefined
+  const update = updateOf(job.body)
+  const nodes = job.body.nodes.filter((n) => n !== update)
+  const paths = pathsOf({ nodes }, anchorsOf(job))?.get(madeBy(job))
+  return (paths?.length === 1 && update === undefined) || job.anchor?.op === "dot" ? paths : undefined
 }
 
 /** Whether each element of the anchor gives elements of the result alone, at indices that follow from its own. */
@@ -35,51 +42,73 @@ const taken = (emitter: Emitter, indices: ReadonlyArray<string>, step: Step): Re
 const move = (emitter: Emitter, { steps }: Path, indices: ReadonlyArray<string>): ReadonlyArray<string> =>
   steps.reduce((at, step) => taken(emitter, at, step), indices)
 
-/** One of the results that the elements of the anchors at an index give. */
-export interface Target {
-  /** Its row-major number in the result. */
-  readonly position: (indices: ReadonlyArray<string>) => string
-  readonly value: (indices: ReadonlyArray<string>, ...values: ReadonlyArray<string>) => string
+/** An element of each anchor at an index. */
+interface Elements {
+  readonly indices: ReadonlyArray<string>
+  readonly values: ReadonlyArray<string>
 }
 
-export interface Epilogue extends Target {
+export interface Epilogue {
   /** Computes the result's elements that the element of each anchor at `indices` gives, and stores them. */
   readonly store: (indices: ReadonlyArray<string>, ...values: ReadonlyArray<string>) => void
-  /** Whether pairs of the anchor's last axis are the words of a result whose elements take 16 bits. */
-  readonly pairs: boolean
-  /** One for most bodies; position and value are the first's. */
-  readonly targets: ReadonlyArray<Target>
+  /** As `store`, for two neighbours that are the words of the result; undefined where no two are. */
+  readonly storePair: ((even: Elements, odd: Elements) => void) | undefined
+  /** Where the anchor's element goes, if it goes to one place: its row-major number in the result. */
+  readonly position: (indices: ReadonlyArray<string>) => string
+  /** The result's element that the anchor's element gives, for callers that store several at once. */
+  readonly value: (indices: ReadonlyArray<string>, ...values: ReadonlyArray<string>) => string
 }
 
 /** `make` is the body's emitter for a new element: the anchor's value differs from one to the next. */
 export const make = (emitter: Emitter, job: Job, make: () => Body.Body): Epilogue => {
   const paths = pathsOut(job)
-  const last = root(job)
+  const [last, update] = [madeBy(job), updateOf(job.body)]
   if (job.anchor === undefined || paths === undefined) throw new Error("the body has no direct epilogue")
   const { shape, dtype } = last.type
   const anchors = anchorsOf(job)
-  const targets = paths.map(
-    (path): Target => ({
-      position: (indices) => emitter.linearize(move(emitter, path, indices), shape),
-      value: (indices, ...values) => {
-        const body = make()
-        anchors.forEach((anchor, i) => {
-          body.give(anchor, values[i] as string)
-        })
-        for (const [concat, part] of path.parts) body.pick(concat, part)
-        return body.at(Body.stored(last), move(emitter, path, indices))
-      }
+  const valueOn = (path: Path, { indices, values }: Elements): string => {
+    const body = make()
+    anchors.forEach((anchor, i) => {
+      body.give(anchor, values[i] as string)
     })
-  )
-  const width = Dim.value((paths.length === 1 ? last : job.anchor).type.shape.at(-1) ?? Dim.one) ?? 1
-  return {
-    ...(targets[0] as Target),
-    targets,
-    pairs: storesPairs(emitter.module, dtype) && paths.every((p) => p.inner) && width % 2 === 0,
-    store: (indices, ...values) => {
-      const results = targets.map(({ value }) => value(indices, ...values))
-      for (const [n, { position }] of targets.entries())
-        store(emitter, job.result, dtype, position(indices), results[n] as string)
+    for (const [concat, part] of path.parts) body.pick(concat, part)
+    return body.at(Body.stored(last), move(emitter, path, indices))
+  }
+  const positionOn = (path: Path, indices: ReadonlyArray<string>): string =>
+    emitter.linearize(move(emitter, path, indices), shape)
+  /** Gives the place of an element to `write`, unless it has none. */
+  const placed = (path: Path, indices: ReadonlyArray<string>, write: (position: string) => void): void => {
+    if (update === undefined) {
+      write(positionOn(path, indices))
+      return
     }
+    const { position, inside } = updated(emitter, make(), update, move(emitter, path, indices))
+    const put = (): void => write(position())
+    if (inside === undefined) put()
+    else emitter.branch(inside, put)
+  }
+  const [first] = paths as readonly [Path]
+  const width = Dim.value((paths.length === 1 ? last : job.anchor).type.shape.at(-1) ?? Dim.one) ?? 1
+  const apart = update?.op === "update_slice" && update.attrs.axis === shape.length - 1
+  const isPaired =
+    storesPairs(emitter.module, dtype) && paths.every((p) => p.inner) && width % 2 === 0 && !apart
+  return {
+    position: (indices) => positionOn(first, indices),
+    value: (indices, ...values) => valueOn(first, { indices, values }),
+    store: (indices, ...values) => {
+      const results = paths.map((path) => valueOn(path, { indices, values }))
+      for (const [n, path] of paths.entries())
+        placed(path, indices, (at) => store(emitter, job.result, dtype, at, results[n] as string))
+    },
+    storePair: isPaired
+      ? (even, odd) => {
+          const words = paths.map((path) => [valueOn(path, even), valueOn(path, odd)] as const)
+          for (const [n, path] of paths.entries()) {
+            placed(path, even.indices, (at) =>
+              storePair(emitter, job.result, dtype, emitter.bind(`${at} / 2`), words[n] as (typeof words)[0])
+            )
+          }
+        }
+      : undefined
   }
 }

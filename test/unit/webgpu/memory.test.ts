@@ -140,8 +140,20 @@ const bound = (steps: number, lives: ReadonlyArray<Life>): number => {
 }
 
 const devices: ReadonlyArray<readonly [string, Limits.Limits]> = [
-  ["software", { ...Limits.portable, kind: "cpu", maxStorageBuffersPerShaderStage: 12, twinProducts: true }],
-  ["gpu", { ...Limits.portable, maxStorageBuffersPerShaderStage: 12, twinProducts: true }],
+  [
+    "software",
+    {
+      ...Limits.portable,
+      kind: "cpu",
+      maxStorageBuffersPerShaderStage: 12,
+      twinProducts: true,
+      productsInPlace: true
+    }
+  ],
+  [
+    "gpu",
+    { ...Limits.portable, maxStorageBuffersPerShaderStage: 12, twinProducts: true, productsInPlace: true }
+  ],
   ["eight buffers", Limits.portable]
 ]
 
