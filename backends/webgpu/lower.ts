@@ -8,6 +8,7 @@ import type { Limits } from "../../ir/Limits.ts"
 import { donorOf } from "../../ir/MemoryPlan.ts"
 import { sharedSchedule } from "../../ir/matmulSchedule.ts"
 import type * as Node from "../../ir/Node.ts"
+import * as Shape from "../../ir/Shape.ts"
 import * as TensorType from "../../ir/TensorType.ts"
 import type { Plan } from "../Backend.ts"
 import { UnsupportedByDevice } from "../errors.ts"
@@ -160,7 +161,7 @@ export const lower = (plan: Plan, limits: Limits, options: Options = {}): Progra
       donor === undefined ? conditions : [...conditions, { _tag: "donated", inputs: [donor], is }]
     const written = writtenInto(job)
     if (written !== undefined) {
-      append([alone(written, mapPart)], donated(false))
+      append([copyOf(written)], donated(false))
       append(job.anchor === undefined ? [alone(job, updatePart)] : lowerJob(job), conditions)
       return
     }
@@ -206,7 +207,7 @@ export const lower = (plan: Plan, limits: Limits, options: Options = {}): Progra
       if (target === undefined) return
       const kept =
         donors[i] === undefined ? [] : ([{ _tag: "donated", inputs: [donors[i]], is: false }] as const)
-      append([alone(target, mapPart)], [...whole(true), ...kept] as ReadonlyArray<Program.Condition>)
+      append([copyOf(target)], [...whole(true), ...kept] as ReadonlyArray<Program.Condition>)
     })
     append(lowered as ReadonlyArray<Lowered>, whole(true))
     if (all.length > 0) each(whole(false))
@@ -303,6 +304,11 @@ const writtenInto = (job: Job): Job | undefined => {
 
 const mapPart: Part = { name: "map", emit: map }
 const updatePart: Part = { name: "update", emit: update }
+
+const copyOf = (job: Job): Lowered => {
+  const [out] = job.body.outputs as readonly [Graph.Output]
+  return { ...alone(job, mapPart), work: Size.from(Shape.size(out.node.type.shape)) }
+}
 
 /** The kernels of a job, of which the lengths of a call choose one. */
 const partsOf = (job: Job): ReadonlyArray<Part> => {

@@ -1,5 +1,6 @@
 import * as Dim from "../../ir/Dim.ts"
 import type { Graph } from "../../ir/Graph.ts"
+import { anchorOf, isUpdate } from "../../ir/KernelBody.ts"
 import type { Node } from "../../ir/Node.ts"
 import { parts } from "../../ir/ops/flashAttention.ts"
 import * as Shape from "../../ir/Shape.ts"
@@ -9,7 +10,7 @@ import * as Shape from "../../ir/Shape.ts"
  * it need not be exact. Results and statistics of one attention come of one pass over its keys.
  */
 export const workOf = (bodies: ReadonlyArray<Graph>): Dim.Dim => {
-  const nodes = bodies.flatMap((body) => body.nodes)
+  const nodes = bodies.flatMap((body) => body.nodes.filter((n) => !isStore(body, n)))
   const passes = nodes.filter((n) => n.op === "flash_attention")
   const pass = passes.find((n) => n.attrs.output === "result") ?? passes[0]
   return nodes.reduce(
@@ -17,6 +18,9 @@ export const workOf = (bodies: ReadonlyArray<Graph>): Dim.Dim => {
     Dim.zero
   )
 }
+
+/** What follows a contraction into a tensor writes no more than the contraction gives. */
+const isStore = (body: Graph, node: Node): boolean => isUpdate(node) && anchorOf(body) !== undefined
 
 const workOfNode = (node: Node): Dim.Dim => {
   const axis = (of: Node, n: number): Dim.Dim => of.type.shape[n] as Dim.Dim
