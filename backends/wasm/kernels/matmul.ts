@@ -9,7 +9,7 @@ import * as Value from "../emit/Value.ts"
 import type { Job, Lowered } from "../Job.ts"
 import type { Condition } from "../Program.ts"
 import { double } from "./double.ts"
-import { isAlongDepth, matvec } from "./matvec.ts"
+import { isAlongDepth, matvec, mostRows } from "./matvec.ts"
 import { type Packed, pack, panelBytes, panels, type Side } from "./pack.ts"
 import { accumulate, tileColumns, tileRows } from "./tile.ts"
 import { fewRows, vecmat } from "./vecmat.ts"
@@ -31,15 +31,16 @@ export const matmul = (job: Job): ReadonlyArray<Lowered> => {
   const anchor = job.anchor as NodeOf<"dot">
   const { lhs, rhs } = sidesOf(anchor)
   const rows = Shape.size(lhs.free)
-  const few: Condition = { _tag: "size", left: rows, relation: "<=", right: fewRows }
+  const along = isAlongDepth(anchor)
+  const most = along ? mostRows : fewRows
+  const few: Condition = { _tag: "size", left: rows, relation: "<=", right: most }
   const many: Condition = { ...few, relation: ">" }
   const known = Dim.value(rows)
-  const lying = (): ReadonlyArray<Lowered> =>
-    isAlongDepth(anchor) ? [matvec(job, lhs, rhs)] : vecmat(job, lhs, rhs)
+  const lying = (): ReadonlyArray<Lowered> => (along ? [matvec(job, lhs, rhs)] : vecmat(job, lhs, rhs))
   const isDouble = anchor.type.dtype === "f64"
-  if ((known !== undefined && known <= fewRows) || (isDouble && isAlongDepth(anchor))) return lying()
+  if ((known !== undefined && known <= most) || (isDouble && along)) return lying()
   const direct =
-    known !== undefined && known > fewRows ? [] : lying().map((lowered) => ({ ...lowered, when: [few] }))
+    known !== undefined && known > most ? [] : lying().map((lowered) => ({ ...lowered, when: [few] }))
   const packed = isDouble ? [double(job, lhs, rhs)] : ofMany(job, anchor, lhs, rhs)
   return [...direct, ...packed.map((lowered) => ({ ...lowered, when: direct.length === 0 ? [] : [many] }))]
 }

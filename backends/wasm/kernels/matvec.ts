@@ -1,4 +1,4 @@
-import type * as Dim from "../../../ir/Dim.ts"
+import * as Dim from "../../../ir/Dim.ts"
 import type { Node, NodeOf } from "../../../ir/Node.ts"
 import * as Shape from "../../../ir/Shape.ts"
 import { type Expr, i32, op, splat } from "../assembler/Instruction.ts"
@@ -19,8 +19,14 @@ type R = Value.Register
 /** Columns of an item. */
 const blockColumns = 16
 
-/** Vectors of a column that are multiplied at once: memory is read as one stream, and no addition waits for the one before. */
-const streamVectors = 8
+/** Sums that are added to at once: memory is read as one stream, and no addition waits for the one before. */
+const mostSums = 8
+
+/** Rows that share what is read of a column, where there are so many. */
+const together = 4
+
+/** Calls of at most so many rows come here. */
+export const mostRows = 16
 
 /** Products of few rows with a matrix of which each column lies along the depth: it is read where it lies, once for each row. */
 export const matvec = (job: Job, lhs: Side, rhs: Side): Lowered => {
@@ -41,7 +47,7 @@ export const matvec = (job: Job, lhs: Side, rhs: Side): Lowered => {
     real?.madd(e, a, b, sum) ?? op("i32x4.add", op("i32x4.mul", a as V, b as V), sum as V)
   const plus = (a: R, b: R): R => real?.add(a, b) ?? op("i32x4.add", a as V, b as V)
   // A double takes two places.
-  const vectors = type === "f64" ? streamVectors / 2 : streamVectors
+  const most = type === "f64" ? mostSums / 2 : mostSums
   const blocks = e.div(e.add(e.dim(columns), i32(blockColumns - 1)), i32(blockColumns))
 
   e.loop(frame.begin, frame.end, 1, (item) => {
@@ -49,40 +55,55 @@ export const matvec = (job: Job, lhs: Side, rhs: Side): Lowered => {
     const first = e.mul(e.sub(item, e.mul(entry, blocks)), i32(blockColumns))
     const batch = Value.delinearize(e, Value.uniform(entry), lhs.batch)
     const stop = e.min(e.add(first, i32(blockColumns)), e.dim(columns))
-    e.loop(i32(0), e.dim(rows), 1, (row) => {
-      const rowIndices = Value.delinearize(e, Value.uniform(row), lhs.free)
+
+    /** The columns of the item times so many rows. */
+    const ofRows = (row: Expr<"i32">, count: number): void => {
+      const places = Array.from({ length: count }, (_, n) =>
+        Value.delinearize(e, Value.uniform(e.add(row, i32(n))), lhs.free)
+      )
+      const vectors = most / count
       const elements = (side: Side, free: ReadonlyArray<Value.Value>, k: Value.Value): R =>
         Value.toRegister(e, side.at(body, e, batch, free, Value.delinearize(e, k, side.depth)))
-      const put = (free: ReadonlyArray<Value.Value>, value: R): void =>
-        epilogue([...batch, ...rowIndices, ...free], Value.ofRegister(value))
 
       e.loop(first, stop, 1, (column) => {
         const free = Value.delinearize(e, Value.uniform(column), rhs.free)
-        const sums = Array.from({ length: vectors }, () => e.variable(zero))
-        const add = (sum: Variable<R["type"]>, k: Expr<"i32">): void => {
+        const sums = places.map(() => Array.from({ length: vectors }, () => e.variable(zero)))
+        const add = (n: number, k: Expr<"i32">): void => {
           const at = Value.along(e, k, depth)
-          const product = e.bind(
-            multiplyAdd(elements(lhs, rowIndices, at), elements(rhs, free, at), sum.value)
-          )
-          sum.set(active(e, product, sum.value))
+          const own = elements(rhs, free, at)
+          for (const [r, place] of places.entries()) {
+            const sum = (sums[r] as ReadonlyArray<Variable<R["type"]>>)[n] as Variable<R["type"]>
+            sum.set(active(e, e.bind(multiplyAdd(elements(lhs, place, at), own, sum.value)), sum.value))
+          }
         }
         const length = e.dim(depth)
-        const [most, whole] = [-4 * vectors, -4].map((n) => e.bind(op("i32.and", length, i32(n)))) as [
+        const [rounds, whole] = [-4 * vectors, -4].map((n) => e.bind(op("i32.and", length, i32(n)))) as [
           Expr<"i32">,
           Expr<"i32">
         ]
-        e.loop(i32(0), most, 4 * vectors, (k) =>
+        e.loop(i32(0), rounds, 4 * vectors, (k) =>
           e.at(4, () => {
-            for (const [n, sum] of sums.entries()) add(sum, e.add(k, i32(4 * n)))
+            for (let n = 0; n < vectors; n++) add(n, e.add(k, i32(4 * n)))
           })
         )
-        const last = sums[0] as Variable<R["type"]>
-        e.loop(most, whole, 4, (k) => e.at(4, () => add(last, k)))
-        e.loop(whole, length, 1, (k) => e.at(1, () => add(last, k)))
-        const total = sums.map((sum) => sum.value).reduce((a, b) => e.now(plus(a, b)))
-        e.at(1, () => put(free, across(e, total, plus)))
+        e.loop(rounds, whole, 4, (k) => e.at(4, () => add(0, k)))
+        e.loop(whole, length, 1, (k) => e.at(1, () => add(0, k)))
+        for (const [r, place] of places.entries()) {
+          const total = (sums[r] as ReadonlyArray<Variable<R["type"]>>)
+            .map((sum) => sum.value)
+            .reduce((a, b) => e.now(plus(a, b)))
+          const value = Value.ofRegister(across(e, total, plus))
+          e.at(1, () => epilogue([...batch, ...place, ...free], value))
+        }
       })
-    })
+    }
+    const known = Dim.value(rows)
+    const shared =
+      known === undefined
+        ? e.bind(op("i32.and", e.dim(rows), i32(-together)))
+        : i32(known - (known % together))
+    e.loop(i32(0), shared, together, (row) => ofRows(row, together))
+    e.loop(shared, e.dim(rows), 1, (row) => ofRows(row, 1))
   })
   return frame.finish("matvec", { times: Shape.size(lhs.batch), of: columns, per: blockColumns }, "stream")
 }
