@@ -85,7 +85,7 @@ test.each([true, false])("the same bits on any number of threads, vectors %s", a
         g({ x: arrays.array(from, "f32", [M, 300]), w })
       )
       const rows = arrays.array(from, "f32", [1300, 300])
-      const streams = yield* Effect.forEach([1, 2], (M) =>
+      const streams = yield* Effect.forEach([1, 2, 7], (M) =>
         h({ x: arrays.array(from, "f32", [M, 300]), w: rows })
       )
       const f64 = yield* doubles
