@@ -11,5 +11,5 @@ export interface Tiles {
 /** Scores, values and the tile of keys lie in the first two caches. */
 export const standard: Tiles = { rows: 36, keys: 96, split: 256 }
 
-/** Keys that few queries look at together: they lie in the first cache with their values, and make whole pages. */
-export const mostOfFew = 64
+/** Keys that few queries look at together: they lie in a part of the first cache with their values, and make whole pages. */
+export const mostOfFew = 32

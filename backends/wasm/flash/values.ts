@@ -1,10 +1,10 @@
 import * as Dim from "../../../ir/Dim.ts"
 import type { Node } from "../../../ir/Node.ts"
 import { type Expr, i32, load, op, select, splatF32, store } from "../assembler/Instruction.ts"
-import type { Variable } from "../emit/Emitter.ts"
+import { constantOf, type Variable } from "../emit/Emitter.ts"
 import type { Frame } from "../emit/Frame.ts"
 import { madd } from "../emit/math.ts"
-import type { Vectors } from "../emit/storage.ts"
+import * as Storage from "../emit/storage.ts"
 import { type Job, operand, type Ref } from "../Job.ts"
 import { accumulate, tileColumns } from "../kernels/tile.ts"
 import type { Problem } from "./Problem.ts"
@@ -48,10 +48,10 @@ export interface Lying {
   readonly panelBytes: I
   /** From one key to the next. */
   readonly step: number
-  readonly vectors: Vectors
+  readonly vectors: Storage.Vectors
 }
 
-/** Rows that a product takes together, and whether those that are left over are taken one by one; the values then lie row by row. */
+/** Rows that a product takes together, all of which there are memory for, or whether it takes just those there are; the values then lie row by row. */
 export interface Tiling {
   readonly rows: number
   readonly exact: boolean
@@ -75,34 +75,56 @@ interface Product extends Lying {
 
 const halves = [0, 16] as const
 
+const words = Storage.vectors("f32")
+
 /**
  * Adds weighted values, as a matrix product. Where a pair takes no part and its value is not finite, its product with 0 shows as NaN in
  * a sum: then pairs are added one by one, so that it stays with those that see it.
  */
 export const add = (frame: Frame, product: Product): void => {
   const { e } = frame
-  const { rowCount, panels, tiling } = product
-  const rows = tiling.exact ? rowCount : e.add(rowCount, i32(tiling.rows - 1))
-  const whole = e.mul(e.div(rows, i32(tiling.rows)), i32(tiling.rows))
+  const { rowCount, tiling } = product
+  if (tiling.exact) {
+    addExactly(frame, product)
+    return
+  }
+  const whole = e.mul(e.div(e.add(rowCount, i32(tiling.rows - 1)), i32(tiling.rows)), i32(tiling.rows))
+  addTiles(frame, product, whole)
+}
+
+const addTiles = (frame: Frame, product: Product, rows: I): void => {
+  const { e } = frame
+  const { panels, tiling } = product
   e.loop(i32(0), panels, 1, (panel) => {
-    e.loop(i32(0), whole, tiling.rows, (row) => addTile(frame, product, row, panel))
-  })
-  if (!tiling.exact) return
-  e.loop(i32(0), product.count, blockOfKeys, (from) => {
-    const some = part(frame, product, from)
-    e.loop(whole, rowCount, 1, (row) => addRow(frame, some, row))
+    e.loop(i32(0), rows, tiling.rows, (row) => addTile(frame, product, row, panel))
   })
 }
 
-/** Keys that a single row takes together: few, so that memory is read as one stream. */
+/** Two rows at a time, or tiles of them where values have to be converted, and one by one those that are left over. */
+const addExactly = (frame: Frame, product: Product): void => {
+  const { e } = frame
+  const { rowCount, count } = product
+  const size = e.bind(select(i32(blockOfKeys), count, op("i32.lt_s", rowCount, i32(4))))
+  const isWords = product.vectors.bytes === words.bytes
+  const together = isWords ? 2 : product.tiling.rows
+  const whole = e.bind(op("i32.and", rowCount, i32(-together)))
+  e.loop(i32(0), e.div(e.add(count, e.sub(size, i32(1))), size), 1, (n) => {
+    const some = part(frame, product, e.mul(n, size), size)
+    if (isWords) e.loop(i32(0), whole, 2, (row) => addRows(frame, some, [row, e.add(row, i32(1))]))
+    else addTiles(frame, some, whole)
+    e.loop(whole, rowCount, 1, (row) => addRows(frame, some, [row]))
+  })
+}
+
+/** Keys that less than four rows take together: few, so that memory is read as one stream. */
 const blockOfKeys = 8
 
 /** The product with some of the keys. */
-const part = ({ e }: Frame, product: Product, from: I): Product => ({
+const part = ({ e }: Frame, product: Product, from: I, size: I): Product => ({
   ...product,
   weights: e.add(product.weights, e.mul(from, i32(4))),
   values: e.add(product.values, e.mul(from, i32(product.step))),
-  count: e.min(i32(blockOfKeys), e.sub(product.count, from)),
+  count: e.min(size, e.sub(product.count, from)),
   factor: (row) => select(product.factor(row), splatF32(1), op("i32.eqz", from))
 })
 
@@ -138,39 +160,61 @@ const addTile = (frame: Frame, p: Product, first: I, panel: I): void => {
   keep(frame, p, sums, () => e.loop(first, last, 1, (row) => oneByOne(frame, p, row, panel)))
 }
 
-/** Panels whose sums a single row keeps in registers. */
-const widest = 4
+/** Panels whose sums so many rows keep in registers: as many chains of additions as hide how long one takes. */
+const widest = { 1: 4, 2: 3 } as const
 
-/** A row, with as many panels at a time as fit. */
-const addRow = (frame: Frame, p: Product, row: I): void => {
+/** Numbers that add up to a sum, of at most so much, as equal as can be: the larger ones, then those that are smaller by 1. */
+const divided = (sum: number, most: number) => {
+  const count = Math.ceil(sum / most)
+  const large = Math.ceil(sum / count)
+  return { large, many: sum - count * (large - 1), count }
+}
+
+/** One row or two, with as many panels at a time as fit. */
+const addRows = (frame: Frame, p: Product, rows: readonly [I] | readonly [I, I]): void => {
   const { e } = frame
-  const factor = e.now(p.factor(row))
+  const factors = rows.map((row) => e.now(p.factor(row)))
   const some = (first: I, count: number): void => {
-    const at = sumsAt(frame, p, row, first)
-    const sums = Array.from({ length: 2 * count }, (_, n) => ({
-      sum: e.variable(op("f32x4.mul", load("v128.load", at, 16 * n), factor)),
-      at,
-      offset: 16 * n
-    }))
-    const pa = e.variable(weightsAt(frame, p, row))
-    const pb = e.variable(valuesAt(frame, p, first))
+    const own = rows.map((row, r) => {
+      const at = sumsAt(frame, p, row, first)
+      const sums = Array.from({ length: 2 * count }, (_, n) => ({
+        sum: e.variable(op("f32x4.mul", load("v128.load", at, 16 * n), factors[r] as V)),
+        at,
+        offset: 16 * n
+      }))
+      return { weights: e.variable(weightsAt(frame, p, row)), sums }
+    })
+    const values = e.variable(valuesAt(frame, p, first))
     e.loop(i32(0), p.count, 1, () => {
-      const weight = e.now(load("v128.load32_splat", pa.value))
-      for (let n = 0; n < count; n++) {
-        p.vectors.pair(e, pb.value, 2 * n * p.vectors.bytes).forEach((value, half) => {
-          const { sum } = sums[2 * n + half] as Sum
-          sum.set(madd(e, weight, value, sum.value))
+      const weights = own.map((row) => e.now(load("v128.load32_splat", row.weights.value)))
+      const multiply = (value: V, column: number): void =>
+        own.forEach(({ sums }, r) => {
+          const { sum } = sums[column] as Sum
+          sum.set(madd(e, weights[r] as V, value, sum.value))
         })
+      for (let n = 0; n < 2 * count; n += 2) {
+        const at = n * p.vectors.bytes
+        // Words one after the other, for one register is left.
+        const pair = p.vectors.bytes === words.bytes ? undefined : p.vectors.pair(e, values.value, at)
+        for (const half of [0, 1] as const)
+          multiply(pair?.[half] ?? p.vectors.at(e, values.value, at + 16 * half), n + half)
       }
-      pa.set(op("i32.add", pa.value, i32(4)))
-      pb.set(op("i32.add", pb.value, i32(p.step)))
+      for (const row of own) row.weights.set(op("i32.add", row.weights.value, i32(4)))
+      values.set(op("i32.add", values.value, i32(p.step)))
     })
     const last = e.add(first, i32(count))
-    keep(frame, p, sums, () => e.loop(first, last, 1, (panel) => oneByOne(frame, p, row, panel)))
+    const all = own.flatMap(({ sums }) => sums)
+    keep(frame, p, all, () =>
+      e.loop(first, last, 1, (panel) => {
+        for (const row of rows) oneByOne(frame, p, row, panel)
+      })
+    )
   }
-  const whole = e.bind(op("i32.and", p.panels, i32(-widest)))
-  e.loop(i32(0), whole, widest, (panel) => some(panel, widest))
-  e.loop(whole, p.panels, 1, (panel) => some(panel, 1))
+  const panels = constantOf(p.panels) as number
+  if (panels === 0) return
+  const { large, many, count } = divided(panels, widest[rows.length])
+  e.loop(i32(0), i32(many * large), large, (panel) => some(panel, large))
+  if (count > many) e.loop(i32(many * large), i32(panels), large - 1, (panel) => some(panel, large - 1))
 }
 
 /** Sums in registers, and where they come from. */

@@ -34,6 +34,15 @@ describe("attention, at any lengths by the same kernels", () => {
     ])
   )
 
+  test.each(["f32", "f16"])(
+    "values of five panels, %s: some at a time, and rows that are left over",
+    (dtype) =>
+      agree(flashText({ heads: [5, 1], head: [8, 40], dtype }), [
+        { T: 1, S: 97 },
+        { T: 3, S: 40 }
+      ])
+  )
+
   test("logits that are infinite", () =>
     agree(flashText(all({ score: ["%x: f32[] = add %logit, %logit"] })), lengths, { data: "holes" }))
 })
