@@ -1,4 +1,5 @@
-type Job = () => Promise<unknown>
+/** Undefined where there is nothing left to do. */
+type Job = () => Promise<unknown> | undefined
 
 /**
  * What can wait until the device has nothing to do: one job at a time, each after a pause in which nobody asked for anything. A software
@@ -18,7 +19,7 @@ const pause = 100
 
 /** `drained` resolves when the device has done what is submitted so far. */
 export const make = (drained: () => Promise<unknown>, after: number = pause): Idle => {
-  let jobs: ReadonlyArray<Job> = []
+  let jobs: Array<Job> = []
   let [count, seen, waiting] = [0, -1, 0]
   let timer: ReturnType<typeof setTimeout> | undefined
 
@@ -38,9 +39,9 @@ export const make = (drained: () => Promise<unknown>, after: number = pause): Id
   /** Each pause: nothing was asked for since the last one, or who knows how long the device takes for it. */
   const look = async (): Promise<void> => {
     if (waiting === 0 && count === seen) {
-      const [job, ...rest] = jobs
-      jobs = rest
-      if (job !== undefined) until(job())
+      let work: Promise<unknown> | undefined
+      while (work === undefined && jobs.length > 0) work = jobs.shift()?.()
+      if (work !== undefined) until(work)
     } else {
       seen = count
       // A device that goes away has nothing to do.

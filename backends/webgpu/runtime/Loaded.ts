@@ -9,6 +9,8 @@ export interface Loaded {
   readonly program: Program.Program
   /** By the number of the kernel; undefined while it is not ready. */
   readonly pipelines: ReadonlyArray<GPUComputePipeline | undefined>
+  /** Asks for the pipeline of a kernel. Rejects as `Session.pipeline`. */
+  readonly ask: (kernel: number) => Promise<unknown>
   /** Undefined once all pipelines of a launch are ready. Rejects as `Session.pipeline`. */
   readonly waitFor: (launch: Launch.Launch) => Promise<unknown> | undefined
   readonly constants: ReadonlyArray<GPUBuffer>
@@ -20,6 +22,9 @@ export interface Loaded {
   readonly group: (step: number, buffers: ReadonlyArray<GPUBuffer>) => GPUBindGroup | undefined
   readonly keepGroup: (step: number, buffers: ReadonlyArray<GPUBuffer>, group: GPUBindGroup) => void
 }
+
+/** Makes a pipeline of a program that is still there: whoever waits keeps none alive. */
+const askOf = (program: WeakRef<Loaded>, kernel: number) => () => program.deref()?.ask(kernel)
 
 /** Lengths whose sizes are kept, and sets of buffers that begin with one buffer whose bind groups of one step are kept. */
 const [keepLaunches, keepGroups] = [64, 16]
@@ -61,17 +66,16 @@ export const load = async (session: Session, program: Program.Program, ahead = t
   ])
   // A device that is lost gives pipelines as if nothing had happened.
   session.check()
-  // Kernels of long calls are behind those of short ones.
-  if (ahead && !atOnce) session.idle.later(sometimes.toReversed().map((i) => () => ask(i)))
   const launches = Lru.make<string, Launch.Launch>(keepLaunches)
   // They go with the first buffer that they bind.
   const groups = program.steps.map(
     () => new WeakMap<GPUBuffer, Array<readonly [ReadonlyArray<GPUBuffer>, GPUBindGroup]>>()
   )
   let written: Launch.Launch | undefined
-  return {
+  const loaded: Loaded = {
     program,
     pipelines,
+    ask,
     waitFor: (launch) =>
       launch.kernels.every((i) => pipelines[i] !== undefined)
         ? undefined
@@ -97,4 +101,8 @@ export const load = async (session: Session, program: Program.Program, ahead = t
       groups[step]?.set(first, [[buffers, group] as const, ...others].slice(0, keepGroups))
     }
   }
+  // Kernels of long calls are behind those of short ones.
+  const weak = new WeakRef(loaded)
+  if (ahead && !atOnce) session.idle.later(sometimes.toReversed().map((i) => askOf(weak, i)))
+  return loaded
 }

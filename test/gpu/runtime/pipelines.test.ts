@@ -1,4 +1,6 @@
 /** When pipelines are made, in which order, and who waits for them. */
+import { setFlagsFromString } from "node:v8"
+import { runInNewContext } from "node:vm"
 import { Effect, Fiber, Layer } from "effect"
 import { describe, expect, test } from "vitest"
 import { Backend } from "../../../backends/Backend.ts"
@@ -135,6 +137,18 @@ describe("a software device makes the pipelines that a call needs", () => {
         // Another program of the same kernels finds them.
         yield* attention()
         expect(asked).toHaveLength(5)
+      })
+    ))
+
+  test("for programs that somebody holds", () =>
+    on("software", { idleAfter: 200 }, ({ asked }) =>
+      Effect.gen(function* () {
+        yield* Effect.asVoid(attention())
+        yield* Effect.promise(() => new Promise((done) => setTimeout(done, 50)))
+        setFlagsFromString("--expose-gc")
+        runInNewContext("gc")()
+        yield* Effect.promise(() => new Promise((done) => setTimeout(done, 600)))
+        expect(asked).toEqual(["rms_norm"])
       })
     ))
 

@@ -47,6 +47,14 @@ test("jobs follow each other in order, each after a pause, also behind one that 
   expect(vi.getTimerCount()).toBe(0)
 })
 
+test("a job that has nothing left to do is passed over", async () => {
+  const { begun, job } = jobs()
+  const { later } = Idle.make(() => idle, after)
+  later([() => undefined, () => undefined, job("a"), () => undefined])
+  await pass(2 * after)
+  expect(begun).toEqual(["a"])
+})
+
 test("who asks again and again keeps jobs waiting, and so does what is waited for", async () => {
   const { begun, job } = jobs()
   const { later, asked, until } = Idle.make(() => idle, after)
