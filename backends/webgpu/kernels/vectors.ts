@@ -45,10 +45,10 @@ const merged = (axes: ReadonlyArray<Axis>): ReadonlyArray<Axis> => {
   return result
 }
 
-/** Whether four neighbours along these axes, from a multiple of 4 on, lie side by side. */
-const isContiguous = (axes: ReadonlyArray<Axis>): boolean => {
+/** How far apart neighbours along these axes lie; undefined where no four of them, from a multiple of 4 on, lie alike. */
+const gapOf = (axes: ReadonlyArray<Axis>): number | undefined => {
   const last = axes.at(-1)
-  return last !== undefined && Dim.isOne(last.stride) && isMultiple(last.size)
+  return last !== undefined && isMultiple(last.size) ? Dim.value(last.stride) : undefined
 }
 
 interface View {
@@ -81,18 +81,23 @@ const viewOf = (graph: Graph, node: Node): View | undefined => {
 
 /**
  * Whether and how an operand can be read as vectors: through views alone, its elements lie side by side along the last of its contracted or
- * of its free axes, whose length is a multiple of 4, and every other step is one, too.
+ * of its free axes, whose length is a multiple of 4, and every other step is one, too. Along free axes they may be every second, as the first numbers of
+ * neighbouring pairs: who reads the others reads the same vectors.
  */
 export const vectorsOf = (emitter: Emitter, job: Job, operand: Operand): Vectors | undefined => {
   const node = narrow(operand.node)
   const view = viewOf(job.body, node)
-  if (view === undefined || !isMultiple(view.base)) return undefined
+  if (view === undefined) return undefined
   const axesOf = (axis: number): ReadonlyArray<Axis> => view.axes[axis] as ReadonlyArray<Axis>
   const batch = operand.batch.map(axesOf)
   const [depth, free] = [merged(operand.contract.flatMap(axesOf)), merged(operand.free.flatMap(axesOf))]
-  const along = isContiguous(depth) ? "depth" : "free"
+  const along = gapOf(depth) === 1 ? "depth" : "free"
   const [vector, others] = along === "depth" ? [depth, free] : [free, depth]
-  if (!isContiguous(vector)) return undefined
+  const gap = gapOf(vector)
+  const odd = gap === 2 ? (Dim.value(view.base) ?? 0) % 2 : 0
+  const base = quarter(Dim.sub(view.base, Dim.constant(odd)))
+  if ((gap !== 1 && gap !== 2) || base === undefined) return undefined
+  if (gap === 2 && compute(node.type.dtype) !== "f32") return undefined
   if (![...batch.flat(), ...others, ...vector.slice(0, -1)].every((a) => isMultiple(a.stride)))
     return undefined
   const step = (index: string, { stride }: Axis): string =>
@@ -104,7 +109,7 @@ export const vectorsOf = (emitter: Emitter, job: Job, operand: Operand): Vectors
         axes.map((a) => a.size)
       )
       .map((index, i) => step(index, axes[i] as Axis))
-  const inner = { size: quarter((vector.at(-1) as Axis).size) as Dim.Dim, stride: four }
+  const inner = { size: quarter((vector.at(-1) as Axis).size) as Dim.Dim, stride: Dim.constant(4 * gap) }
   const quarters = [...vector.slice(0, -1), inner]
   return {
     along,
@@ -114,8 +119,13 @@ export const vectorsOf = (emitter: Emitter, job: Job, operand: Operand): Vectors
         ...place(other, others),
         ...place(position, quarters)
       ]
-      const start = terms.reduce(emitter.add, emitter.dim(quarter(view.base) as Dim.Dim))
-      const loaded = loadVec4(emitter, view.ref, node.type.dtype, start)
+      const start = terms.reduce(emitter.add, emitter.dim(base))
+      const load = (at: string): string => loadVec4(emitter, view.ref, node.type.dtype, at)
+      const loaded = load(start)
+      if (gap === 2) {
+        const pick = odd === 0 ? "xz" : "yw"
+        return emitter.bind(`vec4<f32>(${loaded}.${pick}, ${load(emitter.add(start, "1"))}.${pick})`)
+      }
       return compute(node.type.dtype) === "bool" ? `vec4<u32>(${loaded})` : loaded
     }
   }

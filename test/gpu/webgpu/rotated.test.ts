@@ -97,6 +97,7 @@ describe.each(kinds)("a rotation is the end of its projection, by kernels for a 
     ["halves", { heads: 1, size: 128, transposed: true }],
     ["neighbours", { heads: 5, size: 16, transposed: true, bias: true }],
     ["neighbours", { heads: 3, size: 6 }],
+    ["neighbours", { heads: 3, size: 16 }],
     ["rotateHalf", { heads: 1, size: 6, transposed: true }],
     ["rotateHalf", { heads: 3, size: 32, bias: true }]
   ] as const)("%s of %o", async (spelling, size) => {
@@ -118,7 +119,7 @@ describe.each(kinds)("a rotation is the end of its projection, by kernels for a 
       [{ heads: 3, size: 8, dtype }, halves],
       [{ heads: 3, size: 8, dtype, transposed: true, bias: true }, rotateHalf],
       [{ heads: 1, size: 6, dtype }, halves],
-      [{ heads: 2, size: 4, dtype }, neighbours]
+      [{ heads: 2, size: 8, dtype }, neighbours]
     ] as const)
       expect(await dispatched(projected(size, turn), calls(12), { kind })).toEqual(once(kind))
   })
