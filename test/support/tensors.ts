@@ -67,11 +67,12 @@ export const bound = <D extends DType>(
   }
 }
 
-/** The value of an expression by the reference in float64, so that formulas agree to many digits. */
+/** The value of an expression by the reference; in float64 unless asked for less, so that formulas agree to many digits. */
 export const run = (
   result: Tensor.Tensor,
   inputs: ReadonlyArray<Bound> = [],
-  sizes: Dim.Bindings = {}
+  sizes: Dim.Bindings = {},
+  precision: "f32" | "f64" = "f64"
 ): Dense & { readonly dtype: DType } => {
   const graph = Graph.make(
     [{ name: "out", node: Tensor.nodeOf(result) }],
@@ -79,7 +80,7 @@ export const run = (
   )
   const arrays = inputs.map((x) => x.array)
   const bindings = { ...Reference.bind(graph, arrays), ...sizes }
-  const [out] = Reference.evaluate(graph, arrays, bindings, { precision: "f64" })
+  const [out] = Reference.evaluate(graph, arrays, bindings, { precision })
   const array = out as HostArray.HostArray
   return { dtype: array.dtype, shape: array.shape, data: [...HostArray.toNumbers(array)] }
 }

@@ -66,8 +66,9 @@ describe("a sample", () => {
     const best = [0, 1, 2].map((b) => row(b).indexOf(Math.max(...row(b))))
     expect(run(nn.sample(x.tensor, {}, 1), [x]).data).toEqual(best)
     expect(run(nn.sample(x.tensor, { temperature: 1, topK: 1 }, 9), [x]).data).toEqual(best)
-    // The quotients are larger than any number of f32.
-    expect(run(nn.sample(x.tensor, { temperature: 1.2e-38 }, 9), [x]).data).toEqual(best)
+    // The quotients are larger than any number of f32, in which they are computed.
+    const large = bound("f32", { ...logits, data: logits.data.map((y) => 10 * y) })
+    expect(run(nn.sample(large.tensor, { temperature: 1.2e-38 }, 9), [large], {}, "f32").data).toEqual(best)
   })
 
   it("is drawn by the softmax of the logits, by its seed", () => {
