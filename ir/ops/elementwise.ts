@@ -97,11 +97,17 @@ export const floorDiv = binary(
   "Quotient rounded down; an integer divided by 0 gives 0.",
   (x, y) => Math.floor(x / y)
 )
+/** Exact, but for the one addition that gives it the sign of y. */
+const remainder = (x: number, y: number): number => {
+  const rest = x % y
+  return rest !== 0 && rest < 0 !== y < 0 ? rest + y : rest
+}
+
 export const mod = binary(
   "mod",
   "number",
-  "x - y * floor(x / y), with the sign of y; an integer modulo 0 gives 0.",
-  (x, y) => x - y * Math.floor(x / y)
+  "What is left of x after whole multiples of y, with the sign of y; an integer modulo 0 gives 0.",
+  remainder
 )
 export const pow = binary("pow", "float", "x to the power of y.", (x, y) => x ** y)
 export const min = binary("min", "number", "The smaller; NaN if either is.", Math.min, {

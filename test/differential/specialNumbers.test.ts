@@ -3,6 +3,8 @@ import { describe, expect, test } from "vitest"
 import * as Reference from "../../backends/reference/Reference.ts"
 import * as HostArray from "../../ir/HostArray.ts"
 import * as Shape from "../../ir/Shape.ts"
+import * as Tolerance from "../../ir/Tolerance.ts"
+import { input, outputsOf } from "../support/agree.ts"
 import * as arrays from "../support/arrays.ts"
 import { graphOf } from "../support/evaluate.ts"
 import {
@@ -101,6 +103,58 @@ describe.each(Object.entries(programs))("%s", (_, a) => {
       }
     }
   )
+})
+
+/** Numbers at which functions of one and two numbers change their way, and quotients that no float holds. */
+const edges = [
+  ...[NaN, Infinity, -Infinity, 0, -0, 1, -1, 0.1, 0.5, -1.5, 3, -70, 71, 65504, 131072, 16777217, 1e-10],
+  ...[2 ** -126, 1e20, -1e20, 3.4028234663852886e38, -3.4028234663852886e38]
+]
+
+describe("one number and two", () => {
+  const [type, square] = [`f32[${edges.length}]`, `f32[${edges.length}, ${edges.length}]`]
+  const one = ["sign", "floor", "exp", "log", "sqrt", "rsqrt", "sin", "cos", "tanh", "erf", "sigmoid"]
+  const two = ["add", "sub", "mul", "div", "floor_div", "mod", "pow", "min", "max"]
+  const graph = graphOf(
+    outputsOf(
+      [input(type), input(`f32[${edges.length}, 1]`, "y")],
+      [
+        ...one.map((op) => [op, `${type} = ${op} %x`] as const),
+        ...two.map((op) => [op, `${square} = ${op} %x, %y`] as const)
+      ]
+    )
+  )
+  const x = HostArray.fromNumbers("f32", [edges.length], edges)
+  const y = HostArray.fromNumbers("f32", [edges.length, 1], edges)
+  const expected = Reference.evaluate(graph, [x, y], {})
+  /** NaN and infinities as they are, others element by element: the largest is no measure for the rest. */
+  const alike = (actual: ReadonlyArray<HostArray.HostArray>): void => {
+    const tolerances = Tolerance.of(graph, {}, { exponent: 128, expected: "rounded" })
+    graph.outputs.forEach(({ name }, n) => {
+      const [a, e] = [actual[n], expected[n]] as [HostArray.HostArray, HostArray.HostArray]
+      const wanted = HostArray.toNumbers(e)
+      HostArray.toNumbers(a).forEach((found, i) => {
+        const own = (value: number) => HostArray.fromNumbers("f32", [1], [value])
+        const { ok, message } = Tolerance.compare(
+          own(found),
+          own(wanted[i] as number),
+          tolerances[n] as Tolerance.Tolerance
+        )
+        const given = [edges[i % edges.length], edges[Math.floor(i / edges.length)]].join(", ")
+        expect(ok, `${name}(${given}): ${message}`).toBe(true)
+      })
+    })
+  }
+
+  test.each([
+    ["vectors", {}],
+    ["words", { simd: false }]
+  ])("WebAssembly, %s", async (_, features) => {
+    const { run } = await compiled(graph, { ...features, threads: 1 })
+    alike(await run([x, y], {}))
+  })
+
+  test("WebGPU", async () => alike(await runGraph(graph, [x, y], {})))
 })
 
 test("numbers that are none occur", () => {

@@ -24,6 +24,8 @@ export type HelperName =
   | "erf"
   | "sigmoid"
   | "pow"
+  | "floor_div"
+  | "mod"
   | "f16_bits"
   | "bf16_bits"
   | "floor_div_i32"
@@ -106,6 +108,8 @@ export const helpers: { readonly [K in HelperName]: Make } = {
   erf: vector(1, (e, x) => M.erf(e, x as V)),
   sigmoid: vector(1, (e, x) => M.sigmoid(e, x as V)),
   pow: vector(2, M.host("pow")),
+  floor_div: vector(2, (e, x, y) => M.floorDiv(e, x as V, y as V)),
+  mod: vector(2, (e, x, y) => M.mod(e, x as V, y as V)),
   // To nearest even. Below the normal numbers, 0.5 has the unit of the subnormal ones.
   f16_bits: vector(1, (e, x) => {
     const a = e.bind(op("v128.and", x as V, splat(0x7fffffff)))
@@ -160,7 +164,9 @@ export const helpersF64 = {
   tanh: doubles(1, (e, x) => F64.tanh(e, x as D)),
   erf: doubles(1, (e, x) => F64.erf(e, x as D)),
   sigmoid: doubles(1, (e, x) => F64.sigmoid(e, x as D)),
-  pow: doubles(2, F64.host("pow"))
+  pow: doubles(2, F64.host("pow")),
+  floor_div: doubles(2, (_, x, y) => F64.floorDiv(x as D, y as D)),
+  mod: doubles(2, (e, x, y) => F64.mod(e, x as D, y as D))
 } as const satisfies { readonly [name: string]: Make }
 
 export type HelperF64 = keyof typeof helpersF64

@@ -1,4 +1,4 @@
-import { call, type Expr, i32, lane, op, splat, splatF32 } from "../assembler/Instruction.ts"
+import { call, type Expr, f64, i32, lane, op, select, splat, splatF32 } from "../assembler/Instruction.ts"
 import type { Emitter } from "./Emitter.ts"
 import type { ImportName } from "./library.ts"
 
@@ -108,6 +108,45 @@ export const host =
       return e.now(lane("f32x4.replace_lane", n, all, value))
     }, splat(0))
   }
+
+/** Bits that each step takes of a quotient, so that products are exact in doubles. */
+const stepBits = 28
+
+/** Floats whose quotients are that large, in steps: from 2^-149 to 2^128. */
+const steps = Math.ceil(277 / stepBits)
+
+/** What is left of x after whole multiples of y, exactly, with the sign of y: a lane after the other, in doubles. */
+export const mod = (e: Emitter, x: V, y: V): V =>
+  [0, 1, 2, 3].reduce<V>((all, n) => {
+    const wide = (v: V) => e.bind(op("f64.promote_f32", lane("f32x4.extract_lane", n, v)))
+    const [a, b] = [wide(x), wide(y)]
+    const [divisor, rest] = [e.bind(op("f64.abs", b)), e.variable(op("f64.abs", a))]
+    const isNear = e.bind(op("f64.lt", rest.value, op("f64.mul", divisor, f64(2 ** stepBits))))
+    const first = e.now(select(i32(steps - 1), i32(0), isNear))
+    const multiple = e.variable(
+      select(divisor, op("f64.mul", divisor, f64(2 ** (stepBits * (steps - 1)))), isNear)
+    )
+    e.loop(first, i32(steps), 1, () => {
+      const whole = op("f64.floor", op("f64.div", rest.value, multiple.value))
+      const less = e.now(op("f64.sub", rest.value, op("f64.mul", multiple.value, whole)))
+      rest.set(select(rest.value, less, op("f64.lt", rest.value, multiple.value)))
+      multiple.set(op("f64.mul", multiple.value, f64(2 ** -stepBits)))
+    })
+    const [zero, isNegative] = [f64(0), e.bind(op("f64.lt", a, f64(0)))]
+    const own = e.now(select(op("f64.neg", rest.value), rest.value, isNegative))
+    const isOther = op("i32.ne", isNegative, op("f64.lt", b, zero))
+    const turned = op("i32.and", op("f64.ne", own, zero), isOther)
+    const value = e.now(select(op("f64.add", own, b), own, turned))
+    return e.now(lane("f32x4.replace_lane", n, all, op("f32.demote_f64", value)))
+  }, splat(0))
+
+/** The quotient rounded down, of doubles, which hold it. */
+export const floorDiv = (e: Emitter, x: V, y: V): V =>
+  [0, 1, 2, 3].reduce<V>((all, n) => {
+    const wide = (v: V) => op("f64.promote_f32", lane("f32x4.extract_lane", n, v))
+    const value = op("f32.demote_f64", op("f64.floor", op("f64.div", wide(x), wide(y))))
+    return e.bind(lane("f32x4.replace_lane", n, all, value))
+  }, splat(0))
 
 /** The products of so many quarter turns and the first two parts of π/2 are exact. */
 const mostQuarters = 2 ** 13

@@ -170,6 +170,27 @@ export const erf = (e: Emitter, x: D): D => {
   return signed(e, wide("f64x4.select", near, far, wide("f64x4.lt", a, splatF64(1))), x)
 }
 
+export const floorDiv = (x: D, y: D): D => wide("f64x4.floor", div(x, y))
+
+/** What is left of x after whole multiples of y, with the sign of y: exact for quotients to 2^26, whose products with either half of y are. */
+export const mod = (e: Emitter, x: D, y: D): D => {
+  const [a, b] = [e.bind(wide("f64x4.abs", x)), e.bind(wide("f64x4.abs", y))]
+  const zero = splatF64(0)
+  // Veltkamp's halves.
+  const turned = e.bind(mul(b, splatF64(2 ** 27 + 1)))
+  const high = e.bind(sub(turned, sub(turned, b)))
+  const q = e.bind(wide("f64x4.floor", div(a, b)))
+  const near = e.bind(sub(sub(a, mul(q, high)), mul(q, sub(b, high))))
+  const raised = e.bind(wide("f64x4.select", add(near, b), near, wide("f64x4.lt", near, zero)))
+  const whole = e.bind(wide("f64x4.select", sub(raised, b), raised, wide("f64x4.ge", raised, b)))
+  const rest = e.bind(wide("f64x4.select", a, whole, wide("f64x4.lt", a, b)))
+  const isNegative = e.bind(wide("f64x4.lt", x, zero))
+  const own = e.bind(wide("f64x4.select", wide("f64x4.neg", rest), rest, isNegative))
+  const isOther = op("v128.xor", isNegative, wide("f64x4.lt", y, zero))
+  const isTurned = op("v128.and", wide("f64x4.ne", own, zero), isOther)
+  return e.bind(wide("f64x4.select", add(own, y), own, isTurned))
+}
+
 /** A function of the host, lane by lane. A function of doubles has two lanes, or one where there are no vectors. */
 export const host =
   (name: ImportName) =>

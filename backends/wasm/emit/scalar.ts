@@ -140,13 +140,17 @@ const uniformOr =
   }
 
 /** Of the types that divide rounding down. */
-const quotient = (name: "floor_div" | "mod", float: OnFloats): Emit =>
+const quotient = (name: "floor_div" | "mod"): Emit =>
   uniformOr(
     ({ e, from }, x, y) => {
       const divide = from === "u32" ? floorDivUnsigned : floorDiv
       return (name === "mod" ? modulo(divide) : divide)(e, x, y)
     },
-    byType({ float, i32: helper(`${name}_i32`), u32: helper(`${name}_u32`) })
+    byType({
+      float: (real, x, y, e) => real.call(e, name, x, y),
+      i32: helper(`${name}_i32`),
+      u32: helper(`${name}_u32`)
+    })
   )
 
 const extreme = (name: "min" | "max"): Emit =>
@@ -195,8 +199,8 @@ export const scalar: { readonly [K in ScalarOp]: Emit } = {
   sub: affineOr(Value.sub, floatOr(floats("sub"), two("i32x4.sub"))),
   mul: uniformOr(({ e }, x, y) => e.mul(x, y), floatOr(floats("mul"), two("i32x4.mul"))),
   div: onFloats(floats("div")),
-  floor_div: quotient("floor_div", (real, x, y) => real.floor(real.div(x, y))),
-  mod: quotient("mod", (real, x, y) => real.sub(x, real.mul(y, real.floor(real.div(x, y))))),
+  floor_div: quotient("floor_div"),
+  mod: quotient("mod"),
   pow: called("pow", 2),
   min: extreme("min"),
   max: extreme("max"),

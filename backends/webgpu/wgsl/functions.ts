@@ -17,6 +17,7 @@ export type HelperName =
   | "tanh_f32"
   | "sigmoid_f32"
   | "erf_f32"
+  | "sign_f32"
   | "sin_f32"
   | "cos_f32"
   | "quadrant"
@@ -159,13 +160,17 @@ export const helpers: { readonly [K in HelperName]: Helper } = {
   // Small whole exponents by multiplication: exact signs, and no error from the logarithm.
   pow_f32: {
     text: `fn pow_f32(x: f32, y: f32) -> f32 {
-  if ((y == floor(y)) & (abs(y) <= 64.0)) { return power_i32(x, i32(y)); }
-  let magnitude = pow(abs(x), y);
-  if (x >= 0.0) { return select(magnitude, x, nan_bits(x)); }
-  if (y != floor(y)) { return sqrt(x); }
-  return select(magnitude, -magnitude, floor(y * 0.5) != y * 0.5);
+  let isWhole = (y == floor(y)) & !nan_bits(y);
+  if (isWhole & (abs(y) <= 64.0)) { return power_i32(x, i32(y)); }
+  let a = abs(x);
+  let nan = bitcast<f32>(bitcast<u32>(y) | 0x7fc00000u);
+  let some = select(pow(a, y), select(1.0 / a, 0.0, y > 0.0), a == 0.0);
+  let magnitude = select(some, nan, (a == 1.0) & inf_bits(y));
+  let ofWhole = select(magnitude, -magnitude, floor(y * 0.5) != y * 0.5);
+  let below = select(select(nan, magnitude, inf_bits(x)), ofWhole, isWhole);
+  return select(select(magnitude, below, x < 0.0), nan, nan_bits(x) | nan_bits(y));
 }`,
-    uses: ["power_i32", "nan_bits"]
+    uses: ["power_i32", "nan_bits", "inf_bits"]
   },
   min_f32: {
     text: "fn min_f32(x: f32, y: f32) -> f32 { return select(select(min(x, y), y, nan_bits(y)), x, nan_bits(x)); }",
@@ -175,8 +180,38 @@ export const helpers: { readonly [K in HelperName]: Helper } = {
     text: "fn max_f32(x: f32, y: f32) -> f32 { return select(select(max(x, y), y, nan_bits(y)), x, nan_bits(x)); }",
     uses: ["nan_bits"]
   },
-  floor_div_f32: { text: "fn floor_div_f32(x: f32, y: f32) -> f32 { return floor(x / y); }" },
-  mod_f32: { text: "fn mod_f32(x: f32, y: f32) -> f32 { return x - y * floor(x / y); }" },
+  sign_f32: {
+    text: "fn sign_f32(x: f32) -> f32 { return select(sign(x), x, nan_bits(x)); }",
+    uses: ["nan_bits"]
+  },
+  // A quotient may be a little less than the whole number that it is.
+  floor_div_f32: {
+    text: `fn floor_div_f32(x: f32, y: f32) -> f32 {
+  let q = x / y;
+  return select(floor(q), round((x - mod_f32(x, y)) / y), (abs(q) < 4194304.0) & !inf_bits(y));
+}`,
+    uses: ["mod_f32", "inf_bits"]
+  },
+  // Long division of whole numbers, 8 bits at a time: exact, and the quotient may be larger than any float.
+  mod_f32: {
+    text: `fn mod_f32(x: f32, y: f32) -> f32 {
+  let a = bitcast<u32>(x) & 0x7fffffffu;
+  let b = bitcast<u32>(y) & 0x7fffffffu;
+  if ((a >= 0x7f800000u) | (b > 0x7f800000u) | (b == 0u)) { return bitcast<f32>(a | 0x7fc00000u); }
+  var rest = x;
+  if (a >= b) {
+    let low = max(b >> 23u, 1u);
+    let divisor = (b & 0x7fffffu) | select(0u, 0x800000u, b >= 0x800000u);
+    var r = ((a & 0x7fffffu) | select(0u, 0x800000u, a >= 0x800000u)) % divisor;
+    for (var left = max(a >> 23u, 1u) - low; left > 0u; left -= min(left, 8u)) { r = (r << min(left, 8u)) % divisor; }
+    let up = min(countLeadingZeros(r) - 8u, low - 1u);
+    let shifted = r << up;
+    let magnitude = bitcast<f32>((shifted & 0x7fffffu) | select(0u, (low - up) << 23u, shifted >= 0x800000u));
+    rest = select(magnitude, -magnitude, x < 0.0);
+  }
+  return select(rest, rest + y, (rest != 0.0) & ((rest < 0.0) != (y < 0.0)));
+}`
+  },
   floor_div_i32: {
     text: `fn floor_div_i32(x: i32, y: i32) -> i32 {
   if (y == 0) { return 0; }

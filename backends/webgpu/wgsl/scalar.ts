@@ -87,7 +87,7 @@ const extreme = (name: "min" | "max"): Emit =>
 export const scalar: { readonly [K in ScalarOp]: Emit } = {
   neg: byType({ f32: (_, x) => `-(${x})`, i32: (_, x) => `-(${x})`, u32: (_, x) => `(0u - ${x})` }),
   abs: builtin("abs"),
-  sign: byType({ f32: builtin("sign"), i32: builtin("sign"), u32: (_, x) => `min(${x}, 1u)` }),
+  sign: byType({ f32: call("sign_f32"), i32: builtin("sign"), u32: (_, x) => `min(${x}, 1u)` }),
   floor: builtin("floor"),
   ceil: builtin("ceil"),
   round: builtin("round"),
