@@ -99,6 +99,11 @@ export interface FlashPrefill {
 export interface FlashDecode {
   readonly threads: number
   readonly tiles: FlashTiles
+  /**
+   * Of tiles in workgroup memory: whether a workgroup is one subgroup, which adds up and compares without a barrier. Only where no subgroup of the device
+   * is smaller.
+   */
+  readonly subgroup?: true
   /** Fewest keys worth a split. */
   readonly keysPerSplit: number
   readonly maxSplits: number

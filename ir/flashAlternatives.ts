@@ -26,14 +26,19 @@ const more: { readonly [kind in Limits["kind"]]: ReadonlyArray<FlashPrefill> } =
   }))
 }
 
-const decodes = (decode: FlashDecode): ReadonlyArray<FlashDecode> =>
-  [1, 2].flatMap((more) =>
+const decodes = ({ subgroup: _, ...decode }: FlashDecode, limits: Limits): ReadonlyArray<FlashDecode> => [
+  // A workgroup of few threads, if it is a subgroup.
+  ...[1, 2]
+    .map((fewer) => Budget.asSubgroup({ ...decode, threads: decode.threads / fewer }, limits))
+    .filter((cut) => cut.subgroup === true),
+  ...[1, 2].flatMap((more) =>
     [1, 2, 4].map((fewer) => ({
       ...decode,
       threads: decode.threads * more,
       keysPerSplit: decode.keysPerSplit * fewer
     }))
   )
+]
 
 /** At most this many are measured for one variant. */
 const most = 8
@@ -60,7 +65,7 @@ export const alternatives = (
       ? prefills.map((prefill) => ({ ...chosen, prefill }))
       : variant.tile?.staged === true
         ? prefills.filter((p) => p.rows === chosen.short?.rows).map((short) => ({ ...chosen, short }))
-        : decodes(chosen.decode).map((decode) => ({ ...chosen, decode }))
+        : decodes(chosen.decode, limits).map((decode) => ({ ...chosen, decode }))
   const texts = new Set<string>()
   return [chosen, ...others]
     .filter((schedule) => {

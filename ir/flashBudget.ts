@@ -32,6 +32,8 @@ export interface Tile {
   /** Whether each thread owns whole rows and shares nothing, or only what four neighbours load. */
   readonly owned: boolean
   readonly quads: boolean
+  /** Whether the threads are one subgroup. */
+  readonly subgroup: boolean
   /** Whether staged tiles are f16, and multiplied so. */
   readonly half: boolean
 }
@@ -105,6 +107,7 @@ const owned = (
     staged: false,
     owned: true,
     quads,
+    subgroup: false,
     half: false
   }
 }
@@ -139,6 +142,7 @@ const tile = (
     staged,
     owned: false,
     quads: false,
+    subgroup: false,
     half
   }
 }
@@ -181,15 +185,16 @@ export const decodeTile = (
   D: HeadSizes,
   E: number
 ): Tile | undefined => {
-  const { threads, keysPerSplit, maxSplits, tiles } = schedule
+  const { threads, keysPerSplit, maxSplits, tiles, subgroup = false } = schedule
   if (![threads, keysPerSplit, maxSplits, rows].every(isCount)) return undefined
+  if (subgroup && tiles === "registers") return undefined
   if (tiles === "registers") {
     const keys = Math.max(1, Math.min(2, keysPerSplit, Math.floor(mostOwned / rows)))
     return owned(rows, 1, keys, threads, false, D, E)
   }
   const threadKeys = Math.max(1, Math.min(4, Math.floor(keysPerSplit / threads)))
   const t = tile(vectors(rows) * 4, rows, threads * threadKeys, threads, 1, false, false, D, E)
-  return registers(t) <= maxRegisters ? t : undefined
+  return registers(t) <= maxRegisters ? { ...t, subgroup } : undefined
 }
 
 /** Vectors of workgroup memory in each of the arrays of a tile. */
@@ -204,8 +209,8 @@ export const arrays = (t: Tile, D: HeadSizes, E: number) => {
     halves: t.half ? staging : 0,
     /** Weights: a column of rows for each key, padded by one so that neighbours fall into different banks. */
     weights: t.keys * weightStride(t),
-    /** Partial maxima and sums of the threads that share a row. */
-    partial: (t.columns * t.rows) / 4
+    /** Partial maxima and sums of the threads that share a row, where they do not tell each other without. */
+    partial: t.subgroup ? 0 : (t.columns * t.rows) / 4
   }
 }
 
@@ -273,6 +278,14 @@ export const workgroupBytes = (
   return most
 }
 
+const smallestSubgroup = (limits: Limits): number => limits.subgroups?.min ?? 0
+
+/** The same threads as one subgroup, where they certainly are. */
+export const asSubgroup = (decode: FlashDecode, limits: Limits): FlashDecode =>
+  decode.tiles === "workgroup" && decode.threads <= smallestSubgroup(limits)
+    ? { ...decode, subgroup: true }
+    : decode
+
 /** Whether a device can run a schedule for these head sizes: `undefined`, or the reason why not. */
 export const illegal = (
   schedule: Flash,
@@ -291,6 +304,8 @@ export const illegal = (
     return `${threads} threads exceed ${limits.maxComputeInvocationsPerWorkgroup}`
   }
   if (prefill.quads && !haveQuads(limits)) return "threads cannot pass on what they load"
+  if (decode.subgroup === true && decode.threads > smallestSubgroup(limits))
+    return `${decode.threads} threads may be more than one subgroup`
   if (short?.tiles === "registers") return "threads that own rows do not split keys"
   const bytes = workgroupBytes(schedule, D, E, group)
   if (bytes === undefined) return "its rows, keys and threads do not divide, or need too many registers"
@@ -406,7 +421,7 @@ export const choose = (
   const least = group ?? 1
   for (const decodeRows of [Math.max(least, wanted), least]) {
     for (const threads of counts) {
-      const decode = { threads, tiles, keysPerSplit, maxSplits }
+      const decode = asSubgroup({ threads, tiles, keysPerSplit, maxSplits }, limits)
       const schedule: Flash = { kind: "flash", prefill, decode, decodeRows, ...short }
       if (decodeRows <= mostDecodeRows && fits(schedule)) return schedule
     }

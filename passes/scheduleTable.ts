@@ -45,7 +45,9 @@ export const describe = (schedule: Schedule): string => {
         rest,
         ...(decodeRows === 0
           ? []
-          : [`up to ${decodeRows} rows: ${decode.threads} threads over ${places[decode.tiles]}`]),
+          : [
+              `up to ${decodeRows} rows: ${decode.threads} threads${decode.subgroup === true ? ", a subgroup," : ""} over ${places[decode.tiles]}`
+            ]),
         ...(short === undefined ? [] : [`up to ${short.rows} rows: ${tilesOf(short)}`])
       ]
       if (parts.length === 1) return rest

@@ -3,12 +3,19 @@ import { type Frame, range } from "./frame.ts"
 
 /** What the threads of a workgroup tell each other. */
 
-/** One value for each four rows out of those of all threads that share them. Ends behind a barrier that follows the writes. */
+const reductions = {
+  max: { combine: (x: string, y: string) => `max(${x}, ${y})`, builtin: "subgroupMax" },
+  sum: { combine: (x: string, y: string) => `${x} + ${y}`, builtin: "subgroupAdd" }
+} as const
+
+/** One value for each four rows out of those of all threads that share them. Ends behind a barrier that follows the writes, but of a subgroup, which needs none. */
 export const reduce = (
   { e, tile, rowGroup, column, partial }: Frame,
   own: ReadonlyArray<string>,
-  combine: (x: string, y: string) => string
+  reduction: keyof typeof reductions
 ): ReadonlyArray<string> => {
+  const { combine, builtin } = reductions[reduction]
+  if (tile.subgroup) return own.map((x) => e.constant(`${builtin}(${x})`))
   const width = Math.min(tile.columns, Budget.reductionWidth)
   if (tile.columns === 1) {
     e.line("workgroupBarrier();")
@@ -43,7 +50,7 @@ export const reduce = (
   }
   return own.map((_, quad) => {
     const terms = range(width).map((n) => `${partial}[${e.add(offset, String(n * stride + quad))}]`)
-    return e.constant(terms.reduce(combine))
+    return e.constant(terms.reduce((x, y) => combine(x, y)))
   })
 }
 

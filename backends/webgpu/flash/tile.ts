@@ -10,7 +10,7 @@ import * as Visit from "./visit.ts"
 /** Emits the loops over keys. Afterwards maxima are those of the row, sums and values are partial. */
 export const loop = (frame: Frame): void => {
   const { e, tile } = frame
-  const careful = frame.ofTile ? undefined : e.module.workgroupArray("atomic<u32>", 1, 4)
+  const care = careOf(frame)
   const queries = Halves.largestQueries(frame)
   const values = frame.terms.length
   Visit.keys(frame, (from, end, full, masked) => {
@@ -22,16 +22,16 @@ export const loop = (frame: Frame): void => {
         Visit.count(frame, from, end, full)
         const own = ownKeys(frame, first, logits(frame, first, queries))
         const hasValues = frame.values.length > 0
-        if (hasValues && careful !== undefined) e.line(`if (lix == 0u) { atomicStore(&${careful}[0], 0u); }`)
+        if (hasValues) care?.forget()
         if (tile.half) Halves.forget(frame, values, values + 1)
-        const excluded = careful === undefined ? undefined : e.variable("bool", "false")
+        const excluded = care === undefined ? undefined : e.variable("bool", "false")
         const fades = weights(frame, own, { end, full, excluded, masked })
         if (tile.half) Halves.forget(frame, 0, values)
         if (hasValues) {
-          if (careful !== undefined) e.line(`if (${excluded}) { atomicStore(&${careful}[0], 1u); }`)
+          if (excluded !== undefined) care?.tell(excluded)
           if (tile.staged) stageTile(frame, frame.v, values, [frame.b, frame.head], frame.problem.E, first)
           e.line("workgroupBarrier();")
-          accumulate(frame, first, end, careful, fades)
+          accumulate(frame, first, end, care?.some(excluded as string), fades)
         }
         e.line("workgroupBarrier();")
       }
@@ -39,16 +39,36 @@ export const loop = (frame: Frame): void => {
   })
 }
 
+/** How threads learn whether some row of the tile does not take part with some key; undefined where they need not. */
+interface Care {
+  readonly forget: () => void
+  readonly tell: (excluded: string) => void
+  /** A condition, behind a barrier. */
+  readonly some: (excluded: string) => string
+}
+
+const careOf = ({ e, ofTile, tile }: Frame): Care | undefined => {
+  if (ofTile) return undefined
+  if (tile.subgroup)
+    return { forget: () => {}, tell: () => {}, some: (excluded) => e.constant(`subgroupAny(${excluded})`) }
+  const flag = e.module.workgroupArray("atomic<u32>", 1, 4)
+  return {
+    forget: () => e.line(`if (lix == 0u) { atomicStore(&${flag}[0], 0u); }`),
+    tell: (excluded) => e.line(`if (${excluded}) { atomicStore(&${flag}[0], 1u); }`),
+    some: () => e.constant(`atomicLoad(&${flag}[0]) != 0u`)
+  }
+}
+
 /** Makes weights of the logits, behind a barrier. What a softmax summed so far fades as its maximum rises. */
 const weights = (frame: Frame, own: OwnKeys, tile: KeyTile): Fades | undefined => {
   const { e, problem, values } = frame
   if (!problem.normalised) {
     plainWeights(frame, own, tile)
-    e.line("workgroupBarrier();")
+    if (!frame.tile.subgroup) e.line("workgroupBarrier();")
     return undefined
   }
   const tops = score(frame, own, tile)
-  const highest = reduce(frame, tops, (x, y) => `max(${x}, ${y})`)
+  const highest = reduce(frame, tops, "max")
   if (problem.onlyMaxima) {
     frame.maxima.forEach((m, quad) => {
       e.line(`${m} = max(${m}, ${highest[quad]});`)
@@ -210,7 +230,7 @@ const accumulate = (
   frame: Frame,
   first: string,
   end: string,
-  careful: string | undefined,
+  skip: string | undefined,
   fades: Fades | undefined
 ): void => {
   const { e, tile, problem, v, b, head, valueColumn, slice, values } = frame
@@ -230,7 +250,7 @@ const accumulate = (
       const keys = range(step).map((n) => e.add(j, String(n)))
       const columns = keys.map((key) =>
         range(tile.threadRows / 4).map((quad) =>
-          careful === undefined ? e.constant(`${weight(key, quad)} * ${fades?.now[quad]}`) : weight(key, quad)
+          skip === undefined ? e.constant(`${weight(key, quad)} * ${fades?.now[quad]}`) : weight(key, quad)
         )
       )
       range(tile.chunks).forEach((n) => {
@@ -250,7 +270,7 @@ const accumulate = (
     })
   const kept = (sum: string, terms: ReadonlyArray<readonly [weight: string, value: string]>): string =>
     terms.reduce((text, [p, x]) => `select(${text} + ${p} * ${x}, ${text}, ${isExcluded(p)})`, sum)
-  if (careful === undefined) {
+  if (skip === undefined) {
     e.branch(
       Halves.tame(frame, frame.terms.length, Halves.largestWeight),
       () => Halves.accumulate(frame, count, fades?.now ?? [], weight),
@@ -258,7 +278,6 @@ const accumulate = (
     )
     return
   }
-  const skip = e.constant(`atomicLoad(&${careful}[0]) != 0u`)
   // Two keys at a time: sums that a device keeps in memory move half as often.
   const step = tile.slices === 1 && tile.keys > 1 ? 2 : 1
   const whole = step === 1 ? count : e.bind(`${count} / 2 * 2`)

@@ -61,6 +61,18 @@ const builtins = {
   sgi: "@builtin(subgroup_invocation_id) sgi: u32"
 }
 
+/** What a module says that needs the feature. */
+const subgroupWords = [
+  "quadBroadcast",
+  "quadSwapX",
+  "quadSwapY",
+  "sgi",
+  "sgs",
+  "subgroupAdd",
+  "subgroupAny",
+  "subgroupMax"
+]
+
 /**
  * Linear number of the workgroup, whether or not the host folded the count into two dimensions, or dispatches a kernel that takes long
  * in several ranges; i32, uniform.
@@ -169,9 +181,7 @@ export const make = (job: Pick<Job, "limits" | "symbols" | "body">): Module => {
     const text = [...declarations, ...included.values(), ...body].join("\n")
     const words = new Set(text.match(identifier))
     const f16 = words.has("f16") || buffers.some((b) => b.element.type.includes("f16"))
-    const subgroups = ["quadBroadcast", "quadSwapX", "quadSwapY", "sgi", "sgs"].some((name) =>
-      words.has(name)
-    )
+    const subgroups = subgroupWords.some((name) => words.has(name))
     const parameters = Object.entries(builtins).filter(([name]) => words.has(name))
     const sizes = ["zero", "first", ...Array.from({ length: symbolsUsed }, (_, i) => `s${i}`)]
     const wgsl = [

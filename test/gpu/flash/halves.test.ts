@@ -69,8 +69,8 @@ describe.each([
 
   // Of keys and queries of one magnitude that f16 has no room beside: logits stay what they are.
   test.each([
-    ["keys that overflow", 1, 3e4, 2 ** -12],
-    ["queries that overflow", 3e4, 1, 2 ** -12],
+    ["keys that overflow", 1, 1e4, 2 ** -12],
+    ["queries that overflow", 1e4, 1, 2 ** -12],
     ["keys that are flushed", 1, 2 ** -16, 2 ** 16],
     ["keys and queries that are flushed", 2 ** -8, 2 ** -8, 2 ** 16]
   ])("%s are multiplied in float32", async (_, ofQueries, ofKeys, scale) => {

@@ -1,5 +1,6 @@
 import { expect, test } from "vitest"
 import { lower } from "../../../backends/webgpu/lower.ts"
+import { alternatives } from "../../../ir/flashAlternatives.ts"
 import * as Budget from "../../../ir/flashBudget.ts"
 import * as Limits from "../../../ir/Limits.ts"
 import type { Flash } from "../../../ir/Schedule.ts"
@@ -61,6 +62,9 @@ const kinds = {
   prefill: prefills,
   decode: decodes,
   short: shorts,
+  "decode by a subgroup": decodes
+    .filter(({ decode }) => decode.tiles === "workgroup" && decode.threads <= 4)
+    .map((schedule) => ({ ...schedule, decode: { ...schedule.decode, subgroup: true } }) as const),
   "prefill in f16": prefills.flatMap(inHalf("prefill")),
   "short in f16": shorts.flatMap(inHalf("short"))
 }
@@ -109,7 +113,7 @@ const headSizes = [
 const lengths = (tile: number): ReadonlyArray<number> => [0, 1, Math.max(1, tile - 1), tile, tile + 1]
 
 /** Each schedule runs attention of one kind and shape, and each schedule another: together they meet all of them. */
-test.each(["prefill", "decode", "short", "prefill in f16", "short in f16"] as const)(
+test.each(["prefill", "decode", "short", "decode by a subgroup", "prefill in f16", "short in f16"] as const)(
   "every legal schedule agrees with the reference: %s",
   async (family) => {
     const which = family.split(" ")[0] as "prefill" | "decode" | "short"
@@ -152,7 +156,14 @@ test.each(["prefill", "decode", "short", "prefill in f16", "short in f16"] as co
       }
     }
     expect(count).toBeGreaterThan(
-      { prefill: 60, decode: 15, short: 12, "prefill in f16": 10, "short in f16": 8 }[family]
+      {
+        prefill: 60,
+        decode: 15,
+        short: 12,
+        "decode by a subgroup": 7,
+        "prefill in f16": 10,
+        "short in f16": 8
+      }[family]
     )
   }
 )
@@ -271,6 +282,38 @@ test("every variant passes Dawn's validation, with and without f16", async () =>
       }
     }
   }
+})
+
+test("a subgroup meets half as many barriers, and is none where a subgroup may be smaller", async () => {
+  const able = { ...Limits.portable, subgroups: { min: 32, max: 64 } }
+  const graph = graphOf(flashText({ ...causal, heads: [8, 2], head: [64, 64], outputs: ["result", "lse"] }))
+  const decode = { threads: 32, tiles: "workgroup", keysPerSplit: 64, maxSplits: 64 } as const
+  const barriers = async (cut: Flash["decode"]): Promise<number> => {
+    const program = lower(planOf(graph, schedulesOf({ ...small, decode: cut, decodeRows: 8 })(graph)), able)
+    await validate(program)
+    const [kernel] = program.kernels.filter((k) => k.name.startsWith("flash_decode"))
+    expect(kernel?.requires.subgroups === true).toBe(cut.subgroup === true)
+    return kernel?.wgsl.match(/workgroupBarrier\(\)/g)?.length ?? 0
+  }
+  // Of a tile of keys, of the sums of weights and of values at the end.
+  expect(await barriers(decode)).toBe(4 + 2 + 2)
+  expect(await barriers({ ...decode, subgroup: true })).toBe(2 + 0 + 2)
+  const refused = (threads: number) =>
+    Budget.illegal(
+      { ...small, decode: { ...decode, threads, subgroup: true }, decodeRows: 8 },
+      able,
+      64,
+      64,
+      "f32",
+      4
+    )
+  expect([refused(32), refused(64)]).toEqual([undefined, "64 threads may be more than one subgroup"])
+  const chosen = (min: number) =>
+    Budget.choose({ ...able, subgroups: { min, max: 64 } }, 64, 64, 4).decode.subgroup
+  expect([chosen(32), chosen(64)]).toEqual([undefined, true])
+  const tried = alternatives(able, 64, 64, 4, 4).map((s) => s.decode)
+  expect(tried).toContainEqual({ ...decode, subgroup: true })
+  expect(tried.filter((d) => d.subgroup === true).map((d) => d.threads)).toEqual([32])
 })
 
 test("a head size that is a symbol is refused by name", () => {
