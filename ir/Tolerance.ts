@@ -2,7 +2,7 @@ import * as Dim from "./Dim.ts"
 import * as DType from "./DType.ts"
 import type * as Graph from "./Graph.ts"
 import * as HostArray from "./HostArray.ts"
-import { wide } from "./halfProducts.ts"
+import { isHalf, wide } from "./halfProducts.ts"
 import type * as Node from "./Node.ts"
 import { specOf } from "./Node.ts"
 import { parts } from "./ops/flashAttention.ts"
@@ -173,11 +173,18 @@ const boundOf = (node: Node.Node, operands: ReadonlyArray<number>, setting: Sett
   }
 }
 
-/** What products in f16 add to the error of a contraction. */
+/**
+ * What products in f16 add to the error of a contraction. One that a person writes with one side stored as f16 may be that of the weights in
+ * attention, which are rounded for it.
+ */
 const halved = (
   node: Node.NodeOf<"dot"> | Node.NodeOf<"flash_attention">,
   { arithmetic }: Setting
-): number => (arithmetic === "f16" && wide(node).length === 0 ? productsInHalf : 0)
+): number => {
+  const all = wide(node).length === 0
+  const may = arithmetic === "f16" && (node.op === "dot" ? node.operands.some(isHalf) : all)
+  return may ? productsInHalf + (all ? 0 : DType.roundoff.f16) : 0
+}
 
 const attention = (
   node: Node.NodeOf<"flash_attention">,
