@@ -9,6 +9,7 @@ import { writeFileSync } from "node:fs"
 import { fileURLToPath } from "node:url"
 import * as Markdown from "../scripts/markdown.ts"
 import { bytesOf, type Case, cpuCases, flopsOf, gpuCases } from "./cases/cases.ts"
+import { type Limit, limitOf } from "./ceilings/limit.ts"
 import { wasmCeilings } from "./ceilings/wasm.ts"
 import { gpuCeilings } from "./ceilings/webgpu.ts"
 import { open } from "./peers/effuse.ts"
@@ -70,8 +71,7 @@ const watched = (): Counted => {
 interface Row {
   readonly case: Case
   readonly milliseconds: number
-  readonly limit: number
-  readonly of: string
+  readonly limit: Limit
   readonly counted: Counted
 }
 
@@ -107,15 +107,15 @@ const measured = async (
 
 const number = (x: number): string => x.toLocaleString("en")
 
-const rowText = ({ case: c, milliseconds, limit, of, counted }: Row, gpu: boolean): ReadonlyArray<string> => [
+const rowText = ({ case: c, milliseconds, limit, counted }: Row, gpu: boolean): ReadonlyArray<string> => [
   c.name,
   digits(flopsOf(c) / 1e9),
   digits(bytesOf(c) / 1e6),
   number(counted.dispatches),
   ...(gpu ? [counted.workgroups, counted.barriers].map(number) : []),
-  `${digits(limit)} (${of})`,
+  `${digits(limit.milliseconds)} (${limit.of})`,
   digits(milliseconds),
-  `${Math.round((100 * limit) / milliseconds)} %`
+  `${Math.round((100 * limit.milliseconds) / milliseconds)} %`
 ]
 
 const head = (gpu: boolean): ReadonlyArray<string> => [
@@ -135,14 +135,8 @@ const onWasm = async (): Promise<string> => {
   for (const c of cpuCases) {
     const bytes = bytesOf(c)
     const speed = bytes < 2 ** 18 ? ceilings.cached : bytes < 2 ** 25 ? ceilings.large : ceilings.memory
-    const [compute, memory] = [flopsOf(c) / ceilings.flops / 1e6, bytes / speed / 1e6]
     const made = await measured(c, engine)
-    rows.push({
-      case: c,
-      ...made,
-      limit: Math.max(compute, memory),
-      of: compute > memory ? "arithmetic" : "memory"
-    })
+    rows.push({ case: c, ...made, limit: limitOf(c, { flops: ceilings.flops, bytes: speed }) })
   }
   return [
     `## WebAssembly, one thread`,
@@ -169,18 +163,8 @@ const onGpu = async (): Promise<string> => {
   const rows: Array<Row> = []
   for (const c of gpuCases) {
     const made = await measured(c, engine, counted)
-    const [compute, memory] = [flopsOf(c) / ceilings.flops / 1e6, bytesOf(c) / ceilings.bytes / 1e6]
-    const overhead = (ceilings.submit + (made.counted.dispatches - 1) * ceilings.dispatch) / 1000
-    // Each word once; whoever keeps less in registers loads more.
-    const loads = bytesOf(c) / 4 / ceilings.loads / 1e6
-    const limits = [
-      [compute, "arithmetic"],
-      [memory, "memory"],
-      [loads, "loads"],
-      [overhead, "dispatch"]
-    ] as const
-    const [limit, of] = limits.reduce((a, b) => (b[0] > a[0] ? b : a))
-    rows.push({ case: c, ...made, limit, of })
+    const idle = (ceilings.submit + (made.counted.dispatches - 1) * ceilings.dispatch) / 1000
+    rows.push({ case: c, ...made, limit: limitOf(c, ceilings, idle) })
   }
   return [
     "## WebGPU",

@@ -8,6 +8,7 @@
  *
  * A run ends after a while, or when it is interrupted, and says what it knows by then.
  */
+import { execFileSync } from "node:child_process"
 import { existsSync, readFileSync, writeFileSync } from "node:fs"
 import { cpus, loadavg } from "node:os"
 import { fileURLToPath } from "node:url"
@@ -15,7 +16,9 @@ import { bytesOf, type Case, cpuCases, gpuCases } from "./cases/cases.ts"
 import { inputsOf } from "./cases/inputs.ts"
 import { judge } from "./cases/program.ts"
 import { reference } from "./cases/reference.ts"
+import { type LimitsOf, limitOf, type Rates } from "./ceilings/limit.ts"
 import { type ThreadCeilings, threadCeilings } from "./ceilings/threads.ts"
+import type { GpuCeilings } from "./ceilings/webgpu.ts"
 import { contendersOf, generating } from "./contenders.ts"
 import { build, install } from "./engines.ts"
 import { generateAll, generatedText, generateLine } from "./generation/race.ts"
@@ -98,7 +101,7 @@ const settingsOf = (c: Case, until: number): Settings => {
 }
 
 /** The results of all cases, or of those that the run came to. */
-const raced = async (cases: ReadonlyArray<Case>): Promise<ReadonlyArray<Result>> => {
+const raced = async (cases: ReadonlyArray<Case>, limits: LimitsOf): Promise<ReadonlyArray<Result>> => {
   const results: Array<Result> = []
   const all = cases.reduce((sum, c) => sum + weight(c), 0)
   const known = nothingKnown()
@@ -111,38 +114,58 @@ const raced = async (cases: ReadonlyArray<Case>): Promise<ReadonlyArray<Result>>
     const result = { case: c, entries: await race(c, own, known, settingsOf(c, until)) }
     progress("")
     results.push(result)
-    say(`${caseText(result)}\n`)
+    say(`${caseText(result, limits)}\n`)
   }
   return results
 }
 
 const isDecode = (c: Case): boolean => c.kind === "attention" && c.T === 1 && c.S === 16384
 
-/** What the processor does at best, for each number of threads: in tiles, and reading what the longest decodes read. */
+/** What the processor does at best, for each number of threads: in registers, in tiles, and reading what the longest decodes read. */
 const ceilingsOf = async (cases: ReadonlyArray<Case>): Promise<ReadonlyArray<ThreadCeilings>> => {
   const sizes = Object.fromEntries(cases.filter(isDecode).map((c) => [c.name, bytesOf(c)]))
-  const isOfUse = cases.some((c) => c.kind === "product" || isDecode(c))
   const found: Array<ThreadCeilings> = []
-  if (isCpu && isOfUse)
-    for (const threads of options.threads) found.push(await threadCeilings(threads, sizes))
+  if (isCpu) for (const threads of options.threads) found.push(await threadCeilings(threads, sizes))
   return found
 }
+
+/** What the device does at best; it is Node's, also where contenders run in a browser. */
+const deviceCeilings = (): GpuCeilings | undefined => {
+  if (isCpu) return undefined
+  const script = fileURLToPath(new URL("ceilings/device.ts", import.meta.url))
+  const text = execFileSync(process.execPath, [script], {
+    encoding: "utf8",
+    stdio: ["ignore", "pipe", "ignore"]
+  })
+  return text === "" ? undefined : JSON.parse(text)
+}
+
+/** What no contender can be faster than, whose registers are as wide as those that were measured. */
+const limitsFrom =
+  (threads: ReadonlyArray<ThreadCeilings>, device: GpuCeilings | undefined): LimitsOf =>
+  (c, count) => {
+    const own = count === undefined ? undefined : threads[options.threads.indexOf(count)]
+    const rates: Rates | undefined =
+      own === undefined ? device : { flops: own.flops, bytes: own.reads[c.name] }
+    return rates === undefined ? undefined : limitOf(c, rates).milliseconds
+  }
 
 /** The more of each: others on the machine only make it less. */
 const more = (
   before: ReadonlyArray<ThreadCeilings>,
   after: ReadonlyArray<ThreadCeilings>
 ): ReadonlyArray<ThreadCeilings> =>
-  before.map(({ tile, reads }, n) => ({
+  before.map(({ flops, tile, reads }, n) => ({
+    flops: Math.max(flops, after[n]?.flops ?? 0),
     tile: Math.max(tile, after[n]?.tile ?? 0),
     reads: Object.fromEntries(
       Object.entries(reads).map(([name, read]) => [name, Math.max(read, after[n]?.reads[name] ?? 0)])
     )
   }))
 
-const ceilingText = ({ tile, reads }: ThreadCeilings, n: number): string => {
+const ceilingText = ({ flops, tile, reads }: ThreadCeilings, n: number): string => {
   const parts = Object.entries(reads).map(([name, read]) => `${digits(read)} GB/s read of ${name}`)
-  return `${options.threads[n]}t at best: ${[`${digits(tile)} GFLOP/s in tiles`, ...parts].join(", ")}\n`
+  return `${options.threads[n]}t at best: ${[`${digits(flops)} GFLOP/s in registers, ${digits(tile)} in tiles`, ...parts].join(", ")}\n`
 }
 
 /** Why a run is over before its end, and what of it is missing. */
@@ -168,11 +191,13 @@ const run = async (): Promise<void> => {
   const machine = `${cores}, load ${loadavg()[0]?.toFixed(1)}; Node ${process.version}`
   say(`${machine}; times in milliseconds\n`)
   const before = await ceilingsOf(cases)
-  const results = await raced(cases)
+  const device = deviceCeilings()
+  const results = await raced(cases, limitsFrom(before, device))
   const ceilings = more(before, interrupted ? [] : await ceilingsOf(cases))
+  const limits = limitsFrom(ceilings, device)
   const everyGoal = isCpu
-    ? options.threads.flatMap((threads, n) => cpuGoals(results, threads, ceilings[n]))
-    : gpuGoals(results)
+    ? options.threads.flatMap((threads, n) => cpuGoals(results, threads, ceilings[n], limits))
+    : gpuGoals(results, limits)
   // Of chosen cases only what they tell of.
   const goals = everyGoal.filter((g) => g.reached !== undefined || cases.length === all.length)
   const line = isCpu ? cpuLine(results) : gpuLine(results)
@@ -181,7 +206,13 @@ const run = async (): Promise<void> => {
   const complete = !interrupted && missing.length === 0
   const about = { mode: options.mode, browser: options.browser, machine }
   if (options.json)
-    console.log(JSON.stringify({ ...about, complete, seconds, ceilings, results, goals, line }, undefined, 2))
+    console.log(
+      JSON.stringify(
+        { ...about, complete, seconds, ceilings: isCpu ? ceilings : device, results, goals, line },
+        undefined,
+        2
+      )
+    )
   const ahead = isCpu ? cpuLeads(results) : gpuLeads(results)
   if (ahead !== "") say(`${ahead}\n`)
   say(`${ceilings.map(ceilingText).join("")}${goalsText(goals)}\n`)

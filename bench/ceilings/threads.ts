@@ -4,7 +4,9 @@ import { Worker } from "node:worker_threads"
 import type { Told } from "./thread.ts"
 
 export interface ThreadCeilings {
-  /** Multiplications and additions a second of tiles in registers whose operands are in the nearest cache, in billions. */
+  /** Multiplications and additions a second, in registers, in billions. */
+  readonly flops: number
+  /** The same of tiles whose operands are in the nearest cache. */
   readonly tile: number
   /** Bytes read a second, in billions, of a memory that they share equally, by name. */
   readonly reads: { readonly [name: string]: number }
@@ -32,6 +34,8 @@ export const threadCeilings = async (
 ): Promise<ThreadCeilings> => {
   const threads = Array.from({ length: count }, () => new Worker(new URL("./thread.ts", import.meta.url)))
   try {
+    await told(threads, { do: "registers" })
+    const flops = await most(threads)
     await told(threads, { do: "tile" })
     const tile = await most(threads)
     const reads: { [name: string]: number } = {}
@@ -39,7 +43,7 @@ export const threadCeilings = async (
       await told(threads, { do: "read", bytes: Math.ceil(bytes / count / 128) * 128 })
       reads[name] = await most(threads)
     }
-    return { tile, reads }
+    return { flops, tile, reads }
   } finally {
     await Promise.all(threads.map((thread) => thread.terminate()))
   }

@@ -1,6 +1,7 @@
 /** What a run says: a table with bars for each case, how far ahead Effuse is, and one last line. */
 import { table } from "../../src/cli/table.ts"
 import { type Case, flopsOf } from "../cases/cases.ts"
+import type { LimitsOf } from "../ceilings/limit.ts"
 import { geometricMean } from "./statistics.ts"
 import type { Entry } from "./turns.ts"
 
@@ -21,6 +22,8 @@ export const bar = (part: number, width: number): string => {
 export const digits = (x: number): string =>
   x >= 100 ? Math.round(x).toLocaleString("en") : x >= 10 ? x.toFixed(1) : x.toFixed(2)
 
+export const percent = (part: number): string => `${Math.round(100 * part)} %`
+
 const states = {
   ...{ right: "", closest: "", wrong: "WRONG", cannot: "cannot", failed: "failed" },
   ...{ slow: "too slow", left: "no time left" }
@@ -35,31 +38,33 @@ const remarks = ({ state, variant, note, wrong = [] }: Entry): string =>
     ...(state === "wrong" ? [] : wrong.map((way) => `(${way} is WRONG)`))
   ].join(" ")
 
-/** The bar is how fast a contender is, beside the fastest correct one. */
-export const caseText = ({ case: c, entries }: Result): string => {
+/** The bar is how fast a contender is, beside the fastest correct one; its part of the limit is more than all of it where its registers are wider. */
+export const caseText = ({ case: c, entries }: Result, limits: LimitsOf): string => {
   const right = entries.filter((e) => e.state === "right")
   const fastest = Math.min(...right.map((e) => e.time?.median ?? Infinity))
   const title = `${c.name}, ${digits(flopsOf(c) / 1e9)} GFLOP`
-  const heads = [title, "median", "quarters", "calls", "GFLOP/s", "cold", "compile", "of Effuse"]
+  const heads = [title, "median", "quarters", "calls", "GFLOP/s", "of limit", "cold", "compile", "of Effuse"]
   const rows = entries.map((e) => {
     const { time, cold, state, threads } = e
     if (time === undefined)
-      return [`  ${e.contender}`, states[state], "", "", "", "", "", bounded(entries, e), e.note]
+      return [`  ${e.contender}`, states[state], "", "", "", "", "", "", bounded(entries, e), e.note]
     const own = entries.find((x) => x.peer === "effuse" && x.threads === threads)
     const ratio =
       e === own || own?.time === undefined || own.state !== "right"
         ? ""
         : times(time.median / own.time.median)
+    const limit = limits(c, threads)
     const shown = state === "wrong" ? "" : `${bar(fastest / time.median, 24)} `
     return [
       ...[`  ${e.contender}`, `${digits(time.median)} ms`],
       ...[time.count === 1 ? "" : `${digits(time.low)} to ${digits(time.high)}`, String(time.count)],
       digits(flopsOf(c) / time.median / 1e6),
+      limit === undefined || state === "wrong" ? "" : percent(limit / time.median),
       ...(cold === undefined ? ["", ""] : [digits(cold.prepare + cold.first), digits(cold.prepare)]),
       ...[ratio, `${shown}${remarks(e)}`.trimEnd()]
     ]
   })
-  return table([heads, ...rows], [1, 3, 4, 5, 6, 7])
+  return table([heads, ...rows], [1, 3, 4, 5, 6, 7, 8])
 }
 
 /** Of one that was stopped: more than so many times what Effuse takes. */

@@ -1,5 +1,6 @@
 import { describe, expect, test } from "vitest"
 import { type Case, cpuCases } from "../../../bench/cases/cases.ts"
+import { limitOf, unknown } from "../../../bench/ceilings/limit.ts"
 import { parse } from "../../../bench/options.ts"
 import { cpuGoals, type Goal, goalsText, gpuGoals } from "../../../bench/race/goals.ts"
 import { record } from "../../../bench/race/record.ts"
@@ -128,12 +129,15 @@ test("a case says what is wrong, too slow or missing, and how often each was cal
     { ...entry("plain", 8, "closest"), variant: "every key before" },
     stopped("tfjs", 9000)
   ]
-  const text = caseText({ case: attention("a"), entries })
+  const text = caseText({ case: attention("a"), entries }, () => 1.5)
   expect(text.split("\n")).toHaveLength(6)
-  expect(text).toMatch(/^a, 0\.00 GFLOP +median +quarters +calls +GFLOP\/s +cold +compile +of Effuse/)
   expect(text).toMatch(
-    /effuse +2\.00 ms +2\.00 to 2\.00 +3 +0\.07 +42\.0 +30\.0 +█{24} plain \(fused is WRONG\)/
+    /^a, 0\.00 GFLOP +median +quarters +calls +GFLOP\/s +of limit +cold +compile +of Effuse/
   )
+  expect(text).toMatch(
+    /effuse +2\.00 ms +2\.00 to 2\.00 +3 +0\.07 +75 % +42\.0 +30\.0 +█{24} plain \(fused is WRONG\)/
+  )
+  expect(caseText({ case: attention("a"), entries }, unknown)).not.toMatch("%")
   expect(text).toMatch(/jax-js +1\.00 ms .* WRONG: far off/)
   expect(text).toMatch(/onnxruntime-web +5\.00 ms .* 2\.50× +█{9}▋/)
   expect(text).toMatch(/plain +8\.00 ms .* 4\.00× +█{6} stands in: every key before/)
@@ -151,21 +155,24 @@ describe("goals", () => {
       .find((line) => line.startsWith(text)) ?? ""
 
   test("of WebGPU: peers, the kernel written by hand, what stands in for a window, growth", () => {
-    const goals = gpuGoals([
-      sized("512-causal", 512, [
-        { ...entry("effuse", 10), cold: { prepare: 300, first: 100 } },
-        entry("plain", 12),
-        entry("tfjs", 50)
-      ]),
-      sized("2048-causal", 2048, [entry("effuse", 5), stopped("tfjs", 100)]),
-      sized("2048-full", 2048, [entry("effuse", 8)]),
-      sized("4096-window", 4096, [entry("effuse", 4), entry("plain", 44, "closest")]),
-      // A machine that was busy then makes calls longer, not shorter.
-      sized("16384-window", 16384, [
-        { ...entry("effuse", 30), time: { median: 30, low: 25, high: 35, least: 20, count: 3 } }
-      ]),
-      sized("decode-4096", 1, [entry("effuse", 1, "wrong"), entry("tfjs", 3)])
-    ])
+    const goals = gpuGoals(
+      [
+        sized("512-causal", 512, [
+          { ...entry("effuse", 10), cold: { prepare: 300, first: 100 } },
+          entry("plain", 12),
+          entry("tfjs", 50)
+        ]),
+        sized("2048-causal", 2048, [entry("effuse", 5), stopped("tfjs", 100)]),
+        sized("2048-full", 2048, [entry("effuse", 8)]),
+        sized("4096-window", 4096, [entry("effuse", 4), entry("plain", 44, "closest")]),
+        // A machine that was busy then makes calls longer, not shorter.
+        sized("16384-window", 16384, [
+          { ...entry("effuse", 30), time: { median: 30, low: 25, high: 35, least: 20, count: 3 } }
+        ]),
+        sized("decode-4096", 1, [entry("effuse", 1, "wrong"), entry("tfjs", 3)])
+      ],
+      unknown
+    )
     expect(lineOf("512-causal beside the best correct peer", goals)).toMatch(
       /5\.00× +≥ 4\.00×, aim 6\.00× +✓/
     )
@@ -198,14 +205,31 @@ describe("goals", () => {
         }
       ],
       2,
-      { tile: 200, reads: { "decode-16384": 20 } }
+      { flops: 300, tile: 200, reads: { "decode-16384": 20 } },
+      // Half of what onnxruntime takes is 15 ms.
+      ({ name }) => ({ "512-causal": 5, "matmul-1024": 14 })[name]
     )
     expect(lineOf("512-causal beside the best wasm peer, 2 threads", goals)).toMatch(/3\.00× .* ✓/)
-    expect(lineOf("512-causal beside native, 2 threads", goals)).toMatch(/0\.80× +≥ 1\.00× +✗/)
+    expect(lineOf("512-causal beside native, 2 threads", goals)).toMatch(
+      /0\.80× +≥ 1\.00× +✗ █+▊? needs 125 % of the limit$/
+    )
     expect(lineOf("decode-16384 of what can be read", goals)).toMatch(/84 % +≥ 60 % +✓/)
     expect(lineOf("matmul-1024 of the ceiling", goals)).toMatch(/54 % +≥ 65 % +✗/)
-    expect(lineOf("matmul-1024 beside onnxruntime-web", goals)).toMatch(/1\.50× +≥ 2\.00× +✗/)
+    expect(lineOf("matmul-1024 beside onnxruntime-web", goals)).toMatch(/1\.50× +≥ 2\.00× +✗ █+$/)
     expect(lineOf("first call", goals)).toMatch(/not measured/)
+    expect(goalsText(goals)).toMatch(/2 of 5 reached, 1 of the others are past the limit of this machine$/)
+  })
+
+  test("what is to be read is past the limit where arithmetic takes longer", () => {
+    const c = cpuCases.find(({ name }) => name === "decode-16384") as Case
+    const goals = cpuGoals(
+      [{ case: c, entries: [entry("effuse", 1, "right", 2)] }],
+      2,
+      { flops: 40, tile: 30, reads: { "decode-16384": 60 } },
+      unknown
+    )
+    // 0.84 ms of arithmetic, 0.47 ms to read.
+    expect(lineOf("decode-16384 of what can be read", goals)).toMatch(/28 % +≥ 60 % +✗ .* needs 180 % of/)
   })
 })
 
@@ -262,4 +286,14 @@ describe("options", () => {
     const parsed = parse(["--help"])
     expect("help" in parsed ? parsed.help : "").toMatch(/--only[\s\S]*onnxruntime-web[\s\S]*8192-window/)
   })
+})
+
+test("the limit of a case is the longest of what it needs", () => {
+  // 2.147 GFLOP, 12.58 MB.
+  const product = cpuCases.find(({ name }) => name === "matmul-1024") as Case
+  expect(limitOf(product, { flops: 100 }).milliseconds).toBeCloseTo(21.47)
+  expect(limitOf(product, { flops: 100, bytes: 1 }, 12.6)).toMatchObject({ of: "arithmetic" })
+  expect(limitOf(product, { flops: 1000, bytes: 1 })).toMatchObject({ of: "memory" })
+  expect(limitOf(product, { flops: 1000, bytes: 1, loads: 0.2 })).toMatchObject({ of: "loads" })
+  expect(limitOf(product, { flops: 1000 }, 3)).toEqual({ milliseconds: 3, of: "dispatch" })
 })
