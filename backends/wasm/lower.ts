@@ -1,3 +1,4 @@
+import * as ContractionSum from "../../ir/ContractionSum.ts"
 import type * as Dim from "../../ir/Dim.ts"
 import { overOneList } from "../../ir/flashPartners.ts"
 import * as Graph from "../../ir/Graph.ts"
@@ -14,6 +15,7 @@ import { flash } from "./flash/lowerFlash.ts"
 import { siblings } from "./flash/siblings.ts"
 import { standard, type Tiles } from "./flash/Tiles.ts"
 import { type Job, type Lowered, type Ref, result } from "./Job.ts"
+import { contractionSum, isOneKernel } from "./kernels/contractionSum.ts"
 import { map } from "./kernels/map.ts"
 import { matmul } from "./kernels/matmul.ts"
 import { rows } from "./kernels/rows.ts"
@@ -101,7 +103,7 @@ export const lower = (plan: Plan, features: Features, tiles: Tiles = standard): 
   ): void => {
     const body = bodies[0] as Graph.Graph
     const anchor = KernelBody.anchorOf(body)
-    if (anchor !== undefined && !Epilogue.isDirect({ body, anchor })) {
+    if (anchor !== undefined && !fitsOneKernel({ body, anchor })) {
       const split = KernelBody.splitAt(body, anchor)
       const between = temporary(Program.storageBytes(anchor.type))
       run([split.anchor], node, operands, [between])
@@ -218,7 +220,15 @@ const copied = (job: Job, { operands }: Node.NodeOf<"scatter">): Job => ({
   body: Graph.make([{ name: "out", node: operands[0] as Node.Node }], job.body.inputs)
 })
 
+/** Whether the result follows the anchor element by element, or a sum of it does. */
+const fitsOneKernel = (job: Pick<Job, "body" | "anchor">): boolean => {
+  const sum = ContractionSum.find(job.body)
+  return sum === undefined ? Epilogue.isDirect(job) : isOneKernel(job, sum)
+}
+
 const lowerJob = (job: Job, tiles: Tiles): ReadonlyArray<Lowered> => {
+  const sum = ContractionSum.find(job.body)
+  if (sum !== undefined) return contractionSum(job, sum)
   switch (job.anchor?.op) {
     case undefined:
       return [map(job)]

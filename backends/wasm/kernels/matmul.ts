@@ -2,17 +2,20 @@ import * as Dim from "../../../ir/Dim.ts"
 import type { Node, NodeOf } from "../../../ir/Node.ts"
 import * as Shape from "../../../ir/Shape.ts"
 import { type Expr, i32, load, op, splat, store } from "../assembler/Instruction.ts"
+import type { Emitter } from "../emit/Emitter.ts"
 import * as Epilogue from "../emit/epilogue.ts"
 import * as Frame from "../emit/Frame.ts"
 import { compute } from "../emit/scalar.ts"
 import * as Value from "../emit/Value.ts"
 import type { Job, Lowered } from "../Job.ts"
-import type { Condition } from "../Program.ts"
+import type { Condition, Items } from "../Program.ts"
 import { double } from "./double.ts"
 import { isAlongDepth, matvec, mostRows } from "./matvec.ts"
 import { type Packed, pack, panelBytes, panels, type Side } from "./pack.ts"
 import { accumulate, tileColumns, tileRows } from "./tile.ts"
 import { fewRows, vecmat } from "./vecmat.ts"
+
+type I = Expr<"i32">
 
 /** Rows of an item: what is packed of them stays in the second cache while columns pass. */
 const blockRows = 60
@@ -58,7 +61,7 @@ const sidesOf = ({ operands, attrs }: NodeOf<"dot">): { readonly lhs: Side; read
   }
 }
 
-const sideOf = (node: Node, batch: ReadonlyArray<number>, contract: ReadonlyArray<number>): Side => {
+export const sideOf = (node: Node, batch: ReadonlyArray<number>, contract: ReadonlyArray<number>): Side => {
   const { shape } = node.type
   const free = shape.flatMap((_, axis) => (batch.includes(axis) || contract.includes(axis) ? [] : [axis]))
   const sizes = (axes: ReadonlyArray<number>): Shape.Shape => axes.map((axis) => shape[axis] as Dim.Dim)
@@ -89,98 +92,120 @@ const multiply = (
   const frame = Frame.open(job)
   const { e } = frame
   const epilogue = Epilogue.make(frame)
-  const integers = compute(anchor.type.dtype) !== "f32"
-  const [rows, columns] = [Shape.size(lhs.free), Shape.size(rhs.free)]
-  const [rowCount, columnCount, depth] = [rows, columns, Shape.size(lhs.depth)].map(e.dim) as [
-    Expr<"i32">,
-    Expr<"i32">,
-    Expr<"i32">
-  ]
-  const [a, b] = [frame.pointer(left.ref), frame.pointer(right.ref)]
-  const result = frame.local(Dim.constant((tileRows * tileColumns) / 4))
-  const [rowPanels, columnPanels] = [panels(e, lhs.free, tileRows), panels(e, rhs.free, tileColumns)]
-  const [rowBytes, columnBytes] = [panelBytes(e, lhs.depth, tileRows), panelBytes(e, rhs.depth, tileColumns)]
-  const blocks = e.div(e.add(rowCount, i32(blockRows - 1)), i32(blockRows))
+  const product = productOf(frame, anchor, lhs, rhs, left, right)
+  const items = eachTile(frame, Shape.size(lhs.batch), lhs.free, rhs.free, (tile) => {
+    const entry = Value.delinearize(e, Value.uniform(tile.entry), lhs.batch)
+    const result = product(tile, tile.entry, tile.entry)
+    overTile(e, tile, (r, c) => {
+      const value = e.now(load("v128.load", placeIn(e, result, r, c, 4)))
+      epilogue([...entry, ...tile.row(r), ...tile.column(c)], Value.vector(value))
+    })
+  })
+  return frame.finish("matmul", items)
+}
 
+/** Where a tile of the result lies. */
+export interface Tile {
+  readonly entry: I
+  readonly rowPanel: I
+  readonly columnPanel: I
+  /** What of it there is. */
+  readonly rows: I
+  readonly columns: I
+  /** The indices of its rows and columns, of a vector of them where that is the width. */
+  readonly row: (r: I) => ReadonlyArray<Value.Value>
+  readonly column: (c: I) => ReadonlyArray<Value.Value>
+}
+
+/** Visits the tiles of all entries. An item is a block of rows and a part of the columns. */
+export const eachTile = (
+  { e, begin, end }: Frame.Frame,
+  entries: Dim.Dim,
+  rowShape: Shape.Shape,
+  columnShape: Shape.Shape,
+  inside: (tile: Tile) => void
+): Items => {
+  const [rows, columns] = [Shape.size(rowShape), Shape.size(columnShape)]
+  const [rowCount, columnCount] = [e.dim(rows), e.dim(columns)]
+  const [rowPanels, columnPanels] = [panels(e, rowShape, tileRows), panels(e, columnShape, tileColumns)]
+  const blocks = e.div(e.add(rowCount, i32(blockRows - 1)), i32(blockRows))
   const parts = partsOf(columns)
-  const panelAt = (part: Expr<"i32">): Expr<"i32"> => e.div(e.mul(part, columnPanels), i32(parts))
-  e.loop(frame.begin, frame.end, 1, (item) => {
+  const panelAt = (part: I): I => e.div(e.mul(part, columnPanels), i32(parts))
+  e.loop(begin, end, 1, (item) => {
     const place = e.div(item, i32(parts))
     const part = e.sub(item, e.mul(place, i32(parts)))
     const entry = e.div(place, blocks)
     const block = e.sub(place, e.mul(entry, blocks))
-    const entryIndices = Value.delinearize(e, Value.uniform(entry), lhs.batch)
     const firstPanel = e.mul(block, i32(blockRows / tileRows))
     const lastPanel = e.min(e.add(firstPanel, i32(blockRows / tileRows)), rowPanels)
     e.loop(panelAt(part), panelAt(e.add(part, i32(1))), 1, (columnPanel) => {
-      const pb = e.add(b, e.mul(e.add(e.mul(entry, columnPanels), columnPanel), columnBytes))
       const firstColumn = e.mul(columnPanel, i32(tileColumns))
       e.loop(firstPanel, lastPanel, 1, (rowPanel) => {
-        const pa = e.add(a, e.mul(e.add(e.mul(entry, rowPanels), rowPanel), rowBytes))
-        const sums = Array.from(
-          { length: tileRows },
-          () => [e.variable(splat(0)), e.variable(splat(0))] as const
-        )
-        accumulate(
-          e,
-          sums,
-          { start: pa, step: 4 * tileRows, row: (r) => 4 * r },
-          { start: pb, step: 4 * tileColumns },
-          depth,
-          integers
-        )
-        sums.forEach((row, r) => {
-          row.forEach((sum, half) => {
-            e.line(store("v128.store", result, sum.value, 32 * r + 16 * half))
-          })
-        })
         const firstRow = e.mul(rowPanel, i32(tileRows))
-        storeTile(frame, epilogue, {
-          tile: result,
-          width: tileColumns,
+        inside({
+          entry,
+          rowPanel,
+          columnPanel,
           rows: e.min(i32(tileRows), e.sub(rowCount, firstRow)),
           columns: e.min(i32(tileColumns), e.sub(columnCount, firstColumn)),
-          indices: (r, c) => [
-            ...entryIndices,
-            ...Value.delinearize(e, Value.uniform(e.add(firstRow, r)), lhs.free),
-            ...Value.delinearize(
-              e,
-              { ...Value.along(e, e.add(firstColumn, c), columns), align: e.width },
-              rhs.free
-            )
-          ]
+          row: (r) => Value.delinearize(e, Value.uniform(e.add(firstRow, r)), rowShape),
+          column: (c) => {
+            const along = { ...Value.along(e, e.add(firstColumn, c), columns), align: e.width }
+            return Value.delinearize(e, along, columnShape)
+          }
         })
       })
     })
   })
-  return frame.finish("matmul", {
-    times: Dim.mul(Shape.size(lhs.batch), Dim.constant(parts)),
-    of: rows,
-    per: blockRows
-  })
+  return { times: Dim.mul(entries, Dim.constant(parts)), of: rows, per: blockRows }
 }
 
-/** Gives a tile of values in memory to the epilogue, in vectors and what is left one by one. */
-export const storeTile = (
-  { e }: Frame.Frame,
-  epilogue: Epilogue.Epilogue,
-  tile: {
-    readonly tile: Expr<"i32">
-    /** Words from one row to the next. */
-    readonly width: number
-    readonly rows: Expr<"i32">
-    readonly columns: Expr<"i32">
-    readonly indices: (row: Expr<"i32">, column: Expr<"i32">) => ReadonlyArray<Value.Value>
+/** Multiplies the panels of a tile, of an entry of each side, into memory of the kernel. */
+export const productOf = (
+  frame: Frame.Frame,
+  anchor: NodeOf<"dot">,
+  lhs: Side,
+  rhs: Side,
+  left: Packed,
+  right: Packed
+) => {
+  const { e } = frame
+  const integers = compute(anchor.type.dtype) !== "f32"
+  const depth = e.dim(Shape.size(lhs.depth))
+  const [a, b] = [frame.pointer(left.ref), frame.pointer(right.ref)]
+  const result = frame.local(Dim.constant((tileRows * tileColumns) / 4))
+  const [rowPanels, columnPanels] = [panels(e, lhs.free, tileRows), panels(e, rhs.free, tileColumns)]
+  const [rowBytes, columnBytes] = [panelBytes(e, lhs.depth, tileRows), panelBytes(e, rhs.depth, tileColumns)]
+  return ({ rowPanel, columnPanel }: Tile, leftEntry: I, rightEntry: I): I => {
+    const pa = e.add(a, e.mul(e.add(e.mul(leftEntry, rowPanels), rowPanel), rowBytes))
+    const pb = e.add(b, e.mul(e.add(e.mul(rightEntry, columnPanels), columnPanel), columnBytes))
+    const sums = Array.from({ length: tileRows }, () => [e.variable(splat(0)), e.variable(splat(0))] as const)
+    accumulate(
+      e,
+      sums,
+      { start: pa, step: 4 * tileRows, row: (r) => 4 * r },
+      { start: pb, step: 4 * tileColumns },
+      depth,
+      integers
+    )
+    sums.forEach((row, r) => {
+      row.forEach((sum, half) => {
+        e.line(store("v128.store", result, sum.value, 32 * r + 16 * half))
+      })
+    })
+    return result
   }
-): void => {
-  e.loop(i32(0), tile.rows, 1, (r) => {
-    const row = e.add(tile.tile, e.mul(r, i32(4 * tile.width)))
-    const put = (c: Expr<"i32">): void => {
-      const value = e.now(load("v128.load", e.add(row, e.mul(c, i32(4)))))
-      epilogue(tile.indices(r, c), Value.vector(value))
-    }
-    const whole = e.bind(op("i32.and", tile.columns, i32(-4)))
-    e.loop(i32(0), whole, 4, (c) => e.at(4, () => put(c)))
-    e.loop(whole, tile.columns, 1, (c) => e.at(1, () => put(c)))
+}
+
+/** Where an element of a tile lies in memory. */
+export const placeIn = (e: Emitter, tile: I, r: I, c: I, bytes: number): I =>
+  e.add(e.add(tile, e.mul(r, i32(bytes * tileColumns))), e.mul(c, i32(bytes)))
+
+/** Visits a tile in vectors, and what is left of its rows one by one. */
+export const overTile = (e: Emitter, { rows, columns }: Tile, put: (r: I, c: I) => void): void => {
+  e.loop(i32(0), rows, 1, (r) => {
+    const whole = e.bind(op("i32.and", columns, i32(-4)))
+    e.loop(i32(0), whole, 4, (c) => e.at(4, () => put(r, c)))
+    e.loop(whole, columns, 1, (c) => e.at(1, () => put(r, c)))
   })
 }
