@@ -10,7 +10,7 @@ import type { Bindings } from "../../ir/Dim.ts"
 import type * as Graph from "../../ir/Graph.ts"
 import * as Limits from "../../ir/Limits.ts"
 import * as Pipeline from "../../passes/Pipeline.ts"
-import { decoder, gpt2, Params } from "../../src/nn/index.ts"
+import { decoder, gpt2, Params, torch } from "../../src/nn/index.ts"
 import { spec } from "../../src/spec.ts"
 import type * as Tensor from "../../src/Tensor.ts"
 import { trace } from "../../src/trace.ts"
@@ -63,6 +63,9 @@ const models = {
   "GPT-2": gpt2({ words: 100, positions: 9000, features: 64, layers: 2, heads: 8 })
 }
 
+/** As it is by default: weights averaged over heads are a result. */
+const attention = torch.MultiheadAttention(64, 8, { batchFirst: true })
+
 const cases: ReadonlyArray<readonly [string, Graph.Graph, Bindings]> = [
   ...Object.entries(models).map(([name, model]) => {
     const fn = (values: { readonly [name: string]: Tensor.Tensor }) =>
@@ -75,6 +78,18 @@ const cases: ReadonlyArray<readonly [string, Graph.Graph, Bindings]> = [
       { B: 1, T: 8 }
     ] as const
   }),
+  [
+    "attention of PyTorch, which returns weights",
+    traced(
+      (values: { readonly [name: string]: Tensor.Tensor }) => {
+        const x = values["x"] as Tensor.Tensor
+        const params = Params.nest(attention.params as never, values, "params.")
+        return attention.apply(params, { query: x, key: x, value: x })
+      },
+      { ...Params.signature(attention.params, "params."), x: spec("f32", ["B", "T", 64]) }
+    ),
+    { B: 1, T: 8 }
+  ],
   ...[...pieces].map(([name, { fn, signature, lengths }]) => [name, traced(fn, signature), lengths] as const)
 ]
 

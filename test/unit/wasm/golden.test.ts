@@ -11,7 +11,7 @@ import { planOf } from "../../support/onWasm.ts"
 
 const features = { simd: true, relaxed: false }
 
-/** Those of WebGPU's goldens; of products one, which has what each of them has. */
+/** Those of WebGPU's goldens; of products one, which has what each of them has, and the sum of a function of one. */
 const names = [
   "map-swish-f16",
   "map-heads",
@@ -19,7 +19,8 @@ const names = [
   "rows-softmax",
   "rows-rms-norm",
   "rows-sum",
-  "matmul-gelu"
+  "matmul-gelu",
+  "matmul-sum"
 ] as const
 
 test.each(names)("%s, as text", (name) => {
