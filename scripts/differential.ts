@@ -47,6 +47,8 @@ interface Case {
   readonly graph: Graph
   readonly lengths: ReadonlyArray<Dim.Bindings>
   readonly inputs?: (sizes: Dim.Bindings) => ReadonlyArray<HostArray>
+  /** Kernels for one kind of device; for both, unless given. */
+  readonly kind?: Limits["kind"]
   /** In place of what the passes choose, for devices of one kind. */
   readonly forced?: {
     readonly limits: Limits
@@ -108,6 +110,9 @@ const scheduled = async (
   )
 }
 
+/** Compilers take seconds for attention: each spelling is run by kernels for one kind, and there are many. */
+const kindOf = (n: number): Limits["kind"] => (n % 4 < 2 ? "cpu" : "gpu")
+
 const spellings = Object.entries({ inductor, huggingFace, frameworks, flashlight })
 const families = Object.entries({ logits, functions, statistics, weightsOut, sums, averages, biases })
 
@@ -149,14 +154,21 @@ const tables: { readonly [name: string]: ReadonlyArray<Case> } = {
       const settings = settingsOf(spelling)
       const [setting, graph] = settings[n % settings.length] as (typeof settings)[number]
       const inputs = (sizes: Dim.Bindings) => inputsOf(spelling, graph, sizes, n)
-      return { name: `${table}: ${spelling.name} (${setting})`, graph, lengths: common, inputs }
+      return {
+        name: `${table}: ${spelling.name} (${setting})`,
+        graph,
+        lengths: [common[n % 2] as Dim.Bindings],
+        inputs,
+        kind: kindOf(n)
+      }
     })
   ),
   family: families.flatMap(([table, own]) =>
-    Object.entries(own).map(([name, { outputs }]) => ({
+    Object.entries(own).map(([name, { outputs }], n) => ({
       name: `${table}: ${name}`,
       graph: s.graph(outputs),
-      lengths: [...common, ...edges]
+      lengths: [common[n % 2] as Dim.Bindings, ...edges],
+      kind: kindOf(n)
     }))
   ),
   gallery: [...pieces].map(([name, exhibit]) => {
@@ -171,11 +183,19 @@ const tables: { readonly [name: string]: ReadonlyArray<Case> } = {
 const pipeline = Result.getOrThrow(Pipeline.parse(Pipeline.defaultText))
 
 /** What a case may run as: kernels for either kind of device, and products in f16 where the device has them. */
-const variants = async ({ graph, forced }: Case): Promise<ReadonlyArray<readonly [Limits, Arithmetic]>> => {
+const variants = async ({
+  graph,
+  kind,
+  forced
+}: Case): Promise<ReadonlyArray<readonly [Limits, Arithmetic]>> => {
   if (forced !== undefined) return [[forced.limits, forced.arithmetic]]
-  const [cpu, gpu] = [await limitsOf("cpu"), await limitsOf("gpu")]
-  const half = gpu.shaderF16 && graph.nodes.some(({ type }) => type.dtype === "f16")
-  return [[cpu, "f32"], [gpu, "f32"], ...(half ? [[gpu, "f16"] as const] : [])]
+  const all = await Promise.all((kind === undefined ? (["cpu", "gpu"] as const) : [kind]).map(limitsOf))
+  const halves = graph.nodes.some(({ type }) => type.dtype === "f16")
+  return all.flatMap((limits) =>
+    halves && limits.kind === "gpu" && limits.shaderF16
+      ? [[limits, "f32"] as const, [limits, "f16"] as const]
+      : [[limits, "f32"] as const]
+  )
 }
 
 let largest = { share: 0, message: "" }
