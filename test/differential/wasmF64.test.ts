@@ -15,7 +15,7 @@ import { graphOf } from "../support/evaluate.ts"
 import { all, lengths as attentionLengths, cases } from "../support/flashCases.ts"
 import { causal, flashText } from "../support/flashText.ts"
 import { agree, compiled } from "../support/onWasm.ts"
-import { blocks, movement } from "../support/opPrograms.ts"
+import { blocks, movement, unary } from "../support/opPrograms.ts"
 import { isCoarse } from "../support/programs/Axes.ts"
 import { inputs } from "../support/programs/arguments.ts"
 import { runs, traced } from "../support/programs/judge.ts"
@@ -51,21 +51,6 @@ const lengths = [
 ]
 
 describe("elements", () => {
-  const unary = [
-    "neg",
-    "abs",
-    "sign",
-    "floor",
-    "ceil",
-    "round",
-    "exp",
-    "exp2",
-    "sin",
-    "cos",
-    "tanh",
-    "erf",
-    "sigmoid"
-  ]
   test.each(unary)("%s", (op) =>
     both(`%x: f64[R, C] = input {name = "x"}\n%y: f64[R, C] = ${op} %x\nreturn %y`, lengths)
   )

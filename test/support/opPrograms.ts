@@ -3,6 +3,12 @@ import { type Spec, spec } from "../../src/spec.ts"
 import * as Tensor from "../../src/Tensor.ts"
 import * as arrays from "./arrays.ts"
 
+/** Functions of one number, of any sign. */
+export const unary = [
+  ...["neg", "abs", "sign", "floor", "ceil", "round", "exp", "exp2"],
+  ...["sin", "cos", "tanh", "erf", "sigmoid"]
+]
+
 /** Programs without attention, at lengths B and T. */
 export interface OpProgram {
   readonly signature: { readonly [name: string]: Spec }

@@ -4,6 +4,7 @@ import * as HostArray from "../../../ir/HostArray.ts"
 import { agree, input, outputsOf } from "../../support/agree.ts"
 import * as arrays from "../../support/arrays.ts"
 import { graphOf } from "../../support/evaluate.ts"
+import { unary } from "../../support/opPrograms.ts"
 import { runGraph } from "../../support/runProgram.ts"
 
 const floats = ["f32", "f16", "bf16"] as const
@@ -14,21 +15,6 @@ const line = (type: string, op: string, ...operands: ReadonlyArray<string>) =>
   [op, `${type} = ${op} ${operands.join(", ")}`] as const
 
 describe("one operand", () => {
-  const ops = [
-    "neg",
-    "abs",
-    "sign",
-    "floor",
-    "ceil",
-    "round",
-    "exp",
-    "exp2",
-    "sin",
-    "cos",
-    "tanh",
-    "erf",
-    "sigmoid"
-  ]
   test.each(floats)("%s", async (d) => {
     const type = `${d}[T, 3]`
     const positive = [
@@ -36,7 +22,7 @@ describe("one operand", () => {
       ...["log", "sqrt", "rsqrt"].map((op) => line(type, op, "%p"))
     ]
     await agree(
-      outputsOf([input(type)], [...ops.map((op) => line(type, op, "%x")), ...positive]),
+      outputsOf([input(type)], [...unary.map((op) => line(type, op, "%x")), ...positive]),
       { T: 7 },
       { kind: "cpu" }
     )
