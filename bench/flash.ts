@@ -10,7 +10,7 @@
 import { lower } from "../backends/webgpu/lower.ts"
 import * as Program from "../backends/webgpu/Program.ts"
 import * as Size from "../backends/webgpu/Size.ts"
-import * as Budget from "../ir/flashBudget.ts"
+import { choose } from "../ir/chooseFlash.ts"
 import type { Node } from "../ir/Node.ts"
 import type { Flash, Schedule } from "../ir/Schedule.ts"
 import { describe } from "../passes/scheduleTable.ts"
@@ -183,7 +183,7 @@ const download = async (from: GPUBuffer): Promise<Float32Array> => {
 
 /** The schedules that arguments give for a case. */
 const schedules = (c: Attention, texts: ReadonlyArray<string>): ReadonlyArray<Flash> => {
-  const chosen = Budget.choose(limits, c.D, c.D, c.heads[0] / c.heads[1])
+  const chosen = choose(limits, c.D, c.D, c.heads[0] / c.heads[1])
   if (texts.length === 0) return [chosen]
   return texts.map((text) => {
     const [first = "", second, third, how] = text.split(",")

@@ -6,7 +6,7 @@
  *
  * `whole` are tiles that every row of a block sees throughout, where the kernel needs no mask, and how many of them it knows.
  */
-import { choose } from "../ir/flashBudget.ts"
+import { choose } from "../ir/chooseFlash.ts"
 import * as Markdown from "../scripts/markdown.ts"
 import { maskCases } from "../test/support/maskCases.ts"
 import { limitsOf } from "../test/support/runProgram.ts"

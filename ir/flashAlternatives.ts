@@ -1,3 +1,4 @@
+import { candidates, choose, multiplyingIn } from "./chooseFlash.ts"
 import * as Budget from "./flashBudget.ts"
 import type { Limits } from "./Limits.ts"
 import type { Arithmetic, Flash, FlashDecode, FlashPrefill } from "./Schedule.ts"
@@ -54,11 +55,11 @@ export const alternatives = (
   rows: number,
   arithmetic: Arithmetic = "f32"
 ): ReadonlyArray<Flash> => {
-  const chosen = Budget.choose(limits, D, E, group, arithmetic)
+  const chosen = choose(limits, D, E, group, arithmetic)
   const variant = Budget.splitVariants(chosen, D, E, group, undefined).find((v) => rows <= v.most)
   const prefills = [
-    ...Budget.candidates(limits, D, E, arithmetic),
-    ...more[limits.kind].map((cut) => Budget.multiplyingIn(cut, arithmetic))
+    ...candidates(limits, D, E, arithmetic),
+    ...more[limits.kind].map((cut) => multiplyingIn(cut, arithmetic))
   ]
   const others =
     variant === undefined

@@ -1,5 +1,6 @@
+import { choose } from "../ir/chooseFlash.ts"
 import * as Dim from "../ir/Dim.ts"
-import { choose, legal, withBuffers } from "../ir/flashBudget.ts"
+import { legal, withBuffers } from "../ir/flashBudget.ts"
 import { wide } from "../ir/halfProducts.ts"
 import { anchorOf } from "../ir/KernelBody.ts"
 import type { Limits } from "../ir/Limits.ts"

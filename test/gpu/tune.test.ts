@@ -1,6 +1,7 @@
 import { Effect } from "effect"
 import { expect, test } from "vitest"
 import type { Backend } from "../../backends/Backend.ts"
+import { choose } from "../../ir/chooseFlash.ts"
 import { alternatives } from "../../ir/flashAlternatives.ts"
 import * as Budget from "../../ir/flashBudget.ts"
 import * as HostArray from "../../ir/HostArray.ts"
@@ -124,7 +125,7 @@ test("alternatives are legal, the chosen schedule first, and differ in the varia
       [128, 128, 4],
       [256, 32, undefined]
     ] as const) {
-      const chosen = Budget.choose(limits, D, E, group)
+      const chosen = choose(limits, D, E, group)
       for (const [rows, part] of [
         [2048, "prefill"],
         [kind === "gpu" ? 20 : 2048, kind === "gpu" ? "short" : "prefill"],

@@ -1,3 +1,4 @@
+import { choose } from "../../../ir/chooseFlash.ts"
 import * as Dim from "../../../ir/Dim.ts"
 import * as Budget from "../../../ir/flashBudget.ts"
 import { wide } from "../../../ir/halfProducts.ts"
@@ -83,7 +84,7 @@ export const scheduleOf = (
   const { v } = parts(node.operands, node.attrs)
   const group = Dim.divideExact(size(q, 1), size(k, 1)) as Dim.Dim
   const D = termsOf(node).map((term) => term.size)
-  return Budget.choose(limits, D, headSize(size(v, 3), "value head size"), Dim.value(group))
+  return choose(limits, D, headSize(size(v, 3), "value head size"), Dim.value(group))
 }
 
 /** Numbers that f16 does not hold are multiplied in float32, whatever the schedule says. */

@@ -2,7 +2,7 @@ import { expect, test } from "vitest"
 import { lower } from "../../../backends/webgpu/lower.ts"
 import * as Program from "../../../backends/webgpu/Program.ts"
 import { statsOf } from "../../../backends/webgpu/stats.ts"
-import * as Budget from "../../../ir/flashBudget.ts"
+import { choose } from "../../../ir/chooseFlash.ts"
 import * as Limits from "../../../ir/Limits.ts"
 import type { Flash } from "../../../ir/Schedule.ts"
 import { agree } from "../../support/agree.ts"
@@ -49,7 +49,7 @@ test("a decode reads every key once, whatever the splits", () => {
 
 test("on the schedules that are chosen: once per group and tile of queries, half under a causal mask, flat in length under a window", () => {
   for (const kind of ["cpu", "gpu"] as const) {
-    const chosen = Budget.choose({ ...Limits.portable, kind }, 64, 64, 4)
+    const chosen = choose({ ...Limits.portable, kind }, 64, 64, 4)
     const cost = (attention: Attention) => costOf({ heads: [8, 2], head: [64, 64], ...attention }, chosen)
     const bytes = (attention: Attention, T: number) => cost(attention)({ T, S: T }).keyValueBytesRead
     const [T, blocks] = [512, Math.ceil((4 * 512) / chosen.prefill.rows)]

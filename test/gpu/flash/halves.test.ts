@@ -1,6 +1,7 @@
 import { describe, expect, test } from "vitest"
 import * as Reference from "../../../backends/reference/Reference.ts"
 import { lower } from "../../../backends/webgpu/lower.ts"
+import { candidates, choose } from "../../../ir/chooseFlash.ts"
 import * as Budget from "../../../ir/flashBudget.ts"
 import * as HostArray from "../../../ir/HostArray.ts"
 import * as Limits from "../../../ir/Limits.ts"
@@ -166,7 +167,7 @@ test("what is not stored as f16 is multiplied in float32, whatever the schedule 
 test("tiles that stay f16 take half the bytes, so that there is room for more", () => {
   const cut = (kilobytes: number, D: number, arithmetic: "f32" | "f16"): string => {
     const limits = { ...Limits.portable, maxComputeWorkgroupStorageSize: 1024 * kilobytes }
-    const { prefill } = Budget.choose(limits, D, D, 4, arithmetic)
+    const { prefill } = choose(limits, D, D, 4, arithmetic)
     return `${prefill.rows} x ${prefill.keys}`
   }
   for (const [kilobytes, D, f32, f16] of [
@@ -195,7 +196,7 @@ test("a compiler front end accepts every tile in f16, for head sizes from 1 to 2
     const head = [size, count % 2 === 0 ? size : 257 - size] as const
     const attention = { ...others[count % others.length], head, heads: [4, 2], dtype: "f16" } as const
     const sizesOf = [size, ...(attention.more ?? []).map((m) => Number(m[2]))]
-    for (const prefill of Budget.candidates(limits, sizesOf, head[1], "f16")) {
+    for (const prefill of candidates(limits, sizesOf, head[1], "f16")) {
       const schedule: Flash = { ...smallStaged, prefill, ...(prefill.rows <= 32 ? { short: prefill } : {}) }
       if (!Budget.legal(schedule, limits, sizesOf, head[1], "f16", 2)) continue
       const graph = graphOf(flashText(attention))

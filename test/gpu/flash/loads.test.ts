@@ -3,7 +3,7 @@ import { describe, expect, test } from "vitest"
 import { lower } from "../../../backends/webgpu/lower.ts"
 import type * as Program from "../../../backends/webgpu/Program.ts"
 import { statsOf } from "../../../backends/webgpu/stats.ts"
-import * as Budget from "../../../ir/flashBudget.ts"
+import { choose } from "../../../ir/chooseFlash.ts"
 import * as HostArray from "../../../ir/HostArray.ts"
 import * as Limits from "../../../ir/Limits.ts"
 import * as Shape from "../../../ir/Shape.ts"
@@ -37,7 +37,7 @@ const [D, group, heads, S] = [16, 4, 2, 128]
 /** Loads of keys and of values by a call of so many queries, those that are said, and those that ends of tiles may add. */
 const loads = async (attention: Attention, limits: Limits.Limits, T: number) => {
   const graph = graphOf(flashText({ heads: [heads * group, heads], head: [D, D], ...attention }))
-  const schedule = Budget.choose(limits, D, D, group)
+  const schedule = choose(limits, D, D, group)
   const plan = planOf(graph, schedulesOf(schedule)(graph))
   const program = lower(plan, limits, { visits: true })
   const from = arrays.random(3)

@@ -1,5 +1,6 @@
 import { expect, test } from "vitest"
 import { lower } from "../../../backends/webgpu/lower.ts"
+import { choose } from "../../../ir/chooseFlash.ts"
 import { alternatives } from "../../../ir/flashAlternatives.ts"
 import * as Budget from "../../../ir/flashBudget.ts"
 import * as Limits from "../../../ir/Limits.ts"
@@ -226,7 +227,7 @@ test("every head size has a schedule on the least device", () => {
         for (const group of [undefined, 1, 4, 8, 32]) {
           const limits = { ...Limits.portable, kind }
           for (const sizes of [size, [size, other], [size, 64, 256, 3]]) {
-            const schedule = Budget.choose(limits, sizes, other, group)
+            const schedule = choose(limits, sizes, other, group)
             expect(Budget.illegal(schedule, limits, sizes, other, "f16", group)).toBeUndefined()
           }
         }
@@ -308,8 +309,7 @@ test("a subgroup meets half as many barriers, and is none where a subgroup may b
       4
     )
   expect([refused(32), refused(64)]).toEqual([undefined, "64 threads may be more than one subgroup"])
-  const chosen = (min: number) =>
-    Budget.choose({ ...able, subgroups: { min, max: 64 } }, 64, 64, 4).decode.subgroup
+  const chosen = (min: number) => choose({ ...able, subgroups: { min, max: 64 } }, 64, 64, 4).decode.subgroup
   expect([chosen(32), chosen(64)]).toEqual([undefined, true])
   const tried = alternatives(able, 64, 64, 4, 4).map((s) => s.decode)
   expect(tried).toContainEqual({ ...decode, subgroup: true })

@@ -1,5 +1,5 @@
 import { test } from "vitest"
-import * as Budget from "../../../ir/flashBudget.ts"
+import { choose } from "../../../ir/chooseFlash.ts"
 import * as Limits from "../../../ir/Limits.ts"
 import { agree } from "../../support/agree.ts"
 import {
@@ -70,7 +70,7 @@ test("batch, heads and lengths may all be symbols", async () => {
 
 test("the head sizes of models, on the prefill tiles that are chosen", async () => {
   const chosen = (kind: "cpu" | "gpu", D: number, E: number) =>
-    schedulesOf({ ...Budget.choose({ ...Limits.portable, kind }, D, E, 4), decodeRows: 0 })
+    schedulesOf({ ...choose({ ...Limits.portable, kind }, D, E, 4), decodeRows: 0 })
   const heads = [4, 1] as const
   for (const [D, E, T, S] of [
     [64, 64, 18, 19],
