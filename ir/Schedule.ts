@@ -7,7 +7,9 @@ import type { Node } from "./Node.ts"
 export type Schedule = Elementwise | Rows | Matmul | Flash
 
 /** What numbers stored as f16 are multiplied in. Sums, the softmax and all that is kept are float32 either way. */
-export type Arithmetic = "f32" | "f16"
+export const arithmetics = ["f32", "f16"] as const
+
+export type Arithmetic = (typeof arithmetics)[number]
 
 /** One thread for each result element (or pair of 16-bit elements). */
 export interface Elementwise {

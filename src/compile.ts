@@ -3,7 +3,7 @@ import * as Backend from "../backends/Backend.ts"
 import * as Dim from "../ir/Dim.ts"
 import * as Graph from "../ir/Graph.ts"
 import * as Print from "../ir/Print.ts"
-import type { Arithmetic } from "../ir/Schedule.ts"
+import { type Arithmetic, arithmetics } from "../ir/Schedule.ts"
 import { suggest } from "../ir/suggest.ts"
 import { explain } from "../passes/explain.ts"
 import { explainText } from "../passes/explainText.ts"
@@ -105,6 +105,13 @@ const compileTraced = <S extends Signature, R extends Returned>(
         hint: "use a number, or a name that occurs in the shape of an input"
       })
     }
+    const { hooks = [], statistics = false, arithmetic = "f32" } = options
+    if (!arithmetics.includes(arithmetic)) {
+      return yield* new SignatureError({
+        message: `there is no arithmetic ${String(arithmetic)}`,
+        hint: `pass ${arithmetics.map((a) => JSON.stringify(a)).join(" or ")}`
+      })
+    }
     const measured = yield* Effect.fromResult(tuneOptions(options.tune, traced.graph))
     const text = pipelineText(options.pipeline)
     const pipeline = yield* Effect.fromResult(Pipeline.parse(text)).pipe(
@@ -112,7 +119,6 @@ const compileTraced = <S extends Signature, R extends Returned>(
         (e) => new SignatureError({ message: e.what, ...(e.hint === undefined ? {} : { hint: e.hint }) })
       )
     )
-    const { hooks = [], statistics = false, arithmetic = "f32" } = options
     const settings = { hooks, statistics, arithmetic }
     const compiled = yield* Effect.fromResult(
       Pipeline.run(pipeline, traced.graph, { limits: backend.limits, donated, ...settings })

@@ -1,4 +1,5 @@
 import { Argument, Flag } from "effect/cli"
+import { arithmetics } from "../../ir/Schedule.ts"
 import { backendNames } from "./backend.ts"
 
 /** Flags and arguments that several commands share. */
@@ -46,7 +47,7 @@ export const passes = Flag.String("passes").pipe(
   Flag.withDescription("Passes by name and order instead of the default pipeline")
 )
 
-export const arithmetic = Flag.Literals("arithmetic", ["f32", "f16"]).pipe(
+export const arithmetic = Flag.Literals("arithmetic", arithmetics).pipe(
   Flag.optional,
   Flag.withDescription(
     "What numbers stored as f16 are multiplied in, where the device can. Default: as the definition says, else f32"

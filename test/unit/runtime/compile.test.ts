@@ -144,6 +144,14 @@ describe("options", () => {
   })
 
   const softmax = ({ a }: { a: Tensor.Tensor }) => Tensor.softmax(a, -1)
+  it.each(["fp16", "F16", null, 16, {}, Symbol("f16")])(
+    "arithmetic is one that there is, not %o",
+    (asked) => {
+      const error = mistake(softmax, { a: x }, { arithmetic: asked as "f16" })
+      expect(error).toMatchObject({ _tag: "SignatureError", hint: 'pass "f32" or "f16"' })
+    }
+  )
+
   it("name passes that exist", () => {
     const error = mistake(softmax, { a: x }, { pipeline: "canonicalise" })
     expect(error._tag).toBe("SignatureError")
