@@ -105,6 +105,53 @@ describe.each(Object.entries(programs))("%s", (_, a) => {
   )
 })
 
+describe("visible scores that lie both sides of where a fill becomes negligible", () => {
+  const scores = {
+    "scores of the last split": { low: 3, high: 6, sinks: -9 },
+    sinks: { low: 3, high: 3, sinks: 6 }
+  }
+  test.each(Object.entries(scores))("%s", async (_, { low, high, sinks }) => {
+    const own: Attention = {
+      captures: { scores: "f32[S]", seen: "bool[S]", sinks: "f32[2]" },
+      score: ["%score: f32[] = load %scores, %j"],
+      mask: fromData.mask,
+      sink,
+      fill: "-100"
+    }
+    const graph = graphOf(flashText(own))
+    for (const bindings of sizes) {
+      const from = arrays.random(bindings.S)
+      const inputs = graph.inputs.map(({ attrs: { name }, type }) => {
+        const shape = Shape.evaluate(type.shape, bindings)
+        const drawn = arrays.array(from, type.dtype, shape, "uniform")
+        const chosen: { readonly [name: string]: (i: number) => number } = {
+          scores: (i) => (i < 256 ? low : high),
+          seen: (i) => (i % 5 === 3 ? 0 : 1),
+          sinks: () => sinks
+        }
+        const number = chosen[name]
+        return number
+          ? HostArray.fromNumbers(
+              type.dtype,
+              shape,
+              HostArray.toNumbers(drawn).map((_, i) => number(i))
+            )
+          : drawn
+      })
+      const expected = Reference.evaluate(graph, inputs, bindings)
+      for (const features of [{}, { simd: false }]) {
+        const { run } = await compiled(graph, { ...features, threads: 1 })
+        expectOutputs(graph, bindings, await run(inputs, bindings), expected)
+      }
+      for (const schedule of [small, smallDecode, smallDecodeShared]) {
+        if (bindings.T > 8 && schedule.decodeRows > 0) continue
+        const actual = await runGraph(graph, inputs, bindings, "gpu", schedulesOf(schedule)(graph))
+        expectOutputs(graph, bindings, actual, expected)
+      }
+    }
+  })
+})
+
 /** Numbers at which functions of one and two numbers change their way, and quotients that no float holds. */
 const edges = [
   ...[NaN, Infinity, -Infinity, 0, -0, 1, -1, 0.1, 0.5, -1.5, 3, -70, 71, 65504, 131072, 16777217, 1e-10],

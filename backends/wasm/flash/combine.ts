@@ -5,7 +5,7 @@ import { madd } from "../emit/math.ts"
 import type { Lowered, Ref } from "../Job.ts"
 import { nameOf } from "./attend.ts"
 import { part, partBytes, splits } from "./decode.ts"
-import { stays } from "./hidden.ts"
+import { kept, stays } from "./hidden.ts"
 import * as Output from "./output.ts"
 import * as Place from "./Place.ts"
 import type { Problem } from "./Problem.ts"
@@ -56,8 +56,8 @@ export const combine = (problem: Problem, parts: Ref, tiles: Tiles): Lowered => 
         const total = e.variable(splat(0))
         const offset = e.mul(column, i32(4))
         each((at) => {
-          const all = load("v128.load", op("i32.add", at, offset), part.values)
-          const own = problem.fill === undefined ? all : op("v128.and", all, load("v128.load", at, part.sum))
+          const all = e.now(load("v128.load", op("i32.add", at, offset), part.values))
+          const own = problem.fill === undefined ? all : kept(e, all, load("v128.load", at, part.sum))
           total.set(
             problem.normalised
               ? madd(e, own, load("v128.load", at, part.max), total.value)

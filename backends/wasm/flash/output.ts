@@ -3,7 +3,7 @@ import { call, type Expr, i32, op, splatF32 } from "../assembler/Instruction.ts"
 import * as Epilogue from "../emit/epilogue.ts"
 import * as Frame from "../emit/Frame.ts"
 import * as Value from "../emit/Value.ts"
-import { stays } from "./hidden.ts"
+import { kept, stays } from "./hidden.ts"
 import type { Place } from "./Place.ts"
 import type { Problem } from "./Problem.ts"
 import * as Regions from "./regions.ts"
@@ -76,7 +76,7 @@ const normalise = (
   return {
     quotient: (x) => {
       const value = op("f32x4.mul", x, factor)
-      return isOpen === undefined ? value : op("v128.and", value, isOpen)
+      return isOpen === undefined ? value : kept(e, e.now(value), isOpen)
     },
     max: () => max,
     sum: () => total,

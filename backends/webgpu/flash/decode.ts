@@ -4,7 +4,7 @@ import type { Condition } from "../Program.ts"
 import * as Size from "../Size.ts"
 import * as Emitter from "../wgsl/Emitter.ts"
 import * as Module from "../wgsl/Module.ts"
-import { allOf, anyOf, literal } from "../wgsl/scalar.ts"
+import { allOf, literal } from "../wgsl/scalar.ts"
 import * as Frame from "./frame.ts"
 import * as Output from "./output.ts"
 import * as Owned from "./owned.ts"
@@ -115,13 +115,19 @@ export const combine = (problem: Problem, parts: Ref, when: ReadonlyArray<Condit
     }
     const weight = e.constant(`select(${fade(`${part}.x`, top, "f32")}, 0.0, ${part}.y == 0.0)`)
     e.line(`${sum} += ${part}.y * ${weight};`)
-    // A split without keys left no values. Masked keys that took part in a split may take none in the row.
-    const none = [`${part}.y == 0.0`]
-    if (problem.fill !== undefined) {
-      const limit = limitOf({ e, problem })
-      none.push(allOf(`${part}.x <= ${limit}`, `${top} > ${limit}`))
+    if (!hasResult) return
+    // A split without keys left no values.
+    const isEmpty = `${part}.y == 0.0`
+    if (problem.fill === undefined) {
+      e.line(`${value} += select(${own()} * ${weight}, vec4<f32>(), ${isEmpty});`)
+      return
     }
-    if (hasResult) e.line(`${value} += select(${own()} * ${weight}, vec4<f32>(), ${anyOf(...none)});`)
+    const weighted = e.constant(`${own()} * ${weight}`)
+    // Masked keys that took part in a split may take none in the row: only what is not finite still shows them.
+    const limit = limitOf({ e, problem })
+    const isClosed = allOf(`${part}.x <= ${limit}`, `${top} > ${limit}`)
+    const isShown = `(${Owned.isInfinite(weighted, "vec4<f32>")}) & vec4<bool>(${isClosed})`
+    e.line(`${value} += select(${weighted}, vec4<f32>(), vec4<bool>(${isEmpty}) | (${isShown}));`)
   })
   for (const { kind, job } of outputs) {
     const output = Output.make(e, problem, job)

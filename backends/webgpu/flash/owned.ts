@@ -245,7 +245,7 @@ const isExcluded = (frame: Frame, x: string): string =>
   `bitcast<vec4<u32>>(${x}) == vec4<u32>(${excludedBits(frame)})`
 
 /** Whether numbers are infinite or NaN; `type` is theirs. */
-const isInfinite = (x: string, type: string): string => {
+export const isInfinite = (x: string, type: string): string => {
   const bits = type.replace("f32", "u32")
   return `(bitcast<${bits}>(${x}) & ${bits}(0x7f800000u)) == ${bits}(0x7f800000u)`
 }
