@@ -3,6 +3,7 @@ import * as Reference from "../../backends/reference/Reference.ts"
 import { lower } from "../../backends/webgpu/lower.ts"
 import * as Program from "../../backends/webgpu/Program.ts"
 import type { Bindings } from "../../ir/Dim.ts"
+import type { HostArray } from "../../ir/HostArray.ts"
 import type { Limits } from "../../ir/Limits.ts"
 import * as Shape from "../../ir/Shape.ts"
 import * as Pipeline from "../../passes/Pipeline.ts"
@@ -16,6 +17,8 @@ const pipeline = Result.getOrThrow(Pipeline.parse("fuse-elementwise,choose-sched
 export interface Call {
   readonly sizes: Bindings
   readonly donated?: ReadonlyArray<number>
+  /** In place of random numbers, by name. */
+  readonly inputs?: { readonly [name: string]: HostArray }
 }
 
 /** Runs calls through the passes on the software device, compares with the reference and gives the kernels that each dispatched. */
@@ -32,10 +35,11 @@ export const dispatched = async (
   if (memory === undefined) throw new Error("memory was not planned")
   const program = lower({ graph: made.graph, schedules: made.schedules, memory }, limits)
   const names: Array<ReadonlyArray<string>> = []
-  for (const { sizes, donated = [] } of calls) {
+  for (const { sizes, donated = [], inputs: own = {} } of calls) {
     const from = arrays.random(3)
-    const inputs = graph.inputs.map((i) =>
-      arrays.array(from, i.type.dtype, Shape.evaluate(i.type.shape, sizes), "uniform")
+    const inputs = graph.inputs.map(
+      (i) =>
+        own[i.attrs.name] ?? arrays.array(from, i.type.dtype, Shape.evaluate(i.type.shape, sizes), "uniform")
     )
     const expected = Reference.evaluate(graph, inputs, sizes, { precision: "f64" })
     const given = new Set(donated)

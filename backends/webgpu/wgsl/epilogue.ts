@@ -89,7 +89,9 @@ export const make = (emitter: Emitter, job: Job, make: () => Body.Body): Epilogu
   }
   const [first] = paths as readonly [Path]
   const width = Dim.value((paths.length === 1 ? last : job.anchor).type.shape.at(-1) ?? Dim.one) ?? 1
-  const apart = update?.op === "update_slice" && update.attrs.axis === shape.length - 1
+  // Along this axis neighbours need not stay neighbours.
+  const written = update && (update.op === "scatter" ? 0 : update.attrs.axis)
+  const apart = written === shape.length - 1
   const isPaired =
     storesPairs(emitter.module, dtype) && paths.every((p) => p.inner) && width % 2 === 0 && !apart
   return {

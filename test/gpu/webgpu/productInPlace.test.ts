@@ -1,4 +1,5 @@
 import { describe, expect, test } from "vitest"
+import * as HostArray from "../../../ir/HostArray.ts"
 import { input } from "../../support/agree.ts"
 import { dispatched } from "../../support/dispatched.ts"
 
@@ -131,4 +132,24 @@ describe.each(kinds)("projections write keys and values into caches, by kernels 
     const names = await dispatched(text, calls, { kind }, ["pool"])
     expect(names.map((n) => n.length)).toEqual([1, 2])
   })
+
+  test.each(["f32", "f16", "bf16"])(
+    "by tables of single numbers in %s, which part neighbours",
+    async (dtype) => {
+      const text = `graph {
+      ${input("f32[K]")}
+      ${input("f32[K, 8]", "w")}
+      ${input("i32[8]", "place")}
+      ${input(`${dtype}[P]`, "pool")}
+      %p: f32[8] = dot %x, %w {lhsBatch = [], rhsBatch = [], lhsContract = [0], rhsContract = [0]}
+      %n: ${dtype}[8] = cast %p
+      %k: ${dtype}[P] = scatter %pool, %n, %place
+      return "pool": %k
+    }`
+      const place = HostArray.fromNumbers("i32", [8], [5, 2, 9, 0, 7, 4, 11, -1])
+      const calls = [{ sizes: { K: 5, P: 11 }, donated: [3], inputs: { place } }]
+      const [names] = await dispatched(text, calls, { kind }, ["pool"])
+      expect(names).toHaveLength(1)
+    }
+  )
 })
