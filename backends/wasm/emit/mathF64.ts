@@ -172,20 +172,50 @@ export const erf = (e: Emitter, x: D): D => {
 
 export const floorDiv = (x: D, y: D): D => wide("f64x4.floor", div(x, y))
 
-/** What is left of x after whole multiples of y, with the sign of y: exact for quotients to 2^26, whose products with either half of y are. */
-export const mod = (e: Emitter, x: D, y: D): D => {
-  const [a, b] = [e.bind(wide("f64x4.abs", x)), e.bind(wide("f64x4.abs", y))]
+/** Bits that a step takes of a quotient, so that products with either half of the divisor are exact; the steps of any quotient of doubles. */
+const stepBits = 26
+const steps = Math.ceil(2098 / stepBits)
+
+/** What is left of a after whole multiples of b, exactly, where the quotient has no more bits than a step takes. Neither is negative. */
+const reduced = (e: Emitter, a: D, b: D): D => {
   const zero = splatF64(0)
-  // Veltkamp's halves.
-  const turned = e.bind(mul(b, splatF64(2 ** 27 + 1)))
-  const high = e.bind(sub(turned, sub(turned, b)))
+  // Veltkamp's halves, of what does not overflow.
+  const isLarge = e.bind(wide("f64x4.gt", b, splatF64(2 ** 900)))
+  const by = (power: number): D => e.bind(wide("f64x4.select", splatF64(power), splatF64(1), isLarge))
+  const scaled = e.bind(mul(b, by(2 ** -100)))
+  const turned = e.bind(mul(scaled, splatF64(2 ** 27 + 1)))
+  const high = e.bind(mul(sub(turned, sub(turned, scaled)), by(2 ** 100)))
   const q = e.bind(wide("f64x4.floor", div(a, b)))
   const near = e.bind(sub(sub(a, mul(q, high)), mul(q, sub(b, high))))
   const raised = e.bind(wide("f64x4.select", add(near, b), near, wide("f64x4.lt", near, zero)))
   const whole = e.bind(wide("f64x4.select", sub(raised, b), raised, wide("f64x4.ge", raised, b)))
-  const rest = e.bind(wide("f64x4.select", a, whole, wide("f64x4.lt", a, b)))
+  return e.bind(wide("f64x4.select", a, whole, wide("f64x4.lt", a, b)))
+}
+
+/** What is left of x after whole multiples of y, exactly, with the sign of y. */
+export const mod = (e: Emitter, x: D, y: D): D => {
+  const [a, b] = [e.bind(wide("f64x4.abs", x)), e.bind(wide("f64x4.abs", y))]
+  const zero = splatF64(0)
+  const rest = e.variable(reduced(e, a, b))
+  const isOpen = e.bind(op("v128.and", wide("f64x4.gt", b, zero), wide("f64x4.lt", a, splatF64(Infinity))))
+  const isFar = e.bind(op("v128.and", isOpen, wide("f64x4.ge", mul(a, splatF64(2 ** -stepBits)), b)))
+  e.branch(op("v128.any_true", isFar), () => {
+    rest.set(wide("f64x4.select", a, rest.value, isFar))
+    const multiple = e.variable(b)
+    const most = e.now(mul(rest.value, splatF64(2 ** -stepBits)))
+    e.loop(i32(0), i32(steps), 1, () => {
+      const next = mul(multiple.value, splatF64(2 ** stepBits))
+      multiple.set(wide("f64x4.select", next, multiple.value, wide("f64x4.le", multiple.value, most)))
+    })
+    e.loop(i32(0), i32(steps), 1, () => {
+      const less = reduced(e, e.now(rest.value), e.now(multiple.value))
+      rest.set(wide("f64x4.select", less, rest.value, isFar))
+      const next = mul(multiple.value, splatF64(2 ** -stepBits))
+      multiple.set(wide("f64x4.select", next, multiple.value, wide("f64x4.gt", multiple.value, b)))
+    })
+  })
   const isNegative = e.bind(wide("f64x4.lt", x, zero))
-  const own = e.bind(wide("f64x4.select", wide("f64x4.neg", rest), rest, isNegative))
+  const own = e.now(wide("f64x4.select", wide("f64x4.neg", rest.value), rest.value, isNegative))
   const isOther = op("v128.xor", isNegative, wide("f64x4.lt", y, zero))
   const isTurned = op("v128.and", wide("f64x4.ne", own, zero), isOther)
   return e.bind(wide("f64x4.select", add(own, y), own, isTurned))

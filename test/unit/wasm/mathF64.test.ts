@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest"
-import { loadF64, storeF64 } from "../../../backends/wasm/assembler/doubles.ts"
+import { loadF64, splatF64, storeF64 } from "../../../backends/wasm/assembler/doubles.ts"
 import { encode } from "../../../backends/wasm/assembler/encode.ts"
 import { type Expr, get, i32, type Local, op, store } from "../../../backends/wasm/assembler/Instruction.ts"
 import * as Emitter from "../../../backends/wasm/emit/Emitter.ts"
@@ -7,6 +7,7 @@ import * as M from "../../../backends/wasm/emit/mathF64.ts"
 import * as Unit from "../../../backends/wasm/emit/Unit.ts"
 import { detect, type Features } from "../../../backends/wasm/features.ts"
 import { type Engine, engine } from "../../../backends/wasm/runtime/engine.ts"
+import { mod } from "../../../ir/ops/elementwise.ts"
 import * as Exactly from "../../support/exactly.ts"
 
 const host = engine() as Engine
@@ -85,6 +86,28 @@ describe.each(engines)("functions of doubles, %s", (_, features) => {
     const found = (await compiled(f, features))(x)
     expect([...found].slice(0, 5)).toEqual([...x].slice(0, 5).map(exact))
   })
+
+  test.each([3, 0.1, -7, 1e305, 1e-310, 5e-324, Infinity, 0])(
+    "what is left after multiples of %d",
+    async (y) => {
+      const x = [
+        1e300,
+        -1e300,
+        1.5e305,
+        1e17,
+        -(2 ** 53),
+        12345678901234,
+        7.5,
+        -7.5,
+        1e-310,
+        0,
+        Number.NaN,
+        Infinity
+      ]
+      const found = (await compiled((e, x) => M.mod(e, x, splatF64(y)), features))(Float64Array.from(x))
+      expect([...found]).toEqual(x.map((number) => mod.scalar?.(number, y)))
+    }
+  )
 
   test("rounding to odd: what was not exact ends in a one, and no half is made", async () => {
     const map = await compiled((e, x) => M.toOdd(e, x), features)
