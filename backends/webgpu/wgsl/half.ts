@@ -42,9 +42,13 @@ const native: Half = {
 
 const unpacked = (x: string): string => `vec4<f32>(unpack2x16float(${x}.x), unpack2x16float(${x}.y))`
 
-const rounded: Half = {
+const rounded = (module: Module): Half => ({
   memory: "vec2<u32>",
-  put: (x) => `vec2<u32>(pack2x16float(${x}.xy), pack2x16float(${x}.zw))`,
+  // Numbers that f16 holds, infinite ones and NaN included.
+  put: (x) => {
+    const [a, b, c, d] = ["x", "y", "z", "w"].map((lane) => `${module.helper("f16_bits")}(${x}.${lane})`)
+    return `vec2<u32>(${a} | (${b} << 16u), ${c} | (${d} << 16u))`
+  },
   take: unpacked,
   floats: unpacked,
   type: "vec4<f32>",
@@ -55,9 +59,9 @@ const rounded: Half = {
   scalar: "f32",
   bytes: 4,
   one: (x) => x
-}
+})
 
-export const of = ({ limits }: Module): Half => (limits.shaderF16 ? native : rounded)
+export const of = (module: Module): Half => (module.limits.shaderF16 ? native : rounded(module))
 
 /** Products that are added up in f16 before their sum joins one in float32: each term is rounded so often, and no more. */
 export const run = 8

@@ -100,6 +100,16 @@ describe.each([
     fine(all({ ...half, exponent: 65504 ** 2 * 68 }))
   })
 
+  test("an infinite value in rows of an odd length, which are not copied as they are stored", async () => {
+    const compared = await run(
+      { heads: [2, 1], head: [17, 33] },
+      sizes,
+      (name, i, normal) => (name === "v" && i === 8 ? Infinity : normal()),
+      schedule
+    )
+    fine(compared(half))
+  })
+
   // Sixteen times sixteen, eight of them in a lane: f16 holds each of these sums.
   test("logits of 16384 are exact where f16 holds their parts", async () => {
     const score = ["%zero: f32[] = constant {values = [0]}", "%s: f32[] = add %logit, %zero"]
