@@ -1,5 +1,5 @@
 import type { Graph } from "../../ir/Graph.ts"
-import { negligible, parts } from "../../ir/ops/flashAttention.ts"
+import { negligibleBelow, parts } from "../../ir/ops/flashAttention.ts"
 import type { Kernels } from "./Kernel.ts"
 import { maximum } from "./normalise.ts"
 import * as Region from "./region.ts"
@@ -76,7 +76,7 @@ export const attention: Kernels<"flash_attention"> = {
           if (normalised && max === -Infinity) continue
           // NaN where the sum of weights is.
           sums.fill(S === 0 ? 0 : 0 * total)
-          const isNegligible = !normalised || max - fill > negligible[real]
+          const isNegligible = !normalised || max > negligibleBelow(fill, real)
           for (let j = 0; j < S; j++) {
             // What takes no part has no effect, whatever its value is.
             if ((normalised && scores[j] === -Infinity) || (isNegligible && hidden[j] === 1)) continue

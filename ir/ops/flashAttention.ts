@@ -28,8 +28,9 @@ export const parts = <A>(
   return { v, terms: [{ q, k }, ...more], captures: operands.slice(2 * count + 1) }
 }
 
-/** How far below the greatest score of a row a hidden key's weight rounds to 0, by the dtype of the scores. */
-export const negligible = { f32: 104, f64: 746 } as const
+/** A row whose greatest score is above this leaves no weight to keys hidden by the fill: it rounds to 0. Backends compare with the same number. */
+export const negligibleBelow = (fill: number, scores: "f32" | "f64"): number =>
+  scores === "f32" ? Math.fround(fill + 104) : fill + 746
 
 /**
  * Attention as one node. Shapes: B batch, Hq query heads, Hkv key/value heads (Hq = G * Hkv), T queries, S keys,
@@ -48,7 +49,7 @@ export const negligible = { f32: 104, f64: 746 } as const
  *
  * A key with s = -inf does not take part; a row without any, and without a sink, gives result 0, lse -inf, max -inf and sum 0. With a finite
  * `fill` masked keys take part with that score, as the expression said: a row that is masked throughout gives the mean of v. In a row whose
- * greatest score (or sink) is more than `negligible` above the fill they do not take part. What does not take part has no effect, not even
+ * greatest score (or sink) is above `negligibleBelow` they do not take part. What does not take part has no effect, not even
  * as 0 * NaN; a NaN in anything else comes out, however small its weight.
  *
  * A score or a sink of NaN or +inf makes l NaN and with it the row, one without keys too, as it makes NaN of every weight of the softmax that was

@@ -107,16 +107,24 @@ describe.each(Object.entries(programs))("%s", (_, a) => {
 
 describe("visible scores that lie both sides of where a fill becomes negligible", () => {
   const scores = {
-    "scores of the last split": { low: 3, high: 6, sinks: -9 },
-    sinks: { low: 3, high: 3, sinks: 6 }
+    "scores of the last split": { fill: -100, low: 3, high: 6, sinks: -9, hidden: 1 },
+    sinks: { fill: -100, low: 3, high: 3, sinks: 6, hidden: 1 },
+    // Numbers there are 64 apart, and 104 above the fill is none of them.
+    "a fill so large that it rounds": {
+      fill: -1e9,
+      low: -1e9 + 128,
+      high: -1e9 + 128,
+      sinks: -1e9,
+      hidden: NaN
+    }
   }
-  test.each(Object.entries(scores))("%s", async (_, { low, high, sinks }) => {
+  test.each(Object.entries(scores))("%s", async (_, { fill, low, high, sinks, hidden }) => {
     const own: Attention = {
       captures: { scores: "f32[S]", seen: "bool[S]", sinks: "f32[2]" },
       score: ["%score: f32[] = load %scores, %j"],
       mask: fromData.mask,
       sink,
-      fill: "-100"
+      fill: String(fill)
     }
     const graph = graphOf(flashText(own))
     for (const bindings of sizes) {
@@ -128,6 +136,16 @@ describe("visible scores that lie both sides of where a fill becomes negligible"
           scores: (i) => (i < 256 ? low : high),
           seen: (i) => (i % 5 === 3 ? 0 : 1),
           sinks: () => sinks
+        }
+        if (name === "v") {
+          const width = shape[3] as number
+          const values = HostArray.toNumbers(drawn)
+          const isSeen = (i: number): boolean => (Math.floor(i / width) % bindings.S) % 5 !== 3
+          return HostArray.fromNumbers(
+            type.dtype,
+            shape,
+            values.map((x, i) => (isSeen(i) ? x : x * hidden))
+          )
         }
         const number = chosen[name]
         return number

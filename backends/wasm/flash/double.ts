@@ -1,5 +1,5 @@
 import * as Dim from "../../../ir/Dim.ts"
-import { negligible } from "../../../ir/ops/flashAttention.ts"
+import { negligibleBelow } from "../../../ir/ops/flashAttention.ts"
 import { laneF64, loadF64, splatF64, storeF64, wide, withLaneF64 } from "../assembler/doubles.ts"
 import { call, type Expr, i32, load, op } from "../assembler/Instruction.ts"
 import * as Body from "../emit/body.ts"
@@ -204,7 +204,7 @@ const weigh = (kernel: Kernel, row: Row, greatest: D): Statistics => {
   const max = extra === undefined ? own : e.now(greater(own, extra))
   // Distances are taken from a finite number, so that those of -inf are -inf.
   const base = e.now(wide("f64x4.pmax", max, splatF64(-Number.MAX_VALUE)))
-  const isFar = wide("f64x4.gt", max, splatF64(fill + negligible.f64))
+  const isFar = wide("f64x4.gt", max, splatF64(negligibleBelow(fill, "f64")))
   const total = e.variable<"v256">(splatF64(0))
   e.loop(row.lo, row.hi, together.length, (first) => {
     const s = e.now(loadF64("v256.load", at(e, scores, first)))

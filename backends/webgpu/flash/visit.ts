@@ -1,4 +1,4 @@
-import { negligible } from "../../../ir/ops/flashAttention.ts"
+import { negligibleBelow } from "../../../ir/ops/flashAttention.ts"
 import { visits } from "../Job.ts"
 import { allOf, anyOf, literal } from "../wgsl/scalar.ts"
 import type { Frame } from "./frame.ts"
@@ -63,7 +63,7 @@ export const keys = (frame: Frame, tiles: Tiles): void => {
 
 /** The score of a row above which the weight of masked keys rounds to 0. */
 export const limitOf = ({ e, problem }: Pick<Frame, "e" | "problem">): string =>
-  literal(e.module, "f32", (problem.fill as number) + negligible.f32)
+  literal(e.module, "f32", negligibleBelow(problem.fill as number, "f32"))
 
 /** Counts a tile, where somebody asked for it: tiles, those that all rows see whole, and keys. */
 export const count = (frame: Frame, from: From, end: string, full: string | undefined): void => {
