@@ -225,6 +225,9 @@ const ownKeys = (
   }
 }
 
+/** What a weight is multiplied with, and the weight as it lies in memory, whose bits say whether the pair takes part. */
+type Term = readonly [weight: string, value: string, own: string]
+
 /** Adds the tile's weighted values. Where a key is excluded for some row its value must not reach that row, not even as 0 * NaN. */
 const accumulate = (
   frame: Frame,
@@ -236,22 +239,22 @@ const accumulate = (
   const { e, tile, problem, v, b, head, valueColumn, slice, values } = frame
   const weight = (key: string, quad: number): string =>
     e.constant(`${frame.weights}[${e.add(weightsAt(frame, key), String(quad))}]`)
-  const isExcluded = (p: string): string =>
-    frame.ofTile ? `${p} == 0.0` : `bitcast<u32>(${p}) == ${excludedBits(frame)}`
+  const isExcluded = (w: string): string => `bitcast<u32>(${w}) == ${excludedBits(frame)}`
   const stride = Budget.rowStride(problem.E)
   const count = e.bind(`min(${tile.keys}, ${end} - ${first})`)
   const each = (
     start: string,
     stop: string,
     step: number,
-    add: (sum: string, terms: ReadonlyArray<readonly [weight: string, value: string]>) => string
+    add: (sum: string, terms: ReadonlyArray<Term>) => string
   ): void =>
     e.loop(start, stop, String(step * tile.slices), (j) => {
       const keys = range(step).map((n) => e.add(j, String(n)))
       const columns = keys.map((key) =>
-        range(tile.threadRows / 4).map((quad) =>
-          skip === undefined ? e.constant(`${weight(key, quad)} * ${fades?.now[quad]}`) : weight(key, quad)
-        )
+        range(tile.threadRows / 4).map((quad) => {
+          const own = weight(key, quad)
+          return { own, p: skip === undefined ? e.constant(`${own} * ${fades?.now[quad]}`) : own }
+        })
       )
       range(tile.chunks).forEach((n) => {
         const chunk = e.add(valueColumn, String(n * tile.valueColumns))
@@ -263,13 +266,16 @@ const accumulate = (
         values.forEach((row, a) => {
           const [quad, lane] = laneOf(a)
           const sum = row[n] as string
-          const terms = vectors.map((x, m) => [`${columns[m]?.[quad]}.${lane}`, x] as const)
+          const terms = vectors.map((x, m): Term => {
+            const at = columns[m]?.[quad]
+            return [`${at?.p}.${lane}`, x, `${at?.own}.${lane}`]
+          })
           e.line(`${sum} = ${add(sum, terms)};`)
         })
       })
     })
-  const kept = (sum: string, terms: ReadonlyArray<readonly [weight: string, value: string]>): string =>
-    terms.reduce((text, [p, x]) => `select(${text} + ${p} * ${x}, ${text}, ${isExcluded(p)})`, sum)
+  const kept = (sum: string, terms: ReadonlyArray<Term>): string =>
+    terms.reduce((text, [p, x, own]) => `select(${text} + ${p} * ${x}, ${text}, ${isExcluded(own)})`, sum)
   if (skip === undefined) {
     e.branch(
       Halves.tame(frame, frame.terms.length, Halves.largestWeight),

@@ -110,6 +110,17 @@ describe.each([
     fine(compared(half))
   })
 
+  test("a value that is no number reaches every row that sees it, however small its weight is", async () => {
+    const score = ["%far: f32[] = constant {values = [-90]}", "%s: f32[] = mul %logit, %far"]
+    const compared = await run(
+      { ...wide, heads: [1, 1], head: [4, 4], outputs: ["result"], score },
+      sizes,
+      (name, i) => (name === "v" ? (i === 5 ? Number.NaN : 1) : name === "k" && i >> 2 === 1 ? 1 : 0.5),
+      schedule
+    )
+    fine(compared({ ...half, exponent: 400 }))
+  })
+
   // Sixteen times sixteen, eight of them in a lane: f16 holds each of these sums.
   test("logits of 16384 are exact where f16 holds their parts", async () => {
     const score = ["%zero: f32[] = constant {values = [0]}", "%s: f32[] = add %logit, %zero"]
