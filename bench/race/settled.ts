@@ -1,10 +1,13 @@
-/** Waits until a software device compiles nothing more in the background, three seconds at most: a process is stopped while others have their turn. */
+/**
+ * Waits until a software device compiles nothing more in the background, three seconds at most: a process is stopped while others have their
+ * turn. It is quiet twice in a row, since engines wait a little before they begin and between one kernel and the next.
+ */
 export const settled = async (): Promise<void> => {
-  for (let n = 0; n < 10; n++) {
+  let quiet = 0
+  for (let n = 0; n < 10 && quiet < 2; n++) {
     const before = process.cpuUsage()
-    // Longer than engines wait before they begin.
     await new Promise((done) => setTimeout(done, 300))
     const { user, system } = process.cpuUsage(before)
-    if (user + system < 40_000) return
+    quiet = user + system < 40_000 ? quiet + 1 : 0
   }
 }
