@@ -2,7 +2,7 @@ import { Result } from "effect"
 import { describe, expect, test } from "vitest"
 import type { Plan } from "../../../backends/Backend.ts"
 import * as Reference from "../../../backends/reference/Reference.ts"
-import type { Tiles } from "../../../backends/wasm/flash/Tiles.ts"
+import { mostOfFew, standard, type Tiles } from "../../../backends/wasm/flash/Tiles.ts"
 import { limits } from "../../../backends/wasm/limits.ts"
 import * as Program from "../../../backends/wasm/Program.ts"
 import * as Half from "../../../ir/Half.ts"
@@ -47,13 +47,23 @@ describe("attention, at any lengths by the same kernels", () => {
     agree(flashText(all({ score: ["%x: f32[] = add %logit, %logit"] })), lengths, { data: "holes" }))
 })
 
-/** Small, so that few keys already make several tiles, splits and blocks; and the standard, with which most keys make one. */
+/** Small, so that few keys already make several tiles, splits and blocks; and one with which most keys make one. */
 const cuts: ReadonlyArray<Tiles> = [
   { rows: 6, keys: 8, split: 8 },
   { rows: 6, keys: 16, split: 48 },
   { rows: 18, keys: 8, split: 24 },
   { rows: 12, keys: 24, split: 24 },
   { rows: 72, keys: 64, split: 128 }
+]
+
+/** All that small numbers make, and what calls get. */
+const everyCut: ReadonlyArray<Tiles> = [
+  standard,
+  ...[6, 12, 18, 24, 36].flatMap((rows) =>
+    [8, 16, 24, 32, 40, 48].flatMap((keys) =>
+      [1, 2, 3].map((times) => ({ rows, keys, split: times * Math.min(keys, mostOfFew) }))
+    )
+  )
 ]
 
 const pipeline = Result.getOrThrow(Pipeline.parse("fuse-elementwise,plan-memory"))
@@ -64,28 +74,34 @@ const planned = (text: string): Plan => {
   return { graph, schedules: new Map(), memory: memory as Plan["memory"] }
 }
 
+const holds = async (attention: Attention, tiles: Tiles): Promise<void> => {
+  const graph = graphOf(flashText(attention))
+  const { program, run } = byHand(planned(flashText(attention)), tiles)
+  for (const [n, sizes] of [...lengths, { T: 2, S: 97 }].entries()) {
+    const from = arrays.random(3 + n)
+    const inputs = graph.inputs.map((i) =>
+      arrays.array(from, i.type.dtype, Shape.evaluate(i.type.shape, sizes))
+    )
+    const [T, S] = [0, 1].map((i) => inputs[i]?.shape[2]) as [number, number]
+    const [queryHeads, keyHeads] = [0, 1].map((i) => inputs[i]?.shape[1]) as [number, number]
+    const divided = S === 0 ? ["combine"] : ["decode", "combine"]
+    const attending = (T * queryHeads) / keyHeads <= tiles.rows ? divided : ["flash"]
+    const names = Program.steps(program, sizes).map((s) => program.kernels[s.kernel]?.name.split("_")[0])
+    expect(names.filter((n) => n !== "pack" && n !== "map")).toEqual(T === 0 ? [] : attending)
+    const actual = await run(inputs, sizes)
+    const expected = Reference.evaluate(graph, inputs, sizes, { precision: "f64" })
+    expectOutputs(graph, sizes, actual, expected, { exponent: 8 })
+    for (const divide of [backwards, uneven]) expect(await run(inputs, sizes, divide)).toEqual(actual)
+  }
+}
+
 describe("attention, however it is cut and divided", () => {
   test.each(Object.entries(cases))("%s", async (_, attention) => {
-    const graph = graphOf(flashText(attention))
-    for (const tiles of cuts) {
-      const { program, run } = byHand(planned(flashText(attention)), tiles)
-      for (const [n, sizes] of [...lengths, { T: 2, S: 97 }].entries()) {
-        const from = arrays.random(3 + n)
-        const inputs = graph.inputs.map((i) =>
-          arrays.array(from, i.type.dtype, Shape.evaluate(i.type.shape, sizes))
-        )
-        const [T, S] = [0, 1].map((i) => inputs[i]?.shape[2]) as [number, number]
-        const [queryHeads, keyHeads] = [0, 1].map((i) => inputs[i]?.shape[1]) as [number, number]
-        const divided = S === 0 ? ["combine"] : ["decode", "combine"]
-        const attending = (T * queryHeads) / keyHeads <= tiles.rows ? divided : ["flash"]
-        const names = Program.steps(program, sizes).map((s) => program.kernels[s.kernel]?.name.split("_")[0])
-        expect(names.filter((n) => n !== "pack" && n !== "map")).toEqual(T === 0 ? [] : attending)
-        const actual = await run(inputs, sizes)
-        const expected = Reference.evaluate(graph, inputs, sizes, { precision: "f64" })
-        expectOutputs(graph, sizes, actual, expected, { exponent: 8 })
-        for (const divide of [backwards, uneven]) expect(await run(inputs, sizes, divide)).toEqual(actual)
-      }
-    }
+    for (const tiles of cuts) await holds(attention, tiles)
+  })
+
+  test.each(["causal", "sinks"])("%s, by every cut", async (name) => {
+    for (const tiles of everyCut) await holds(cases[name] as Attention, tiles)
   })
 })
 
