@@ -4,7 +4,7 @@ import * as Graph from "../../../ir/Graph.ts"
 import type { Node } from "../../../ir/Node.ts"
 import * as Shape from "../../../ir/Shape.ts"
 import { splatF64 } from "../assembler/doubles.ts"
-import { type Expr, i32, load, op } from "../assembler/Instruction.ts"
+import { type Expr, i32, load } from "../assembler/Instruction.ts"
 import * as Body from "../emit/body.ts"
 import * as Epilogue from "../emit/epilogue.ts"
 import * as Frame from "../emit/Frame.ts"
@@ -14,6 +14,7 @@ import { keep, keepFirst, kept as whatIsKept } from "../emit/real.ts"
 import { compute } from "../emit/scalar.ts"
 import * as Value from "../emit/Value.ts"
 import type { Job, Lowered } from "../Job.ts"
+import { inFours } from "./double.ts"
 import { eachTile, overTile, placeIn, productOf, sideOf } from "./matmul.ts"
 import { pack, type Side } from "./pack.ts"
 import { monoidOf } from "./rowOps.ts"
@@ -120,15 +121,7 @@ const ofDoubles = (job: Job, found: ContractionSum, lhs: Side, rhs: Side): Lower
       })
       for (const { column, total } of all) sum.store(outer, row, column, e.now(total.value))
     }
-    e.branch(
-      e.bind(op("i32.eq", e.sub(stop, first), i32(blockColumns))),
-      () => together(Array.from({ length: blockColumns / 4 }, (_, n) => e.add(first, i32(4 * n)))),
-      () => {
-        const whole = e.bind(op("i32.and", stop, i32(-4)))
-        e.loop(first, whole, 4, (c) => e.at(4, () => together([c])))
-        e.loop(whole, stop, 1, (c) => e.at(1, () => together([c])))
-      }
-    )
+    inFours(e, first, stop, blockColumns, together)
   })
   const times = Dim.mul(Shape.size(sum.kept), rows)
   return frame.finish("matmul_sum_f64", { times, of: columns, per: blockColumns })

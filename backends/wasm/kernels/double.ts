@@ -3,6 +3,7 @@ import * as Shape from "../../../ir/Shape.ts"
 import { splatF64 } from "../assembler/doubles.ts"
 import { type Expr, i32, op } from "../assembler/Instruction.ts"
 import * as Body from "../emit/body.ts"
+import type { Emitter } from "../emit/Emitter.ts"
 import * as Epilogue from "../emit/epilogue.ts"
 import * as Frame from "../emit/Frame.ts"
 import { madd } from "../emit/mathF64.ts"
@@ -55,16 +56,26 @@ export const double = (job: Job, lhs: Side, rhs: Side): Lowered => {
       })
       for (const { free, sum } of all) epilogue([...batch, ...row, ...free], Value.doubles(e.now(sum.value)))
     }
-    e.branch(
-      e.bind(op("i32.eq", e.sub(stop, first), i32(blockColumns))),
-      () => together(Array.from({ length: blockColumns / 4 }, (_, n) => e.add(first, i32(4 * n)))),
-      () => {
-        const whole = e.bind(op("i32.and", stop, i32(-4)))
-        e.loop(first, whole, 4, (c) => e.at(4, () => together([c])))
-        e.loop(whole, stop, 1, (c) => e.at(1, () => together([c])))
-      }
-    )
+    inFours(e, first, stop, blockColumns, together)
   })
   const times = Dim.mul(Shape.size(lhs.batch), rows)
   return frame.finish("matmul_f64", { times, of: columns, per: blockColumns })
 }
+
+/** Columns from `first` on: those of a whole block together, others four at a time and then one by one. */
+export const inFours = (
+  e: Emitter,
+  first: I,
+  stop: I,
+  block: number,
+  together: (starts: ReadonlyArray<I>) => void
+): void =>
+  e.branch(
+    e.bind(op("i32.eq", e.sub(stop, first), i32(block))),
+    () => together(Array.from({ length: block / 4 }, (_, n) => e.add(first, i32(4 * n)))),
+    () => {
+      const whole = e.bind(op("i32.and", stop, i32(-4)))
+      e.loop(first, whole, 4, (c) => e.at(4, () => together([c])))
+      e.loop(whole, stop, 1, (c) => e.at(1, () => together([c])))
+    }
+  )
