@@ -128,6 +128,7 @@ export const tune = (
       // Others may have written meanwhile.
       const entries = Object.entries({ ...(yield* remembered(cache)), ...learned })
       const text = JSON.stringify(Object.fromEntries(entries.slice(-mostKept)))
+      // An answer that cannot be kept is used all the same, and measured again next time.
       yield* Effect.ignore(Effect.tryPromise(() => cache.write(text)))
     }
     return schedules
