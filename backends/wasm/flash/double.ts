@@ -1,6 +1,6 @@
 import * as Dim from "../../../ir/Dim.ts"
 import { negligibleBelow } from "../../../ir/ops/flashAttention.ts"
-import { laneF64, loadF64, splatF64, storeF64, wide, withLaneF64 } from "../assembler/doubles.ts"
+import { loadF64, splatF64, storeF64, wide } from "../assembler/doubles.ts"
 import { call, type Expr, i32, load, op } from "../assembler/Instruction.ts"
 import * as Body from "../emit/body.ts"
 import type { Emitter } from "../emit/Emitter.ts"
@@ -11,6 +11,7 @@ import { where } from "../emit/real.ts"
 import { scalar } from "../emit/scalar.ts"
 import * as Value from "../emit/Value.ts"
 import type { Lowered } from "../Job.ts"
+import { arithmetic } from "../kernels/arithmetic.ts"
 import { across, active } from "../kernels/rowOps.ts"
 import { nameOf } from "./attend.ts"
 import * as Place from "./Place.ts"
@@ -32,6 +33,7 @@ const together = [0, 1, 2, 3] as const
 /** The weight of a pair that takes no part: a zero with a sign, which no weight has. Its value must not reach the row, not even as 0 * NaN. */
 const noPart = splatF64(-0)
 
+const { totals } = arithmetic("f64")
 const add = (a: D, b: D): D => wide("f64x4.add", a, b)
 const greater = (a: D, b: D): D => wide("f64x4.max", a, b)
 
@@ -161,10 +163,10 @@ const logit = ({ frame: { e }, problem, body, queries }: Kernel, row: Row, term:
       sum.set(active<D>(e, e.bind(madd(e, q, own, sum.value)), sum.value))
     }
   })
-  return sums.reduce<D>(
-    (all, { value }, n) => e.now(withLaneF64(n, all, laneF64(0, across<D>(e, value, add)))),
-    splatF64(0)
-  )
+  return totals(
+    e,
+    sums.map(({ value }) => value)
+  ) as D
 }
 
 const keyAt = (first: I): Value.Affine => ({ _tag: "affine", base: first, step: 1, align: 4 })

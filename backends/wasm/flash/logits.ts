@@ -1,10 +1,11 @@
 import * as Dim from "../../../ir/Dim.ts"
-import { type Expr, i32, load, op, shuffle, splatF32, store, storeLane } from "../assembler/Instruction.ts"
+import { type Expr, i32, load, op, splatF32, store, storeLane } from "../assembler/Instruction.ts"
 import type { Frame } from "../emit/Frame.ts"
 import { madd } from "../emit/math.ts"
 import type { Vectors } from "../emit/storage.ts"
 import * as Value from "../emit/Value.ts"
 import type { Ref } from "../Job.ts"
+import { arithmetic } from "../kernels/arithmetic.ts"
 import { panelBytes, panels } from "../kernels/pack.ts"
 import { accumulate, tileColumns, tileRows } from "../kernels/tile.ts"
 import type { Place } from "./Place.ts"
@@ -87,6 +88,8 @@ const numbers = [0, 1, 2, 3] as const
 /** Vectors of the depth in one round of the loop. */
 const unrolled = 2
 
+const { totals } = arithmetic("f32")
+
 /**
  * The logits of a term without packing: vectors along the depth are multiplied, those of four rows and two keys at a time, or of fewer rows
  * and four keys, and their lanes added. Past the last key stand products of that one.
@@ -125,8 +128,8 @@ export const dots = (
       )
     const to = e.add(e.add(block.start, e.mul(row, i32(block.rowBytes))), e.mul(key, i32(4)))
     for (let n = 0; n < sums.length; n += 4) {
-      const four = sums.slice(n, n + 4).map(({ sum }) => sum.value) as unknown as readonly [V, V, V, V]
-      const all = totals(e, four)
+      const four = sums.slice(n, n + 4).map(({ sum }) => sum.value)
+      const all = totals(e, four) as V
       const at = (sums[n] as (typeof sums)[number]).r * block.rowBytes
       if (keyCount === together) e.line(store("v128.store", to, all, at))
       else
@@ -163,9 +166,9 @@ export const dots = (
         e,
         sums.map((sum) => sum.value)
       )
-    }) as unknown as readonly [V, V, V, V]
+    })
     const to = e.add(e.add(block.start, e.mul(row, i32(block.rowBytes))), e.mul(key, i32(4)))
-    e.line(store("v128.store", to, totals(e, four)))
+    e.line(store("v128.store", to, totals(e, four) as V))
   }
   const fours = e.bind(op("i32.and", rows, i32(-4)))
   e.loop(i32(0), count, together, (key) => {
@@ -195,12 +198,4 @@ const added = (e: Frame["e"], all: ReadonlyArray<V>): V => {
       return b === undefined ? a : e.now(op("f32x4.add", a, b))
     })
   )
-}
-
-/** The sums of the lanes of four vectors. */
-const totals = (e: Frame["e"], [a, b, c, d]: readonly [V, V, V, V]): V => {
-  const halves = (x: V, y: V): V =>
-    e.now(op("f32x4.add", shuffle(x, y, [0, 4, 1, 5]), shuffle(x, y, [2, 6, 3, 7])))
-  const [ab, cd] = [halves(a, b), halves(c, d)]
-  return e.now(op("f32x4.add", shuffle(ab, cd, [0, 1, 4, 5]), shuffle(ab, cd, [2, 3, 6, 7])))
 }

@@ -3,29 +3,33 @@ import * as Dim from "../../../ir/Dim.ts"
 import * as Graph from "../../../ir/Graph.ts"
 import type { Node } from "../../../ir/Node.ts"
 import * as Shape from "../../../ir/Shape.ts"
-import { splatF64 } from "../assembler/doubles.ts"
 import { type Expr, i32, load } from "../assembler/Instruction.ts"
 import * as Body from "../emit/body.ts"
 import * as Epilogue from "../emit/epilogue.ts"
 import * as Frame from "../emit/Frame.ts"
-import { madd } from "../emit/mathF64.ts"
 import { moved } from "../emit/moved.ts"
 import { keep, keepFirst, kept as whatIsKept } from "../emit/real.ts"
 import { compute } from "../emit/scalar.ts"
 import * as Value from "../emit/Value.ts"
 import type { Job, Lowered } from "../Job.ts"
+import { arithmetic } from "./arithmetic.ts"
 import { inFours } from "./double.ts"
 import { eachTile, overTile, placeIn, productOf, sideOf } from "./matmul.ts"
+import { isAlongDepth, sumsAlong } from "./matvec.ts"
 import { pack, type Side } from "./pack.ts"
-import { monoidOf } from "./rowOps.ts"
+import { across, monoidOf } from "./rowOps.ts"
 import { tileColumns, tileRows } from "./tile.ts"
 
 type I = Expr<"i32">
 type R = Value.Register
 type Indices = ReadonlyArray<Value.Value>
 
-/** Columns of an item of doubles, whose sums are kept in registers as far as these go. */
-const blockColumns = 16
+/** Columns of an item where nothing is packed, so that what lies side by side is read for some time, and those whose sums are kept in registers. */
+const blockColumns = 64
+const inRegisters = 16
+
+/** So many rows read columns where they lie; doubles always do. */
+const fewRows = 3
 
 /** Whether one kernel computes the sum: what lies between contraction and sum, and what follows the sum, keeps elements one to one. */
 export const isOneKernel = ({ body }: Pick<Job, "body">, { dot, sum }: ContractionSum): boolean => {
@@ -46,7 +50,15 @@ export const contractionSum = (job: Job, found: ContractionSum): ReadonlyArray<L
   // All free axes of lhs but the last are entries, too.
   const lhs = sideOf(left, [...lhsBatch, ...free.slice(0, -1)], lhsContract)
   const rhs = sideOf(right, rhsBatch, rhsContract)
-  return dot.type.dtype === "f64" ? [ofDoubles(job, found, lhs, rhs)] : packed(job, found, lhs, rhs)
+  const rows = Shape.size(lhs.free)
+  const known = Dim.value(rows)
+  if (dot.type.dtype === "f64" || (known !== undefined && known <= fewRows))
+    return [lying(job, found, lhs, rhs)]
+  const many = packed(job, found, lhs, rhs)
+  if (known !== undefined) return many
+  const when = (relation: "<=" | ">", all: ReadonlyArray<Lowered>): ReadonlyArray<Lowered> =>
+    all.map((lowered) => ({ ...lowered, when: [{ _tag: "size", left: rows, relation, right: fewRows }] }))
+  return [...when("<=", [lying(job, found, lhs, rhs)]), ...when(">", many)]
 }
 
 const packed = (job: Job, found: ContractionSum, lhs: Side, rhs: Side): ReadonlyArray<Lowered> => {
@@ -81,15 +93,45 @@ const packed = (job: Job, found: ContractionSum, lhs: Side, rhs: Side): Readonly
   return [a.lowered, b.lowered, frame.finish("matmul_sum", items)]
 }
 
-/** As `double`: nothing is packed, and an item is a row times some columns. */
-const ofDoubles = (job: Job, found: ContractionSum, lhs: Side, rhs: Side): Lowered => {
+/** Nothing is packed: an item is a row times some columns, and the next one has the same columns, which stay in the nearer caches. */
+const lying = (job: Job, found: ContractionSum, lhs: Side, rhs: Side): Lowered => {
   const frame = Frame.open(job)
   const { e } = frame
   const body = Body.make(frame, job.body)
   const sum = sumOf(frame, found)
+  const own = arithmetic(found.dot.type.dtype)
+  const depth = Shape.size(lhs.depth)
   const [rows, columns] = [Shape.size(lhs.free), Shape.size(rhs.free)]
   const [rowCount, columnCount] = [e.dim(rows), e.dim(columns)]
   const blocks = e.div(e.add(columnCount, i32(blockColumns - 1)), i32(blockColumns))
+  const bytes = Value.isDoubles(sum.neutral) ? 8 : 4
+  const totals = frame.local(Dim.constant((blockColumns * bytes) / 16))
+  const elements = (side: Side, entry: Indices, free: Indices, k: Value.Value): R => {
+    const batch = entry.slice(0, side.batch.length)
+    return Value.toRegister(e, side.at(body, e, batch, free, Value.delinearize(e, k, side.depth)))
+  }
+  /** Products of a row of an entry with as many columns as a vector has, whose elements lie along the depth. */
+  const along = (entry: Indices, row: Indices, start: I): R => {
+    const sums = Array.from({ length: e.width }, (_, n) => {
+      const free = Value.delinearize(e, Value.uniform(e.add(start, i32(n))), rhs.free)
+      const left = (k: Value.Value): R => elements(lhs, entry, row, k)
+      return sumsAlong(e, depth, own, [left], (k) => elements(rhs, entry, free, k))[0] as R
+    })
+    return e.width === 4 ? own.totals(e, sums) : across(e, sums[0] as R, own.plus)
+  }
+  /** Of vectors of columns that lie one beside the other. */
+  const beside = (entry: Indices, row: Indices, starts: ReadonlyArray<I>): ReadonlyArray<R> => {
+    const sums = starts.map(() => e.variable(own.zero))
+    e.loop(i32(0), e.dim(depth), 1, (k) => {
+      const step = Value.uniform(k)
+      const element = elements(lhs, entry, row, step)
+      for (const [n, one] of sums.entries()) {
+        const free = Value.delinearize(e, Value.along(e, starts[n] as I, columns), rhs.free)
+        one.set(own.multiplyAdd(e, element, elements(rhs, entry, free, step), one.value))
+      }
+    })
+    return sums.map((one) => e.now(one.value))
+  }
 
   e.loop(frame.begin, frame.end, 1, (item) => {
     const block = e.div(item, rowCount)
@@ -97,34 +139,31 @@ const ofDoubles = (job: Job, found: ContractionSum, lhs: Side, rhs: Side): Lower
     const outer = e.div(block, blocks)
     const first = e.mul(e.sub(block, e.mul(outer, blocks)), i32(blockColumns))
     const stop = e.min(e.add(first, i32(blockColumns)), columnCount)
-    const together = (starts: ReadonlyArray<I>): void => {
-      const all = starts.map((c) => ({
-        column: Value.delinearize(e, Value.along(e, c, columns), rhs.free),
-        total: e.variable(sum.neutral)
-      }))
-      sum.each(outer, (entry, term) => {
-        const products = all.map(() => e.variable<"v256">(splatF64(0)))
-        const [ofLeft, ofRight] = [entry.slice(0, lhs.batch.length), entry.slice(0, rhs.batch.length)]
-        e.loop(i32(0), e.dim(Shape.size(lhs.depth)), 1, (k) => {
-          const step = Value.delinearize(e, Value.uniform(k), lhs.depth)
-          const element = Value.toDoubles(lhs.at(body, e, ofLeft, row, step))
-          products.forEach((own, n) => {
-            const { column } = all[n] as (typeof all)[number]
-            const other = Value.toDoubles(rhs.at(body, e, ofRight, column, step))
-            own.set(madd(e, element, other, own.value))
+    const at = (c: I): I => e.add(totals, e.mul(e.sub(c, first), i32(bytes)))
+    const column = (c: I): Indices => Value.delinearize(e, Value.along(e, c, columns), rhs.free)
+    for (let v = 0; v < blockColumns; v += 4) e.line(keep(totals, sum.neutral, v * bytes))
+    sum.each(outer, (entry, term) => {
+      const add = (c: I, product: R): void => {
+        const next = sum.merge(
+          e.now(whatIsKept(bytes, at(c))),
+          term(row, column(c), Value.ofRegister(product))
+        )
+        e.line(e.width === 4 ? keep(at(c), next) : keepFirst(at(c), next))
+      }
+      if (isAlongDepth(found.dot)) inFours(e, first, stop, 4, ([c]) => add(c as I, along(entry, row, c as I)))
+      else
+        inFours(e, first, stop, inRegisters, (starts) =>
+          beside(entry, row, starts).forEach((product, n) => {
+            add(starts[n] as I, product)
           })
-        })
-        all.forEach(({ column, total }, n) => {
-          const value = e.now((products[n] as (typeof products)[number]).value)
-          total.set(sum.merge(total.value, term(row, column, Value.doubles(value))))
-        })
-      })
-      for (const { column, total } of all) sum.store(outer, row, column, e.now(total.value))
-    }
-    inFours(e, first, stop, blockColumns, together)
+        )
+    })
+    inFours(e, first, stop, 4, ([c]) =>
+      sum.store(outer, row, column(c as I), e.now(whatIsKept(bytes, at(c as I))))
+    )
   })
   const times = Dim.mul(Shape.size(sum.kept), rows)
-  return frame.finish("matmul_sum_f64", { times, of: columns, per: blockColumns })
+  return frame.finish("matmul_sum_lying", { times, of: columns, per: blockColumns })
 }
 
 /** What is added up, and where the sums go. */

@@ -62,20 +62,18 @@ export const double = (job: Job, lhs: Side, rhs: Side): Lowered => {
   return frame.finish("matmul_f64", { times, of: columns, per: blockColumns })
 }
 
-/** Columns from `first` on: those of a whole block together, others four at a time and then one by one. */
+/** Columns from `first` on, a multiple of a block: those of whole blocks together, others four at a time and then one by one. */
 export const inFours = (
   e: Emitter,
   first: I,
   stop: I,
   block: number,
   together: (starts: ReadonlyArray<I>) => void
-): void =>
-  e.branch(
-    e.bind(op("i32.eq", e.sub(stop, first), i32(block))),
-    () => together(Array.from({ length: block / 4 }, (_, n) => e.add(first, i32(4 * n)))),
-    () => {
-      const whole = e.bind(op("i32.and", stop, i32(-4)))
-      e.loop(first, whole, 4, (c) => e.at(4, () => together([c])))
-      e.loop(whole, stop, 1, (c) => e.at(1, () => together([c])))
-    }
-  )
+): void => {
+  const [most, whole] = [-block, -4].map((n) => e.bind(op("i32.and", stop, i32(n)))) as [I, I]
+  const fours = (start: I): ReadonlyArray<I> =>
+    Array.from({ length: block / 4 }, (_, n) => e.add(start, i32(4 * n)))
+  e.loop(first, most, block, (start) => e.at(4, () => together(fours(start))))
+  if (block > 4) e.loop(most, whole, 4, (start) => e.at(4, () => together([start])))
+  e.loop(whole, stop, 1, (start) => e.at(1, () => together([start])))
+}

@@ -1,19 +1,17 @@
 import * as Dim from "../../../ir/Dim.ts"
 import type { Node, NodeOf } from "../../../ir/Node.ts"
 import * as Shape from "../../../ir/Shape.ts"
-import { type Expr, i32, op, splat } from "../assembler/Instruction.ts"
+import { type Expr, i32, op } from "../assembler/Instruction.ts"
 import * as Body from "../emit/body.ts"
-import type { Variable } from "../emit/Emitter.ts"
+import type { Emitter, Variable } from "../emit/Emitter.ts"
 import * as Epilogue from "../emit/epilogue.ts"
 import * as Frame from "../emit/Frame.ts"
-import { reals } from "../emit/real.ts"
-import { compute, isReal } from "../emit/scalar.ts"
 import * as Value from "../emit/Value.ts"
 import type { Job, Lowered } from "../Job.ts"
+import { type Arithmetic, arithmetic } from "./arithmetic.ts"
 import type { Side } from "./pack.ts"
 import { across, active } from "./rowOps.ts"
 
-type V = Expr<"v128">
 type R = Value.Register
 
 /** Columns of an item. */
@@ -40,14 +38,7 @@ export const matvec = (job: Job, lhs: Side, rhs: Side): Lowered => {
     Dim.Dim,
     Dim.Dim
   ]
-  const type = compute(anchor.type.dtype)
-  const real = isReal(type) ? reals[type] : undefined
-  const zero = real?.splat(0) ?? splat(0)
-  const multiplyAdd = (a: R, b: R, sum: R): R =>
-    real?.madd(e, a, b, sum) ?? op("i32x4.add", op("i32x4.mul", a as V, b as V), sum as V)
-  const plus = (a: R, b: R): R => real?.add(a, b) ?? op("i32x4.add", a as V, b as V)
-  // A double takes two places.
-  const most = type === "f64" ? mostSums / 2 : mostSums
+  const own = arithmetic(anchor.type.dtype)
   const blocks = e.div(e.add(e.dim(columns), i32(blockColumns - 1)), i32(blockColumns))
 
   e.loop(frame.begin, frame.end, 1, (item) => {
@@ -56,43 +47,19 @@ export const matvec = (job: Job, lhs: Side, rhs: Side): Lowered => {
     const batch = Value.delinearize(e, Value.uniform(entry), lhs.batch)
     const stop = e.min(e.add(first, i32(blockColumns)), e.dim(columns))
 
+    const elements = (side: Side, free: ReadonlyArray<Value.Value>, k: Value.Value): R =>
+      Value.toRegister(e, side.at(body, e, batch, free, Value.delinearize(e, k, side.depth)))
     /** The columns of the item times so many rows. */
     const ofRows = (row: Expr<"i32">, count: number): void => {
       const places = Array.from({ length: count }, (_, n) =>
         Value.delinearize(e, Value.uniform(e.add(row, i32(n))), lhs.free)
       )
-      const vectors = most / count
-      const elements = (side: Side, free: ReadonlyArray<Value.Value>, k: Value.Value): R =>
-        Value.toRegister(e, side.at(body, e, batch, free, Value.delinearize(e, k, side.depth)))
-
       e.loop(first, stop, 1, (column) => {
         const free = Value.delinearize(e, Value.uniform(column), rhs.free)
-        const sums = places.map(() => Array.from({ length: vectors }, () => e.variable(zero)))
-        const add = (n: number, k: Expr<"i32">): void => {
-          const at = Value.along(e, k, depth)
-          const own = elements(rhs, free, at)
-          for (const [r, place] of places.entries()) {
-            const sum = (sums[r] as ReadonlyArray<Variable<R["type"]>>)[n] as Variable<R["type"]>
-            sum.set(active(e, e.bind(multiplyAdd(elements(lhs, place, at), own, sum.value)), sum.value))
-          }
-        }
-        const length = e.dim(depth)
-        const [rounds, whole] = [-4 * vectors, -4].map((n) => e.bind(op("i32.and", length, i32(n)))) as [
-          Expr<"i32">,
-          Expr<"i32">
-        ]
-        e.loop(i32(0), rounds, 4 * vectors, (k) =>
-          e.at(4, () => {
-            for (let n = 0; n < vectors; n++) add(n, e.add(k, i32(4 * n)))
-          })
-        )
-        e.loop(rounds, whole, 4, (k) => e.at(4, () => add(0, k)))
-        e.loop(whole, length, 1, (k) => e.at(1, () => add(0, k)))
+        const left = places.map((place) => (k: Value.Value) => elements(lhs, place, k))
+        const sums = sumsAlong(e, depth, own, left, (k) => elements(rhs, free, k))
         for (const [r, place] of places.entries()) {
-          const total = (sums[r] as ReadonlyArray<Variable<R["type"]>>)
-            .map((sum) => sum.value)
-            .reduce((a, b) => e.now(plus(a, b)))
-          const value = Value.ofRegister(across(e, total, plus))
+          const value = Value.ofRegister(across(e, sums[r] as R, own.plus))
           e.at(1, () => epilogue([...batch, ...place, ...free], value))
         }
       })
@@ -106,6 +73,43 @@ export const matvec = (job: Job, lhs: Side, rhs: Side): Lowered => {
     e.loop(shared, e.dim(rows), 1, (row) => ofRows(row, 1))
   })
   return frame.finish("matvec", { times: Shape.size(lhs.batch), of: columns, per: blockColumns }, "stream")
+}
+
+/** Elements at some steps of the depth. */
+type Elements = (k: Value.Value) => R
+
+/** The products of some rows with a column, added up in vectors along the depth: for each row a vector, whose lanes are still to be added. */
+export const sumsAlong = (
+  e: Emitter,
+  depth: Dim.Dim,
+  { bytes, zero, multiplyAdd, plus }: Arithmetic,
+  rows: ReadonlyArray<Elements>,
+  column: Elements
+): ReadonlyArray<R> => {
+  // A double takes two places.
+  const vectors = (mostSums * 4) / bytes / rows.length
+  const sums = rows.map(() => Array.from({ length: vectors }, () => e.variable(zero)))
+  const add = (n: number, k: Expr<"i32">): void => {
+    const at = Value.along(e, k, depth)
+    const own = column(at)
+    for (const [r, row] of rows.entries()) {
+      const sum = (sums[r] as ReadonlyArray<Variable<R["type"]>>)[n] as Variable<R["type"]>
+      sum.set(active(e, e.bind(multiplyAdd(e, row(at), own, sum.value)), sum.value))
+    }
+  }
+  const length = e.dim(depth)
+  const [rounds, whole] = [-4 * vectors, -4].map((n) => e.bind(op("i32.and", length, i32(n)))) as [
+    Expr<"i32">,
+    Expr<"i32">
+  ]
+  e.loop(i32(0), rounds, 4 * vectors, (k) =>
+    e.at(4, () => {
+      for (let n = 0; n < vectors; n++) add(n, e.add(k, i32(4 * n)))
+    })
+  )
+  e.loop(rounds, whole, 4, (k) => e.at(4, () => add(0, k)))
+  e.loop(whole, length, 1, (k) => e.at(1, () => add(0, k)))
+  return sums.map((own) => own.map((sum) => sum.value).reduce((a, b) => e.now(plus(a, b))))
 }
 
 /** Whether neighbours along the contracted axis of the right side lie side by side, so far as views without arithmetic tell. */

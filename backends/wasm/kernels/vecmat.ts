@@ -1,20 +1,20 @@
 import * as Dim from "../../../ir/Dim.ts"
 import type { Node, NodeOf } from "../../../ir/Node.ts"
 import * as Shape from "../../../ir/Shape.ts"
-import { type Expr, i32, op, splat } from "../assembler/Instruction.ts"
+import { type Expr, i32, op } from "../assembler/Instruction.ts"
 import { apart } from "../emit/apart.ts"
 import * as Body from "../emit/body.ts"
 import type { Emitter } from "../emit/Emitter.ts"
 import * as Epilogue from "../emit/epilogue.ts"
 import * as Frame from "../emit/Frame.ts"
-import { keep, keepFirst, kept, reals } from "../emit/real.ts"
-import { compute, isReal } from "../emit/scalar.ts"
+import { keep, keepFirst, kept } from "../emit/real.ts"
 import * as Value from "../emit/Value.ts"
 import { type Job, type Lowered, operand, type Ref } from "../Job.ts"
+import { arithmetic } from "./arithmetic.ts"
+import { inFours } from "./double.ts"
 import type { Side } from "./pack.ts"
 
 type I = Expr<"i32">
-type V = Expr<"v128">
 type R = Value.Register
 
 /** Columns of an item, mostly all there are: where a row is left off in the middle, memory is no stream. Their sums stay in the nearer caches. */
@@ -39,18 +39,7 @@ const partsOf = (depth: Dim.Dim): number => {
   return known === undefined ? 8 : Math.min(mostParts, Math.max(1, Math.floor(known / leastSteps)))
 }
 
-/** How elements of the product are computed, and how many bytes they take. */
-const arithmetic = (job: Job) => {
-  const type = compute((job.anchor as NodeOf<"dot">).type.dtype)
-  const real = isReal(type) ? reals[type] : undefined
-  return {
-    bytes: type === "f64" ? 8 : 4,
-    zero: real?.splat(0) ?? splat(0),
-    multiplyAdd: (e: Emitter, a: R, b: R, sum: R): R =>
-      real?.madd(e, a, b, sum) ?? op("i32x4.add", op("i32x4.mul", a as V, b as V), sum as V),
-    plus: (a: R, b: R): R => real?.add(a, b) ?? op("i32x4.add", a as V, b as V)
-  }
-}
+const arithmeticOf = (job: Job) => arithmetic((job.anchor as NodeOf<"dot">).type.dtype)
 
 /**
  * Products of few rows with a matrix whose neighbouring columns lie side by side. The matrix is read row after row as it lies, for memory
@@ -59,7 +48,7 @@ const arithmetic = (job: Job) => {
 export const vecmat = (job: Job, lhs: Side, rhs: Side): ReadonlyArray<Lowered> => {
   const parts = partsOf(Shape.size(lhs.depth))
   if (parts === 1) return [multiply(job, lhs, rhs, parts, undefined)]
-  const { bytes } = arithmetic(job)
+  const { bytes } = arithmeticOf(job)
   // Not what many rows would take, which others do: where they run, this memory is theirs.
   const rows = Dim.value(Shape.size(lhs.free)) ?? fewRows
   const sums = job.scratch(
@@ -69,12 +58,8 @@ export const vecmat = (job: Job, lhs: Side, rhs: Side): ReadonlyArray<Lowered> =
 }
 
 /** Vectors of columns from the first, then what is left one by one. */
-const each = ({ e }: Frame.Frame, first: I, stop: I, inside: (column: I) => void): void => {
-  const [most, whole] = [-16, -4].map((n) => e.bind(op("i32.and", stop, i32(n)))) as [I, I]
-  e.loop(first, most, 16, (c) => e.at(4, () => [0, 4, 8, 12].forEach((n) => void inside(e.add(c, i32(n))))))
-  e.loop(most, whole, 4, (c) => e.at(4, () => inside(c)))
-  e.loop(whole, stop, 1, (c) => e.at(1, () => inside(c)))
-}
+const each = ({ e }: Frame.Frame, first: I, stop: I, inside: (column: I) => void): void =>
+  inFours(e, first, stop, 16, (starts) => starts.forEach(inside))
 
 /** Keeps a vector, or its first lane where there is no more. */
 const store = (e: Emitter, to: I, value: R): void => {
@@ -89,7 +74,7 @@ const multiply = (job: Job, lhs: Side, rhs: Side, parts: number, sums: Ref | und
   const body = Body.make(frame, job.body)
   const epilogue = sums === undefined ? Epilogue.make(frame) : undefined
   const [rows, columns, depth] = [lhs.free, rhs.free, lhs.depth].map((s) => e.dim(Shape.size(s))) as [I, I, I]
-  const { bytes, zero, multiplyAdd } = arithmetic(job)
+  const { bytes, zero, multiplyAdd } = arithmeticOf(job)
   const blocks = e.div(e.add(columns, i32(blockColumns - 1)), i32(blockColumns))
   const most = Math.min(blockColumns, Dim.value(columnsOf(rhs)) ?? blockColumns)
   const local = frame.local(Dim.constant(Math.ceil((most * bytes + alias) / 16)))
@@ -149,7 +134,7 @@ const added = (job: Job, lhs: Side, rhs: Side, parts: number, sums: Ref): Lowere
   const frame = Frame.open(job)
   const { e } = frame
   const epilogue = Epilogue.make(frame)
-  const { bytes, plus } = arithmetic(job)
+  const { bytes, plus } = arithmeticOf(job)
   const [rows, columns] = [lhs.free, rhs.free].map((s) => e.dim(Shape.size(s))) as [I, I]
   const blocks = e.div(e.add(columns, i32(addedColumns - 1)), i32(addedColumns))
   const apart = e.mul(e.mul(rows, columns), i32(bytes))
