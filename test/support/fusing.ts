@@ -8,10 +8,24 @@ import type * as Node from "../../ir/Node.ts"
 import * as Print from "../../ir/Print.ts"
 import * as Shape from "../../ir/Shape.ts"
 import * as Verify from "../../ir/Verify.ts"
+import { canonicalize } from "../../passes/canonicalize.ts"
 import type { Diagnostic } from "../../passes/Diagnostic.ts"
+import { fuseAttention } from "../../passes/fuseAttention.ts"
+import { normalizeMask } from "../../passes/normalizeMask.ts"
+import { normalizeSoftmax } from "../../passes/normalizeSoftmax.ts"
 import type { Pass } from "../../passes/Pass.ts"
+import { unexpandHeads } from "../../passes/unexpandHeads.ts"
 import * as arrays from "./arrays.ts"
 import { expectOutputs } from "./tolerance.ts"
+
+/** The passes in front of fusion, and fusion. */
+export const toFusion: ReadonlyArray<Pass> = [
+  canonicalize,
+  normalizeSoftmax,
+  normalizeMask,
+  unexpandHeads,
+  fuseAttention
+]
 
 /** What passes make of a graph. */
 export const through = (graph: Graph.Graph, ...passes: ReadonlyArray<Pass>) => {

@@ -1,15 +1,10 @@
 import { describe, expect, it } from "vitest"
 import * as Graph from "../../../ir/Graph.ts"
-import { canonicalize } from "../../../passes/canonicalize.ts"
-import { fuseAttention } from "../../../passes/fuseAttention.ts"
-import { normalizeMask } from "../../../passes/normalizeMask.ts"
-import { normalizeSoftmax } from "../../../passes/normalizeSoftmax.ts"
-import { unexpandHeads } from "../../../passes/unexpandHeads.ts"
 import * as Mask from "../../../src/Mask.ts"
 import * as nn from "../../../src/nn/index.ts"
 import * as Score from "../../../src/Score.ts"
 import * as Tensor from "../../../src/Tensor.ts"
-import { nodesOf, through } from "../../support/fusing.ts"
+import { nodesOf, through, toFusion } from "../../support/fusing.ts"
 import { attend, type Linear, type Steps } from "../../support/nn/attend.ts"
 import {
   at,
@@ -226,8 +221,7 @@ describe("attention", () => {
     expectDense(run(stages.weights, all), expected.weights)
 
     const graph = Graph.make([{ name: "out", node: Tensor.nodeOf(out) }])
-    const passes = [canonicalize, normalizeSoftmax, normalizeMask, unexpandHeads, fuseAttention]
-    const fused = through(graph, ...passes).graph
+    const fused = through(graph, ...toFusion).graph
     expect(nodesOf(fused, "flash_attention")).toHaveLength(1)
     expect(nodesOf(fused, "softmax")).toHaveLength(0)
   })

@@ -4,19 +4,14 @@ import type * as Node from "../../../ir/Node.ts"
 import { parts } from "../../../ir/ops/flashAttention.ts"
 import * as Print from "../../../ir/Print.ts"
 import * as Shape from "../../../ir/Shape.ts"
-import { canonicalize } from "../../../passes/canonicalize.ts"
-import { fuseAttention } from "../../../passes/fuseAttention.ts"
 import { fuseElementwise } from "../../../passes/fuseElementwise.ts"
-import { normalizeMask } from "../../../passes/normalizeMask.ts"
-import { normalizeSoftmax } from "../../../passes/normalizeSoftmax.ts"
-import { unexpandHeads } from "../../../passes/unexpandHeads.ts"
 import { unfuseAttention } from "../../../passes/unfuseAttention.ts"
 import { biases } from "../../support/family/biases.ts"
 import { functions, masked, others } from "../../support/family/functions.ts"
 import { logits, rope } from "../../support/family/logits.ts"
 import { averages, statistics, sums, weightsOut } from "../../support/family/outputs.ts"
 import { half, type Member, scores, type Table, v } from "../../support/family/words.ts"
-import { expectSameValue, isViewOfInput, nodesOf, through } from "../../support/fusing.ts"
+import { expectSameValue, isViewOfInput, nodesOf, through, toFusion } from "../../support/fusing.ts"
 import * as s from "../../support/spell.ts"
 
 type Flash = Node.NodeOf<"flash_attention">
@@ -27,8 +22,6 @@ const lengths: ReadonlyArray<s.Dim.Bindings> = [
   { B: 2, T: 1, S: 7, N: 2, L: 1 },
   { B: 2, T: 3, S: 0, N: 2, L: 0 }
 ]
-
-const front = [canonicalize, normalizeSoftmax, normalizeMask, unexpandHeads, fuseAttention]
 
 const kindOf = ({ attrs }: Flash): string =>
   `${attrs.normaliser ?? attrs.output}${attrs.terms === undefined ? "" : ` x${attrs.terms}`}`
@@ -42,7 +35,7 @@ const isPairs = (node: Node.Node): boolean => {
 /** Compiles, and compares with what was written: as it is, and with the nodes written out again. */
 const check = ({ outputs, nodes, inMemory = 0 }: Member) => {
   const before = s.graph(outputs)
-  const { graph, diagnostics, counts } = through(before, ...front)
+  const { graph, diagnostics, counts } = through(before, ...toFusion)
   const flashes = nodesOf(graph, "flash_attention")
   expect(flashes.map(kindOf).sort(), Print.graph(graph)).toEqual([...nodes].sort())
   for (const { operands, attrs } of flashes) {
@@ -100,7 +93,7 @@ test("the latent that keys and values share is too wide for a head (MLA, absorbe
   const content = s.einsum("bhtd,bsd->bhts", s.input("ql", ["B", 4, "T", 512]), c)
   const { graph, diagnostics } = through(
     s.graph(s.einsum("bhts,bsd->bhtd", s.softmax(s.add(content, rope)), c)),
-    ...front
+    ...toFusion
   )
   expect(nodesOf(graph, "flash_attention")).toEqual([])
   expect(diagnostics.map((d) => d.failed)).toEqual([expect.stringContaining("head size is 512")])
@@ -120,7 +113,7 @@ test("five softmaxes stay", () => {
   const more = ["a", "b", "c", "d"].map((name) => s.softmax(s.mul(scores, s.input(name, []))))
   const { graph, diagnostics } = through(
     s.graph(s.matmul(more.reduce(s.add, s.softmax(scores)), v)),
-    ...front
+    ...toFusion
   )
   expect(nodesOf(graph, "flash_attention")).toEqual([])
   expect(diagnostics.map((d) => d.failed)).toEqual([
@@ -173,6 +166,6 @@ test("one kernel makes the scores and writes the weights", () => {
 
 test("weights of attention that does not fuse stay a softmax", () => {
   const p = s.softmax(scores)
-  const { graph } = through(s.graph({ p, out: s.matmul(s.mul(p, p), v) }), ...front)
+  const { graph } = through(s.graph({ p, out: s.matmul(s.mul(p, p), v) }), ...toFusion)
   expect(nodesOf(graph, "softmax").length).toBe(1)
 })

@@ -2,23 +2,11 @@ import { describe, expect, test } from "vitest"
 import { limits as wasm } from "../../../backends/wasm/limits.ts"
 import type * as Dim from "../../../ir/Dim.ts"
 import * as Print from "../../../ir/Print.ts"
-import { canonicalize } from "../../../passes/canonicalize.ts"
 import { fuseAttention } from "../../../passes/fuseAttention.ts"
-import { normalizeMask } from "../../../passes/normalizeMask.ts"
-import { normalizeSoftmax } from "../../../passes/normalizeSoftmax.ts"
-import { unexpandHeads } from "../../../passes/unexpandHeads.ts"
-import { expectSameValue, nodesOf, through } from "../../support/fusing.ts"
+import { expectSameValue, nodesOf, through, toFusion } from "../../support/fusing.ts"
+import { k, p, q, scores, sizes, square, v } from "../../support/heads.ts"
 import type { N } from "../../support/spell.ts"
 import * as s from "../../support/spell.ts"
-
-const sizes: Dim.Bindings = { B: 2, T: 3, S: 5 }
-const front = [canonicalize, normalizeSoftmax, normalizeMask, unexpandHeads, fuseAttention]
-const q = s.input("q", ["B", 4, "T", 8])
-const k = s.input("k", ["B", 4, "S", 8])
-const v = s.input("v", ["B", 4, "S", 8])
-const square = (name: string) => s.input(name, ["B", 4, 6, 6])
-const scores = s.matmul(q, s.swap(k))
-const p = s.softmax(scores)
 
 /** Near-misses stand in `nearMisses/`; these are refused for their lengths. */
 describe("lengths that may differ", () => {
@@ -39,7 +27,7 @@ describe("lengths that may differ", () => {
   for (const [name, [out, reason]] of Object.entries(misses)) {
     test(name, () => {
       const before = s.graph(out)
-      const { graph, diagnostics } = through(before, ...front)
+      const { graph, diagnostics } = through(before, ...toFusion)
       expect(nodesOf(graph, "flash_attention"), Print.graph(graph)).toEqual([])
       expect(diagnostics.map((d) => d.outcome)).toEqual(["refused"])
       expect(diagnostics[0]?.failed).toContain(reason)
@@ -53,7 +41,7 @@ describe("lengths that may differ", () => {
 describe("easily mistaken", () => {
   const same = (out: N, at: Dim.Bindings = sizes) => {
     const before = s.graph(out)
-    const { graph } = through(before, ...front)
+    const { graph } = through(before, ...toFusion)
     expectSameValue(before, graph, at)
     return graph
   }
@@ -104,7 +92,7 @@ describe("lengths", () => {
   const attend = (at: Dim.Bindings) => {
     const causal = s.op("ge", s.reshape(s.iota("T"), ["T", 1]), s.iota("S"))
     const before = s.graph(s.matmul(s.softmax(s.select(causal, scores, s.constant(-Infinity))), v))
-    const { graph } = through(before, ...front)
+    const { graph } = through(before, ...toFusion)
     expect(nodesOf(graph, "flash_attention").length).toBe(1)
     expectSameValue(before, graph, at)
   }
@@ -134,7 +122,7 @@ describe("lengths", () => {
           s.input("v", [B, H, S, E])
         )
       )
-      const { graph } = through(before, ...front)
+      const { graph } = through(before, ...toFusion)
       expect(nodesOf(graph, "flash_attention").length).toBe(1)
       expectSameValue(before, graph, {})
     })
@@ -145,7 +133,7 @@ describe("lengths", () => {
 test("a quotient of exponentials that no contraction makes", () => {
   const x = s.exp(square("x"))
   const out = s.matmul(s.div(x, s.swap(s.reduce("reduce_sum", x))), square("v"))
-  expect(through(s.graph(out), ...front).diagnostics).toEqual([])
+  expect(through(s.graph(out), ...toFusion).diagnostics).toEqual([])
 })
 
 /** Kernels lay out their tiles by the head size: attention that none of them takes stays in parts that run everywhere. */
@@ -168,7 +156,7 @@ describe("head sizes that no kernel takes", () => {
   ] as const) {
     test(`${D} and ${E}`, () => {
       const before = headed(D, E)
-      const { graph, diagnostics } = through(before, ...front)
+      const { graph, diagnostics } = through(before, ...toFusion)
       expect(nodesOf(graph, "flash_attention").length).toBe(fused)
       expectSameValue(before, graph, { D: 5 })
       if (fused === 1) return
@@ -179,7 +167,7 @@ describe("head sizes that no kernel takes", () => {
 
   test("kernels that cut their work themselves take any number", () => {
     const fused = (D: Dim.DimLike, E: Dim.DimLike): number => {
-      const before = through(headed(D, E), ...front.slice(0, -1)).graph
+      const before = through(headed(D, E), ...toFusion.slice(0, -1)).graph
       const { graph } = fuseAttention.run(before, { limits: wasm, donated: new Set(), count: () => {} })
       return nodesOf(graph, "flash_attention").length
     }

@@ -1,21 +1,14 @@
 import { describe, expect, test } from "vitest"
-import { canonicalize } from "../../../passes/canonicalize.ts"
-import { fuseAttention } from "../../../passes/fuseAttention.ts"
-import { normalizeMask } from "../../../passes/normalizeMask.ts"
-import { normalizeSoftmax } from "../../../passes/normalizeSoftmax.ts"
-import { unexpandHeads } from "../../../passes/unexpandHeads.ts"
-import { nodesOf, through } from "../../support/fusing.ts"
+import { nodesOf, through, toFusion } from "../../support/fusing.ts"
 import type { N } from "../../support/spell.ts"
 import * as s from "../../support/spell.ts"
-
-const front = [canonicalize, normalizeSoftmax, normalizeMask, unexpandHeads, fuseAttention]
 
 describe("large graphs", () => {
   test("scores that go through thousands of steps", () => {
     const [q, k, v] = [s.input("q", ["T", 8]), s.input("k", ["S", 8]), s.input("v", ["S", 8])]
     let x: N = s.matmul(q, s.swap(k))
     for (let n = 0; n < 1500; n++) x = s.add(s.op("tanh", x), s.input(`bias${n % 5}`, ["T", "S"]))
-    const { graph } = through(s.graph(s.matmul(s.softmax(x), v)), ...front)
+    const { graph } = through(s.graph(s.matmul(s.softmax(x), v)), ...toFusion)
     expect(nodesOf(graph, "flash_attention").length).toBe(1)
   })
 
@@ -23,7 +16,7 @@ describe("large graphs", () => {
     const [k, v] = [s.input("k", ["S", 8]), s.input("v", ["S", 8])]
     let q: N = s.input("q", ["T", 8])
     for (let n = 0; n < 1500; n++) q = s.swap(s.op("tanh", s.swap(q)))
-    const { graph } = through(s.graph(s.matmul(s.softmax(s.matmul(q, s.swap(k))), v)), ...front)
+    const { graph } = through(s.graph(s.matmul(s.softmax(s.matmul(q, s.swap(k))), v)), ...toFusion)
     expect(nodesOf(graph, "flash_attention").length).toBe(1)
   })
 
@@ -39,7 +32,7 @@ describe("large graphs", () => {
       const scores = s.select(causal, s.mul(s.matmul(q, s.swap(k)), s.constant(0.3)), s.constant(-Infinity))
       x = s.add(x, s.reshape(s.permute(s.matmul(s.softmax(scores), v), 0, 2, 1, 3), ["B", "T", 32]))
     }
-    const { graph, diagnostics } = through(s.graph(x), ...front)
+    const { graph, diagnostics } = through(s.graph(x), ...toFusion)
     expect(nodesOf(graph, "flash_attention").length).toBe(40)
     expect(diagnostics.every((d) => d.outcome === "fused")).toBe(true)
   })

@@ -1,32 +1,19 @@
 import { describe, expect, test } from "vitest"
-import type * as Dim from "../../../ir/Dim.ts"
 import * as Print from "../../../ir/Print.ts"
-import { canonicalize } from "../../../passes/canonicalize.ts"
-import { fuseAttention } from "../../../passes/fuseAttention.ts"
-import { normalizeMask } from "../../../passes/normalizeMask.ts"
-import { normalizeSoftmax } from "../../../passes/normalizeSoftmax.ts"
-import { unexpandHeads } from "../../../passes/unexpandHeads.ts"
 import { unfuseAttention } from "../../../passes/unfuseAttention.ts"
-import { expectSameValue, isViewOfInput, nodesOf, through } from "../../support/fusing.ts"
+import { expectSameValue, isViewOfInput, nodesOf, through, toFusion } from "../../support/fusing.ts"
+import { k, minusInfinity, q, sizes, v, zero } from "../../support/heads.ts"
 import type { N } from "../../support/spell.ts"
 import * as s from "../../support/spell.ts"
 
-const sizes: Dim.Bindings = { B: 2, T: 3, S: 5 }
-const q = s.input("q", ["B", 4, "T", 8])
-const k = s.input("k", ["B", 4, "S", 8])
-const v = s.input("v", ["B", 4, "S", 8])
 const scores = s.mul(s.matmul(q, s.swap(k)), s.constant(0.25))
 const causal = s.op("ge", s.reshape(s.iota("T"), ["T", 1]), s.reshape(s.iota("S"), [1, "S"]))
 const keep = s.input("keep", ["B", 1, 1, "S"], "bool")
-const zero = s.constant(0)
-const minusInfinity = s.constant(-Infinity)
-
-const front = [canonicalize, normalizeSoftmax, normalizeMask, unexpandHeads, fuseAttention]
 
 /** The passes in front of fusion and fusion leave one node, no exponential outside it, and the same value. */
 const fuses = (out: N) => {
   const before = s.graph(out)
-  const { graph, diagnostics } = through(before, ...front)
+  const { graph, diagnostics } = through(before, ...toFusion)
   expect(
     diagnostics.map((d) => d.failed ?? d.outcome),
     Print.graph(graph)
@@ -97,7 +84,7 @@ describe("softmax", () => {
   for (const [name, p] of Object.entries(weights)) {
     test(name, () => {
       const before = s.graph(s.matmul(p, v))
-      const { graph, diagnostics } = through(before, ...front)
+      const { graph, diagnostics } = through(before, ...toFusion)
       expect(
         diagnostics.map((d) => d.failed ?? d.outcome),
         Print.graph(graph)

@@ -2,11 +2,10 @@ import { describe, expect, test } from "vitest"
 import * as Print from "../../../ir/Print.ts"
 import { unexpandHeads } from "../../../passes/unexpandHeads.ts"
 import { expectSameValue, isViewOfInput, nodesOf, through } from "../../support/fusing.ts"
+import { q, sizes } from "../../support/heads.ts"
 import type { N } from "../../support/spell.ts"
 import * as s from "../../support/spell.ts"
 
-const sizes = { B: 2, T: 3, S: 5 }
-const q = s.input("q", ["B", 4, "T", 8])
 const k = s.input("k", ["B", 2, "S", 8])
 const slices = (order: ReadonlyArray<number>) => s.concat(1, ...order.map((h) => s.slice(k, 1, h, h + 1)))
 

@@ -12,6 +12,7 @@ import * as Shape from "../../../../ir/Shape.ts"
 import * as Pipeline from "../../../../passes/Pipeline.ts"
 import * as arrays from "../../../support/arrays.ts"
 import { expectSameValue } from "../../../support/fusing.ts"
+import { sizes, square } from "../../../support/heads.ts"
 import { checkRanges } from "../../../support/ranges.ts"
 import { refined } from "../../../support/refined.ts"
 import type { N } from "../../../support/spell.ts"
@@ -70,10 +71,7 @@ const regions = ({ attrs }: Flash): ReadonlyArray<Shown> => [
 ]
 
 /** Lengths that tell axes apart, and lengths of 1 that do not. */
-export const lengths: ReadonlyArray<Dim.Bindings> = [
-  { B: 2, T: 3, S: 5 },
-  { B: 1, T: 4, S: 1 }
-]
+export const lengths: ReadonlyArray<Dim.Bindings> = [sizes, { B: 1, T: 4, S: 1 }]
 
 const operands = new Set([
   "q",
@@ -97,7 +95,7 @@ const operands = new Set([
  * that mask analysis gives leaves a visible key out.
  */
 export const expectSameNumbers = (before: Graph.Graph, after: Graph.Graph): void => {
-  const at = lengths[0] as Dim.Bindings
+  const at = sizes
   const from = arrays.random(3)
   const inputs = before.inputs.map(({ attrs, type }) =>
     arrays.array(
@@ -143,27 +141,18 @@ export const hold = (cases: { readonly [name: string]: Case }): void => {
   }
 }
 
-/** Words that all tables share. */
-export const q = s.input("q", ["B", 4, "T", 8])
-export const k = s.input("k", ["B", 4, "S", 8])
-export const v = s.input("v", ["B", 4, "S", 8])
+export { k, minusInfinity, one, p, q, scores, square, v, zero } from "../../../support/heads.ts"
+
 /** Other queries, other keys. */
 export const q2 = s.input("q2", ["B", 4, "T", 8])
 export const k2 = s.input("k2", ["B", 4, "S", 8])
-export const scores = s.matmul(q, s.swap(k))
 export const others = s.matmul(q2, s.swap(k2))
-export const p = s.softmax(scores)
-/** As many queries as keys as features: whatever is exchanged still fits. */
-export const square = (name: string): N => s.input(name, ["B", 4, 6, 6])
 export const even = s.matmul(square("q"), s.swap(square("k")))
 export const pEven = s.softmax(even)
 
 export const gate = s.input("gate", ["T", "S"])
 export const keep = s.input("keep", ["T", "S"], "bool")
 export const causal = s.op("ge", s.reshape(s.iota("T"), ["T", 1]), s.iota("S"))
-export const zero = s.constant(0)
-export const one = s.constant(1)
-export const minusInfinity = s.constant(-Infinity)
 
 /** An op with attributes. */
 export const node = <K extends OpName>(op: K, operands: ReadonlyArray<N>, attrs: Node.AttrsOf<K>): N =>
