@@ -26,8 +26,10 @@ const kind = (name: string, settings: { readonly timeout?: number; readonly shar
     hookTimeout: settings.timeout ?? 20_000,
     // Environment variables reach the Vulkan loader from a process, never from a thread.
     pool: "forks" as const,
-    // One worker for every file of the kind: they share one device and its compiled pipelines.
-    ...(settings.shared === true ? { maxWorkers: 1, isolate: false } : {})
+    // As many as there are cores: vitest leaves one to itself, which on a machine of two is half of them.
+    maxWorkers: "100%",
+    // A worker keeps what its files load: modules, a device, compiled pipelines.
+    isolate: settings.shared !== true
   }
 })
 

@@ -36,10 +36,10 @@ export const blocksOf = (file: string): ReadonlyArray<Block> => {
 
 /**
  * Writes a program of a document to a file and gives its path. It imports the sources of this repository, on the reference
- * unless `entries` says otherwise.
+ * unless `entries` says otherwise. Programs of the one kind and of the other lie apart: a test empties its folder while others run.
  */
 export const writeProgram = (name: string, text: string, entries = "test/support/docs"): string => {
-  const folder = `${root}.cache/docs`
+  const folder = `${root}.cache/${entries === "src" ? "pages" : "docs"}`
   mkdirSync(folder, { recursive: true })
   const entry = (sub: string | undefined): string => {
     const own =
