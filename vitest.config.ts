@@ -22,8 +22,8 @@ const kind = (name: string, settings: { readonly timeout?: number; readonly shar
   test: {
     name,
     include: [`test/${name}/**/*.test.ts`],
-    testTimeout: settings.timeout ?? 20_000,
-    hookTimeout: settings.timeout ?? 20_000,
+    testTimeout: settings.timeout ?? 60_000,
+    hookTimeout: settings.timeout ?? 60_000,
     // Environment variables reach the Vulkan loader from a process, never from a thread.
     pool: "forks" as const,
     // As many as there are cores: vitest leaves one to itself, which on a machine of two is half of them.
@@ -38,8 +38,8 @@ export default defineConfig({
     projects: [
       kind("unit"),
       kind("filetests"),
-      kind("laws", { timeout: 60_000 }),
-      kind("differential", { timeout: 60_000 }),
+      kind("laws"),
+      kind("differential"),
       kind("gpu", { timeout: 120_000, shared: true }),
       kind("browser", { timeout: 120_000 }),
       kind("package", { timeout: 240_000 }),

@@ -37,8 +37,9 @@ import { averages, statistics, sums, weightsOut } from "../test/support/family/o
 import { type Attention, causal, flashText, schedulesOf, window } from "../test/support/flashText.ts"
 import { pieces, randomised } from "../test/support/gallery.ts"
 import { blocks, movement } from "../test/support/opPrograms.ts"
+import { planOf } from "../test/support/plans.ts"
 import { randomGraph } from "../test/support/randomGraph.ts"
-import { limitsOf, planOf, runProgram } from "../test/support/runProgram.ts"
+import { limitsOf, runProgram } from "../test/support/runProgram.ts"
 import * as s from "../test/support/spell.ts"
 
 /** A graph at some lengths. */

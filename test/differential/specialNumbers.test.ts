@@ -4,7 +4,6 @@ import * as Reference from "../../backends/reference/Reference.ts"
 import * as HostArray from "../../ir/HostArray.ts"
 import * as Shape from "../../ir/Shape.ts"
 import * as Tolerance from "../../ir/Tolerance.ts"
-import { input, outputsOf } from "../support/agree.ts"
 import * as arrays from "../support/arrays.ts"
 import { graphOf } from "../support/evaluate.ts"
 import {
@@ -18,6 +17,7 @@ import {
   smallQuads,
   smallStaged
 } from "../support/flashText.ts"
+import { input, outputsOf } from "../support/irText.ts"
 import { compiled } from "../support/onWasm.ts"
 import { runGraph } from "../support/runProgram.ts"
 import { expectOutputs } from "../support/tolerance.ts"

@@ -37,19 +37,3 @@ export const agree = async (
     expectOutputs(graph, sizes, actual, expected, { exponent: 8, arithmetic: options.arithmetic ?? "f32" })
   }
 }
-
-/** The line of an input, which the text can call by its name. */
-export const input = (type: string, name = "x"): string => `%${name}: ${type} = input {name = "${name}"}`
-
-/** A graph of lines `name: type = …`; every name is also an output. */
-export const outputsOf = (
-  inputs: ReadonlyArray<string>,
-  lines: ReadonlyArray<readonly [name: string, line: string]>
-): string =>
-  [
-    "graph {",
-    ...inputs,
-    ...lines.map(([name, line]) => `%${name}: ${line}`),
-    `return ${lines.map(([name]) => `"${name}": %${name}`).join(", ")}`,
-    "}"
-  ].join("\n")

@@ -1,25 +1,4 @@
-import { input } from "./agree.ts"
-
-/** A graph of one fused node: inputs, the lines of its body, and which of them is the result. */
-export const fused = (
-  inputs: ReadonlyArray<readonly [name: string, type: string]>,
-  type: string,
-  body: ReadonlyArray<string>,
-  result: string
-): string =>
-  [
-    "graph {",
-    ...inputs.map(([name, t]) => input(t, name)),
-    `%out: ${type} = fused ${inputs.map(([name]) => `%${name}`).join(", ")} {`,
-    "body = {",
-    ...inputs.map(([name, t]) => input(t, name)),
-    ...body,
-    `return %${result}`,
-    "}",
-    "}",
-    "return %out",
-    "}"
-  ].join("\n")
+import { fused } from "./irText.ts"
 
 const one = (inputs: ReadonlyArray<readonly [string, string]>, type: string, line: string): string =>
   fused(inputs, type, [`%r: ${type} = ${line}`], "r")

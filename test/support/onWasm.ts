@@ -1,21 +1,23 @@
 import { Effect, Scope } from "effect"
-import type { Executable, Plan } from "../../backends/Backend.ts"
+import { Backend, type BackendShape, type Executable } from "../../backends/Backend.ts"
 import * as Reference from "../../backends/reference/Reference.ts"
 import * as Wasm from "../../backends/wasm/Backend.ts"
 import type * as Dim from "../../ir/Dim.ts"
 import type { Graph } from "../../ir/Graph.ts"
 import type { HostArray } from "../../ir/HostArray.ts"
 import * as Shape from "../../ir/Shape.ts"
+import { layerWith } from "../../src/Wasm.ts"
 import * as arrays from "./arrays.ts"
 import { graphOf } from "./evaluate.ts"
+import { planOf } from "./plans.ts"
 import { expectOutputs } from "./tolerance.ts"
 
-/** The plan of a graph as it stands: no pass has run, every node becomes kernels of its own. */
-export const planOf = (graph: Graph): Plan => ({
-  graph,
-  schedules: new Map(),
-  memory: { slots: [], slotOf: new Map(), inPlace: new Map() }
-})
+/** Runs an effect on a WebAssembly backend that closes with it. */
+export const withWasm = <A, E>(
+  run: (backend: BackendShape) => Effect.Effect<A, E, Scope.Scope | Backend>,
+  options: Wasm.Options = {}
+): Promise<A> =>
+  Effect.runPromise(Effect.flatMap(Backend, run).pipe(Effect.provide(layerWith(options)), Effect.scoped))
 
 export interface Compiled {
   readonly graph: Graph
@@ -34,6 +36,12 @@ export const compiled = async (program: string | Graph, options: Wasm.Options = 
     run: (inputs, sizes) => Effect.runPromise(executable.call(inputs, sizes, { donated: new Set<number>() }))
   }
 }
+
+/** Each element twice. */
+export const double = `
+%x: f32[T, S] = input {name = "x"}
+%y: f32[T, S] = add %x, %x
+return %y`
 
 /** Compiled once and run at several lengths: each time what the float64 oracle makes of the graph, within its tolerance. */
 export const agree = async (

@@ -1,4 +1,3 @@
-import type { Plan } from "../../backends/Backend.ts"
 import { lower } from "../../backends/webgpu/lower.ts"
 import * as Program from "../../backends/webgpu/Program.ts"
 import { deviceLimits } from "../../backends/webgpu/runtime/deviceLimits.ts"
@@ -12,13 +11,7 @@ import * as Limits from "../../ir/Limits.ts"
 import type { Schedules } from "../../ir/Schedule.ts"
 import * as Shape from "../../ir/Shape.ts"
 import { nullDevice, sharedDevice } from "./dawn.ts"
-
-/** The plan of a graph as it stands: no pass has run, every node becomes kernels of its own. */
-export const planOf = (graph: Graph, schedules: Schedules = new Map()): Plan => ({
-  graph,
-  schedules,
-  memory: { slots: [], slotOf: new Map(), inPlace: new Map() }
-})
+import { planOf } from "./plans.ts"
 
 let shared: Promise<Session.Session> | undefined
 

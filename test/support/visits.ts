@@ -13,7 +13,8 @@ import * as arrays from "./arrays.ts"
 import { graphOf } from "./evaluate.ts"
 import { type Attention, flashText } from "./flashText.ts"
 import type { MaskCase } from "./maskCases.ts"
-import { limitsOf, planOf, runProgram } from "./runProgram.ts"
+import { planOf } from "./plans.ts"
+import { limitsOf, runProgram } from "./runProgram.ts"
 
 /** Tiles of keys, those of them that all rows see whole, and keys. */
 export interface Visits {

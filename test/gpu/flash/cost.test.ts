@@ -16,7 +16,8 @@ import {
   smallDecode,
   window
 } from "../../support/flashText.ts"
-import { planOf, sharedSession } from "../../support/runProgram.ts"
+import { planOf } from "../../support/plans.ts"
+import { sharedSession } from "../../support/runProgram.ts"
 
 const costOf = (attention: Attention, schedule: Flash) => {
   const graph = graphOf(flashText(attention))

@@ -18,7 +18,8 @@ import {
   smallShort,
   smallStaged
 } from "../../support/flashText.ts"
-import { planOf, runGraph, validate } from "../../support/runProgram.ts"
+import { planOf } from "../../support/plans.ts"
+import { runGraph, validate } from "../../support/runProgram.ts"
 
 /** Products in f16. Where the device has none each operation is rounded to f16, and what is below its normal numbers flushed. */
 

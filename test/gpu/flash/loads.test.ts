@@ -10,7 +10,8 @@ import * as Shape from "../../../ir/Shape.ts"
 import * as arrays from "../../support/arrays.ts"
 import { graphOf } from "../../support/evaluate.ts"
 import { type Attention, causal, flashText, schedulesOf, window } from "../../support/flashText.ts"
-import { planOf, runProgram } from "../../support/runProgram.ts"
+import { planOf } from "../../support/plans.ts"
+import { runProgram } from "../../support/runProgram.ts"
 
 const [keys, values] = [1, 2]
 

@@ -19,7 +19,9 @@ import {
   smallStaged,
   window
 } from "../../support/flashText.ts"
-import { planOf, validate } from "../../support/runProgram.ts"
+import { plainAttention } from "../../support/irText.ts"
+import { planOf } from "../../support/plans.ts"
+import { validate } from "../../support/runProgram.ts"
 
 /** Every prefill schedule of small numbers, legal or not. */
 const prefills: ReadonlyArray<Flash> = [
@@ -321,18 +323,7 @@ test("a head size that is a symbol is refused by name", () => {
 %q: f32[1, 2, T, D] = input {name = "q"}
 %k: f32[1, 2, S, D] = input {name = "k"}
 %v: f32[1, 2, S, 8] = input {name = "v"}
-%o: f32[1, 2, T, 8] = flash_attention %q, %k, %v {
-  score = {
-    %logit: f32[] = input {name = "logit"}
-    %b: i32[] = input {name = "b"}
-    %h: i32[] = input {name = "h"}
-    %i: i32[] = input {name = "i"}
-    %j: i32[] = input {name = "j"}
-    return %logit
-  },
-  fill = -inf,
-  output = "result"
-}
+%o: f32[1, 2, T, 8] = ${plainAttention("%q, %k, %v")}
 return %o`)
   expect(() => lower(planOf(graph), Limits.portable)).toThrow(/head size D is symbolic/)
 })

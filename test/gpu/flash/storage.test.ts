@@ -1,6 +1,7 @@
 import { test } from "vitest"
 import { agree } from "../../support/agree.ts"
 import { causal, flashText, schedulesOf, small, smallDecode, smallStaged } from "../../support/flashText.ts"
+import { plainAttention } from "../../support/irText.ts"
 
 for (const dtype of ["f16", "bf16"] as const) {
   test(`${dtype} in, ${dtype} and f32 out`, async () => {
@@ -37,18 +38,7 @@ const body = (
     %v: f16[2, S, 2, 8] = input {name = "v"}
     %gate: f32[2, T, 32] = input {name = "gate"}
     ${before.join("\n    ")}
-    %a: f32[2, 4, T, 8] = flash_attention ${q} {
-      score = {
-        %logit: f32[] = input {name = "logit"}
-        %b: i32[] = input {name = "b"}
-        %h: i32[] = input {name = "h"}
-        %i: i32[] = input {name = "i"}
-        %j: i32[] = input {name = "j"}
-        return %logit
-      },
-      fill = -inf,
-      output = "result"
-    }
+    %a: f32[2, 4, T, 8] = ${plainAttention(q)}
     ${after.join("\n    ")}
   }
 }

@@ -1,6 +1,6 @@
 import { describe, expect, test } from "vitest"
-import { input } from "../../support/agree.ts"
 import { dispatched } from "../../support/dispatched.ts"
+import { input } from "../../support/irText.ts"
 
 const dot = "{lhsBatch = [], rhsBatch = [], lhsContract = [2], rhsContract = [1]}"
 

@@ -1,9 +1,10 @@
 import { describe, expect, test } from "vitest"
 import * as Reference from "../../../backends/reference/Reference.ts"
 import * as HostArray from "../../../ir/HostArray.ts"
-import { agree, input, outputsOf } from "../../support/agree.ts"
+import { agree } from "../../support/agree.ts"
 import * as arrays from "../../support/arrays.ts"
 import { graphOf } from "../../support/evaluate.ts"
+import { input, outputsOf } from "../../support/irText.ts"
 import { unary } from "../../support/opPrograms.ts"
 import { runGraph } from "../../support/runProgram.ts"
 

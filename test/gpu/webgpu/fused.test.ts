@@ -1,6 +1,6 @@
 import { describe, test } from "vitest"
-import { agree, input } from "../../support/agree.ts"
-import { fused } from "../../support/kernelTexts.ts"
+import { agree } from "../../support/agree.ts"
+import { fused, input } from "../../support/irText.ts"
 
 describe("around a matrix product", () => {
   const operands = [

@@ -5,10 +5,11 @@ import * as Program from "../../../backends/webgpu/Program.ts"
 import * as Size from "../../../backends/webgpu/Size.ts"
 import { portable } from "../../../ir/Limits.ts"
 import * as Shape from "../../../ir/Shape.ts"
-import { input } from "../../support/agree.ts"
 import * as arrays from "../../support/arrays.ts"
 import { graphOf } from "../../support/evaluate.ts"
-import { limitsOf, planOf, runProgram } from "../../support/runProgram.ts"
+import { input } from "../../support/irText.ts"
+import { planOf } from "../../support/plans.ts"
+import { limitsOf, runProgram } from "../../support/runProgram.ts"
 
 const dot = "{lhsBatch = [], rhsBatch = [], lhsContract = [1], rhsContract = [0]}"
 

@@ -1,7 +1,7 @@
 import { describe, expect, test } from "vitest"
-import { agree, input } from "../../support/agree.ts"
+import { agree } from "../../support/agree.ts"
 import { dispatched } from "../../support/dispatched.ts"
-import { fused } from "../../support/kernelTexts.ts"
+import { fused, input } from "../../support/irText.ts"
 
 const product = (d: string, more = ""): string =>
   `${input(`${d}[M, K]`)}\n${input(`${d}[K, N]`, "y")}\n%1: ${d}[M, N] = dot %x, %y {lhsBatch = [], rhsBatch = [], lhsContract = [1], rhsContract = [0]}${more}`

@@ -3,7 +3,8 @@ import type { Graph } from "../../../ir/Graph.ts"
 import { illegalMatmul } from "../../../ir/matmulSchedule.ts"
 import type { Node } from "../../../ir/Node.ts"
 import type { Matmul, MatmulSplit, MatmulTile, Schedule } from "../../../ir/Schedule.ts"
-import { agree, input } from "../../support/agree.ts"
+import { agree } from "../../support/agree.ts"
+import { input } from "../../support/irText.ts"
 import { limitsOf } from "../../support/runProgram.ts"
 
 const all = <A>(...lists: ReadonlyArray<ReadonlyArray<A>>): ReadonlyArray<ReadonlyArray<A>> =>

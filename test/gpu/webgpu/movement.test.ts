@@ -1,9 +1,10 @@
 import { describe, expect, test } from "vitest"
 import * as Reference from "../../../backends/reference/Reference.ts"
 import * as HostArray from "../../../ir/HostArray.ts"
-import { agree, input } from "../../support/agree.ts"
+import { agree } from "../../support/agree.ts"
 import * as arrays from "../../support/arrays.ts"
 import { graphOf } from "../../support/evaluate.ts"
+import { input } from "../../support/irText.ts"
 import { runGraph } from "../../support/runProgram.ts"
 
 const dtypes = ["f32", "f16", "bf16", "i32", "u32", "bool"] as const

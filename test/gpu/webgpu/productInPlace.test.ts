@@ -1,7 +1,7 @@
 import { describe, expect, test } from "vitest"
 import * as HostArray from "../../../ir/HostArray.ts"
-import { input } from "../../support/agree.ts"
 import { dispatched } from "../../support/dispatched.ts"
+import { input } from "../../support/irText.ts"
 
 const kinds = ["cpu", "gpu"] as const
 const dot = "{lhsBatch = [], rhsBatch = [], lhsContract = [2], rhsContract = [1]}"

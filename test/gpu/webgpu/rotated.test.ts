@@ -1,6 +1,6 @@
 import { describe, expect, test } from "vitest"
-import { input } from "../../support/agree.ts"
 import { dispatched } from "../../support/dispatched.ts"
+import { input } from "../../support/irText.ts"
 
 const kinds = ["cpu", "gpu"] as const
 const calls = (K: number) => [1, 2, 3, 5, 33].map((T) => ({ sizes: { T, K } }))

@@ -2,7 +2,8 @@ import { describe, test } from "vitest"
 import type { Graph } from "../../../ir/Graph.ts"
 import type { Node } from "../../../ir/Node.ts"
 import type { Schedule } from "../../../ir/Schedule.ts"
-import { agree, input } from "../../support/agree.ts"
+import { agree } from "../../support/agree.ts"
+import { input } from "../../support/irText.ts"
 import { limitsOf } from "../../support/runProgram.ts"
 
 const ops = {

@@ -1,6 +1,7 @@
 import { describe, test } from "vitest"
 import * as HostArray from "../../../ir/HostArray.ts"
-import { agree, input } from "../../support/agree.ts"
+import { agree } from "../../support/agree.ts"
+import { input } from "../../support/irText.ts"
 
 const lengths = [0, 1, 2, 5, 33, 257]
 

@@ -5,7 +5,8 @@ import { opNames } from "../../../ir/ops.ts"
 import { graphOf } from "../../support/evaluate.ts"
 import { exampleText } from "../../support/examples.ts"
 import { kernelTexts } from "../../support/kernelTexts.ts"
-import { planOf, validate, variants } from "../../support/runProgram.ts"
+import { planOf } from "../../support/plans.ts"
+import { validate, variants } from "../../support/runProgram.ts"
 
 /** Compiles, for a device with these limits, the kernels of a text; says how many there were. */
 const check = async (text: string, limits: Limits): Promise<number> => {

@@ -9,6 +9,7 @@ import { chooseSchedule } from "../../../passes/chooseSchedule.ts"
 import { fuseElementwise } from "../../../passes/fuseElementwise.ts"
 import { scheduleTable } from "../../../passes/scheduleTable.ts"
 import { graphOf } from "../../support/evaluate.ts"
+import { plainAttention } from "../../support/irText.ts"
 import { randomGraph } from "../../support/randomGraph.ts"
 
 const devices: ReadonlyArray<readonly [string, Limits]> = [
@@ -36,16 +37,7 @@ const attention = (D: number | string, E: number | string, heads = 8, keyHeads =
   %0: f16[B, ${heads}, T, ${D}] = input {name = "q"}
   %1: f16[B, ${keyHeads}, S, ${D}] = input {name = "k"}
   %2: f16[B, ${keyHeads}, S, ${E}] = input {name = "v"}
-  %3: f16[B, ${heads}, T, ${E}] = flash_attention %0, %1, %2 {
-    score = {
-      %0: f32[] = input {name = "logit"}
-      %1: i32[] = input {name = "b"}
-      %2: i32[] = input {name = "h"}
-      %3: i32[] = input {name = "i"}
-      %4: i32[] = input {name = "j"}
-      return %0
-    }, fill = -inf, output = "result"
-  }
+  %3: f16[B, ${heads}, T, ${E}] = ${plainAttention("%0, %1, %2")}
   return %3`
 
 /** Why a device cannot run a schedule, for the kinds whose cost is plain. */

@@ -13,6 +13,7 @@ import { fuseElementwise } from "../../../passes/fuseElementwise.ts"
 import { isAnchor } from "../../../passes/traits.ts"
 import * as arrays from "../../support/arrays.ts"
 import { graphOf } from "../../support/evaluate.ts"
+import { plainAttention } from "../../support/irText.ts"
 import { randomGraph } from "../../support/randomGraph.ts"
 
 const fuse = (graph: Graph.Graph, limits = portable): Graph.Graph =>
@@ -178,17 +179,7 @@ const examples: ReadonlyArray<readonly [name: string, text: string, kernels: Rea
      %4: f32[B, 1, 2, 4] = sin %1
      %5: f32[B, C, 2, 4] = update_slice %0, %4, %2 {axis = 1, wrap = false}
      %6: f32[B, 2, C, 4] = transpose %5 {perm = [0, 2, 1, 3]}
-     %7: f32[B, 6, T, 4] = flash_attention %3, %6, %6 {
-       score = {
-         %0: f32[] = input {name = "logit"}
-         %1: i32[] = input {name = "b"}
-         %2: i32[] = input {name = "h"}
-         %3: i32[] = input {name = "i"}
-         %4: i32[] = input {name = "j"}
-         return %0
-       },
-       fill = -inf, output = "result"
-     }
+     %7: f32[B, 6, T, 4] = ${plainAttention("%3, %6, %6")}
      %8: f32[B, T, 6, 4] = transpose %7 {perm = [0, 2, 1, 3]}
      return "out": %8, "cache": %5`,
     ["map sin update_slice", "flash_attention transpose transpose"]

@@ -11,6 +11,7 @@ import { fuseElementwise } from "../../../passes/fuseElementwise.ts"
 import * as Pipeline from "../../../passes/Pipeline.ts"
 import { bytesOf, planMemory } from "../../../passes/planMemory.ts"
 import { graphOf } from "../../support/evaluate.ts"
+import { plainAttention } from "../../support/irText.ts"
 import { randomGraph } from "../../support/randomGraph.ts"
 
 const context = { limits: portable, donated: new Set<string>(), count: () => {} }
@@ -143,21 +144,13 @@ describe("plan-memory", () => {
   })
 
   it("keeps both results of one attention from the step of the first on", () => {
-    const region = `score = {
-        %0: f32[] = input {name = "logit"}
-        %1: i32[] = input {name = "b"}
-        %2: i32[] = input {name = "h"}
-        %3: i32[] = input {name = "i"}
-        %4: i32[] = input {name = "j"}
-        return %0
-      }, fill = -inf`
     const graph = kernels(
       graphOf(`
         %0: f32[1, 1, T, 4] = input {name = "q"}
-        %1: f32[1, 1, T, 4] = flash_attention %0, %0, %0 {${region}, output = "result"}
+        %1: f32[1, 1, T, 4] = ${plainAttention("%0, %0, %0")}
         %2: f32[1, 1, T, 4] = softmax %1 {axis = 3}
         %3: f32[1, 1, T, 4] = softmax %2 {axis = 2}
-        %4: f32[1, 1, T] = flash_attention %0, %0, %0 {${region}, output = "lse"}
+        %4: f32[1, 1, T] = ${plainAttention("%0, %0, %0", "lse")}
         %5: f32[1, 1, T] = softmax %4 {axis = 2}
         return "a": %3, "b": %5`)
     )

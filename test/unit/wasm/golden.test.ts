@@ -7,7 +7,7 @@ import { graphOf } from "../../support/evaluate.ts"
 import { causal, flashText } from "../../support/flashText.ts"
 import { expectGolden } from "../../support/golden.ts"
 import { kernelTexts } from "../../support/kernelTexts.ts"
-import { planOf } from "../../support/onWasm.ts"
+import { planOf } from "../../support/plans.ts"
 
 const features = { simd: true, relaxed: false }
 

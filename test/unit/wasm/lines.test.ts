@@ -6,7 +6,7 @@ import type { Graph } from "../../../ir/Graph.ts"
 import type { Node, NodeOf } from "../../../ir/Node.ts"
 import * as Print from "../../../ir/Print.ts"
 import { graphOf } from "../../support/evaluate.ts"
-import { fused } from "../../support/kernelTexts.ts"
+import { fused, plainAttention } from "../../support/irText.ts"
 import { agree } from "../../support/onWasm.ts"
 
 interface Case {
@@ -80,21 +80,12 @@ const cases: { readonly [name: string]: Case } = {
   }
 }
 
-const score = `score = {
-  %0: f32[] = input {name = "logit"}
-  %1: i32[] = input {name = "b"}
-  %2: i32[] = input {name = "h"}
-  %3: i32[] = input {name = "i"}
-  %4: i32[] = input {name = "j"}
-  return %0
-}, fill = -inf, output = "result"`
-
 const graphsOf = ({ inputs, lines }: Case): Graph =>
   graphOf(
     fused(
       [["q", "f32[B, 4, T, 8]"], ...inputs],
       "f32[B, 4, T, 8]",
-      [...lines, `%out: f32[B, 4, T, 8] = flash_attention %q, %k, %k {${score}}`],
+      [...lines, `%out: f32[B, 4, T, 8] = ${plainAttention("%q, %k, %k")}`],
       "out"
     )
   )

@@ -1,245 +1,23 @@
+/** Calls on WebAssembly: results that stay, what is refused, and what is given away. */
 import { Effect, type Scope } from "effect"
 import { describe, expect, test } from "vitest"
-import { Backend, type BackendShape, type DeviceArray } from "../../../backends/Backend.ts"
+import type { DeviceArray } from "../../../backends/Backend.ts"
 import type { BackendError } from "../../../backends/errors.ts"
 import * as Reference from "../../../backends/reference/Reference.ts"
 import * as WasmBackend from "../../../backends/wasm/Backend.ts"
-import { firstAddress } from "../../../backends/wasm/limits.ts"
-import type * as Program from "../../../backends/wasm/Program.ts"
-import * as Heap from "../../../backends/wasm/runtime/Heap.ts"
-import { layout } from "../../../backends/wasm/runtime/layout.ts"
-import * as Session from "../../../backends/wasm/runtime/Session.ts"
-import * as Dim from "../../../ir/Dim.ts"
 import * as HostArray from "../../../ir/HostArray.ts"
-import type { Node } from "../../../ir/Node.ts"
-import * as TensorType from "../../../ir/TensorType.ts"
-import * as Wasm from "../../../src/Wasm.ts"
-import * as arrays from "../../support/arrays.ts"
+import { cacheUpdate, type Donated, scattered } from "../../support/donated.ts"
 import { graphOf } from "../../support/evaluate.ts"
-import { planOf } from "../../support/onWasm.ts"
-
-const onWasm = <A>(run: (backend: BackendShape) => Effect.Effect<A, BackendError, Scope.Scope>): Promise<A> =>
-  Effect.runPromise(Effect.scoped(Effect.provide(Effect.flatMap(Backend, run), Wasm.layer)) as never)
+import { double, withWasm } from "../../support/onWasm.ts"
+import { planOf } from "../../support/plans.ts"
 
 const failure = (effect: Effect.Effect<unknown, BackendError, Scope.Scope>) =>
   Effect.orDie(Effect.flip(effect))
 
 const none = { donated: new Set<number>() }
 
-describe("memory", () => {
-  const growing = (limit: number): Heap.Growth => {
-    let size = 1024
-    return {
-      limit,
-      size: () => size,
-      grow: (bytes) => {
-        size = bytes
-        return true
-      }
-    }
-  }
-
-  test("pieces never meet, and what is given back is used again", () => {
-    const from = arrays.random(3)
-    const heap = Heap.make(growing(2 ** 30))
-    const held = new Map<number, number>()
-    for (let n = 0; n < 3000; n++) {
-      if (from.next() < 0.55) {
-        const bytes = from.integer(0, 5000)
-        held.set(
-          heap.allocate(bytes, () => "a piece"),
-          bytes
-        )
-      } else {
-        const address = from.pick([...held.keys(), -1])
-        if (held.delete(address)) heap.release(address)
-      }
-    }
-    const sorted = [...held].sort(([a], [b]) => a - b)
-    sorted.forEach(([address, bytes], i) => {
-      expect(address % 64).toBe(0)
-      expect(address + bytes).toBeLessThanOrEqual(sorted[i + 1]?.[0] ?? heap.extent())
-    })
-    expect(heap.alive()).toBe(held.size)
-    for (const address of held.keys()) heap.release(address)
-    expect([heap.alive(), heap.extent()]).toEqual([0, firstAddress])
-  })
-
-  test("what does not fit is refused by name and takes nothing", () => {
-    const heap = Heap.make(growing(10_000))
-    heap.allocate(5000, () => "the first")
-    const extent = heap.extent()
-    expect(() => heap.allocate(5000, () => "the second")).toThrow("the second takes 5000 bytes")
-    expect([heap.alive(), heap.extent()]).toEqual([1, extent])
-  })
-})
-
-/** New rows written into a cache. */
-const cacheUpdate = (d: string, wrap: boolean): string => `graph {
-  %cache: ${d}[B, C, 3] = input {name = "cache"}
-  %new: ${d}[B, T, 3] = input {name = "new"}
-  %start: i32[B] = input {name = "start"}
-  %out: ${d}[B, C, 3] = fused %cache, %new, %start {
-    body = {
-      %0: ${d}[B, C, 3] = input {name = "cache"}
-      %1: ${d}[B, T, 3] = input {name = "new"}
-      %2: i32[B] = input {name = "start"}
-      %3: ${d}[B, C, 3] = update_slice %0, %1, %2 {axis = 1, wrap = ${wrap}}
-      return %3
-    }
-  }
-  return %out
-}`
-
-const double = `
-%x: f32[T, S] = input {name = "x"}
-%y: f32[T, S] = add %x, %x
-return %y`
-
-describe("ten thousand calls at varying lengths hold memory flat", () => {
-  /** A session that the test can look into, and how far its memory reaches. */
-  const open = () => {
-    const session = Session.make({ threads: 1 })
-    const reach = () => [session.heap.extent(), session.memory.buffer.byteLength, session.heap.alive()]
-    return { backend: WasmBackend.of(session), reach }
-  }
-  const ones = (T: number, S: number) =>
-    ({ dtype: "f32", shape: [T, S], data: new Float32Array(T * S).fill(1) }) as const
-
-  test("with results read back", async () => {
-    const { backend, reach } = open()
-    const f = await Effect.runPromise(backend.compile(planOf(graphOf(double))))
-    const from = arrays.random(1)
-    const call = async (T: number, S: number) => {
-      const [y] = await Effect.runPromise(f.call([ones(T, S)], { T, S }, none))
-      expect(y?.data.every((v) => v === 2)).toBe(true)
-    }
-    await call(40, 40)
-    const before = reach()
-    for (let n = 0; n < 10_000; n++) await call(from.integer(0, 40), from.integer(0, 40))
-    expect(reach()).toEqual(before)
-  })
-
-  test("with results of several calls alive, and a cache that each call takes over", async () => {
-    const { backend, reach } = open()
-    const graph = graphOf(cacheUpdate("f32", true))
-    const memory = { slots: [], slotOf: new Map(), inPlace: new Map([[graph.outputs[0]?.node as Node, 0]]) }
-    const f = await Effect.runPromise(backend.compile(planOf(graphOf(double))))
-    const g = await Effect.runPromise(backend.compile({ graph, schedules: new Map(), memory }))
-    const from = arrays.random(2)
-    const reached: Array<ReadonlyArray<number>> = []
-    const loop = Effect.gen(function* () {
-      let cache = yield* backend.upload({ ...ones(0, 0), shape: [1, 64, 3], data: new Float32Array(192) })
-      const start = (n: number) => ({ dtype: "i32", shape: [1], data: Int32Array.of(n % 64) }) as const
-      for (let n = 0; n < 2500; n++) {
-        yield* Effect.scoped(
-          Effect.gen(function* () {
-            for (const _ of [1, 2, 3]) {
-              const [T, S] = [from.integer(0, 30), from.integer(0, 30)]
-              yield* f.run([ones(T, S)], { T, S }, none)
-            }
-          })
-        )
-        const row = { ...ones(0, 0), shape: [1, 1, 3], data: Float32Array.of(n, n, n) }
-        const sizes = { B: 1, C: 64, T: 1 }
-        const [next] = yield* g.run([cache, row, start(n)], sizes, { donated: new Set([0]) })
-        cache = next as DeviceArray
-        if (n % 250 === 249) reached.push(reach())
-      }
-      return yield* backend.download(cache)
-    })
-    const last = await Effect.runPromise(Effect.scoped(loop))
-    expect([...last.data].filter((_, i) => i % 3 === 0)).toEqual(
-      Array.from({ length: 64 }, (_, i) => (i < 4 ? 2496 : 2432) + i)
-    )
-    expect(new Set(reached.slice(1).map(String)).size).toBe(1)
-  })
-})
-
-test("what a call needs of its own lies in one piece, part beside part", () => {
-  const T = Dim.symbol("T")
-  const program: Program.Program = {
-    ...{ symbols: ["T"], module: { imports: [], functions: [] }, constants: [], outputs: [] },
-    inputs: ["a", "b"].map((name) => ({ name, type: TensorType.make("f32", [T, Dim.constant(3)]) })),
-    slots: [{ bytes: [T] }, { bytes: [Dim.constant(100), Dim.mul(T, T)] }, { bytes: [Dim.constant(1e9)] }],
-    kernels: [100, 500].map((bytes) => ({
-      ...{ name: "k", func: { name: "k", exported: true, params: [], body: [] } },
-      ...{ items: { times: T, of: T, per: 1 }, local: Dim.constant(bytes) }
-    })),
-    steps: [0, 1].map((n) => ({ kernel: n, buffers: [{ _tag: "slot", index: n }], work: [] }))
-  }
-  const { bytes, ...at } = layout(program, program.steps, [1], { T: 30 }, 3)
-  const parts = [
-    [at.inputs.get(1), 360],
-    [at.slots.get(0), 30],
-    [at.slots.get(1), 900],
-    ...[0, 1, 2].map((n) => [at.local + n * at.localStride, 500]),
-    // Two steps of three threads: memory of their own, a length, a buffer.
-    [at.args, 2 * 3 * 12]
-  ] as ReadonlyArray<readonly [from: number, bytes: number]>
-  expect([at.inputs.size, at.slots.size, at.argsStride]).toEqual([1, 2, 12])
-  for (const [i, [from, length]] of parts.entries()) {
-    expect(from % 64).toBe(0)
-    expect(from + length + 64).toBeLessThanOrEqual(parts[i + 1]?.[0] ?? bytes)
-  }
-  expect(bytes).toBeLessThan(6000)
-})
-
-test.each([2 ** 31 - 20_032, 2 ** 31 + 64])(
-  "addresses of %i and more are as good as others, on two threads",
-  async (start) => {
-    const graph = graphOf(`
-%q: f32[1, 2, T, 16] = input {name = "q"}
-%w: f32[16, 24] = input {name = "w"}
-%a: f32[1, 2, T, 16] = flash_attention %q, %q, %q {
-  score = {
-    %0: f32[] = input {name = "logit"}
-    %1: i32[] = input {name = "b"}
-    %2: i32[] = input {name = "h"}
-    %3: i32[] = input {name = "i"}
-    %4: i32[] = input {name = "j"}
-    return %0
-  },
-  fill = -inf,
-  output = "result"
-}
-%n: f32[1, 2, T, 16] = softmax %a {axis = 3}
-%y: f32[1, 2, T, 24] = dot %n, %w {lhsBatch = [], rhsBatch = [], lhsContract = [3], rhsContract = [0]}
-%s: f32[1, 2, 24] = reduce_sum %y {axes = [2]}
-return "rows": %y, "sum": %s`)
-    const results = (from: number) => {
-      const session = Session.make({ threads: 2 }, 1)
-      const rest = 64 + 64
-      if (from > rest) session.heap.allocate(from - rest, () => "what lies before")
-      const backend = WasmBackend.of(session)
-      const run = Effect.gen(function* () {
-        const f = yield* backend.compile(planOf(graph))
-        return yield* Effect.forEach([1, 5, 70], (T) => {
-          const numbers = arrays.random(T)
-          const q = arrays.array(numbers, "f32", [1, 2, T, 16], "uniform")
-          return f.call([q, arrays.array(numbers, "f32", [16, 24], "uniform")], { T }, none)
-        })
-      })
-      return Effect.runPromise(run).finally(session.pool.close)
-    }
-    expect(await results(start)).toEqual(await results(0))
-  }
-)
-
-test("memory grows under arrays that are there already, and they stay what they were", () =>
-  onWasm((backend) =>
-    Effect.gen(function* () {
-      const f = yield* backend.compile(planOf(graphOf(double)))
-      const ones = yield* backend.upload(HostArray.fromNumbers("f32", [2, 2], Float64Array.of(1, 2, 3, 4)))
-      const big = { dtype: "f32", shape: [1000, 1000], data: new Float32Array(1_000_000).fill(7) } as const
-      const [y] = yield* f.call([big], { T: 1000, S: 1000 }, none)
-      expect(y?.data.every((v) => v === 14)).toBe(true)
-      expect([...(yield* backend.download(ones)).data]).toEqual([1, 2, 3, 4])
-    })
-  ))
-
 test("results that stay are arguments of the next call, and go with their scope", () =>
-  onWasm((backend) =>
+  withWasm((backend) =>
     Effect.gen(function* () {
       const f = yield* backend.compile(planOf(graphOf(double)))
       const sizes = { T: 1, S: 2 }
@@ -262,7 +40,7 @@ test("results that stay are arguments of the next call, and go with their scope"
   ))
 
 test("an array of another backend is refused", () =>
-  onWasm((backend) =>
+  withWasm((backend) =>
     Effect.gen(function* () {
       const other = yield* Effect.flatMap(WasmBackend.make(), (b) => b.upload(HostArray.scalar("f32", 1)))
       const error = yield* failure(backend.download(other))
@@ -271,7 +49,7 @@ test("an array of another backend is refused", () =>
   ))
 
 test("what cannot be had is refused by name before anything runs, and leaves nothing behind", () =>
-  onWasm((backend) =>
+  withWasm((backend) =>
     Effect.gen(function* () {
       const f = yield* backend.compile(
         planOf(
@@ -328,85 +106,32 @@ return "first": %x, "second": %y, "third": %z`)
     })
   ))
 
-describe.each([false, true])("an update of a donated input, wrap %s", (wrap) => {
-  test.each(["f64", "f32", "f16", "bool"] as const)("%s", (d) =>
-    onWasm((backend) =>
+describe("an input that is given away", () => {
+  /** Called with it kept, which copies it, then with it given: the same result, in its place. */
+  const takesOver = ({ plan, values, sizes }: Donated) =>
+    withWasm((backend) =>
       Effect.gen(function* () {
-        const graph = graphOf(cacheUpdate(d, wrap))
-        const memory = {
-          slots: [],
-          slotOf: new Map(),
-          inPlace: new Map([[graph.outputs[0]?.node as Node, 0]])
-        }
-        const f = yield* backend.compile({ graph, schedules: new Map(), memory })
+        const f = yield* backend.compile(plan)
         expect(f.program).toContain("in place of input 0 where that is donated")
-        const from = arrays.random(2)
-        const sizes = { B: 3, C: 5, T: 3 }
-        const values = [
-          arrays.array(from, d, [3, 5, 3]),
-          arrays.array(from, d, [3, 3, 3]),
-          HostArray.fromNumbers("i32", [3], Float64Array.of(-1, 1, 4))
-        ] as const
-        const [expected] = Reference.evaluate(graph, values, sizes)
+        const [expected] = Reference.evaluate(plan.graph, values, sizes)
         const alive = backend.buffersAlive()
-        const cache = yield* backend.upload(values[0])
-        const [copied] = yield* f.call([cache, values[1], values[2]], sizes, none)
+        const given = yield* backend.upload(values[0])
+        const [copied] = yield* f.call([given, ...values.slice(1)], sizes, none)
         expect(copied?.data).toEqual(expected?.data)
         const before = backend.buffersAlive()
-        const [kept] = yield* f.run([cache, values[1], values[2]], sizes, { donated: new Set([0]) })
+        const [kept] = yield* f.run([given, ...values.slice(1)], sizes, { donated: new Set([0]) })
         // The result has taken the argument's memory.
         expect(backend.buffersAlive()).toBe(before)
         expect((yield* backend.download(kept as DeviceArray)).data).toEqual(expected?.data)
-        const error = yield* failure(backend.download(cache))
+        const error = yield* failure(backend.download(given))
         expect(error._tag).toBe("InvalidArray")
         yield* backend.free(kept as DeviceArray)
         expect(backend.buffersAlive()).toBe(alive)
       })
     )
-  )
-})
 
-test.each(["f64", "f32", "f16", "bool"] as const)(
-  "entries of %s are scattered into a donated input, or a copy",
-  (d) =>
-    onWasm((backend) =>
-      Effect.gen(function* () {
-        const graph = graphOf(`graph {
-  %pool: ${d}[P, R, 3] = input {name = "pool"}
-  %new: ${d}[N, 3] = input {name = "new"}
-  %page: i32[N] = input {name = "page"}
-  %row: i32[N] = input {name = "row"}
-  %out: ${d}[P, R, 3] = fused %pool, %new, %page, %row {
-    body = {
-      %0: ${d}[P, R, 3] = input {name = "pool"}
-      %1: ${d}[N, 3] = input {name = "new"}
-      %2: i32[N] = input {name = "page"}
-      %3: i32[N] = input {name = "row"}
-      %4: ${d}[P, R, 3] = scatter %0, %1, %2, %3
-      return %4
-    }
-  }
-  return %out
-}`)
-        const inPlace = new Map([[graph.outputs[0]?.node as Node, 0]])
-        const memory = { slots: [], slotOf: new Map(), inPlace }
-        const f = yield* backend.compile({ graph, schedules: new Map(), memory })
-        const from = arrays.random(2)
-        const values = [
-          arrays.array(from, d, [3, 5, 3]),
-          arrays.array(from, d, [6, 3]),
-          // Three are outside.
-          HostArray.fromNumbers("i32", [6], [2, 0, 3, 2, -1, 1]),
-          HostArray.fromNumbers("i32", [6], [1, 4, 0, 0, 2, 5])
-        ] as const
-        const sizes = { P: 3, R: 5, N: 6 }
-        const [expected] = Reference.evaluate(graph, values, sizes)
-        const pool = yield* backend.upload(values[0])
-        const [copied] = yield* f.call([pool, ...values.slice(1)], sizes, none)
-        expect(copied?.data).toEqual(expected?.data)
-        const given = { donated: new Set([0]) }
-        const [kept] = yield* f.run([pool, ...values.slice(1)], sizes, given)
-        expect((yield* backend.download(kept as DeviceArray)).data).toEqual(expected?.data)
-      })
-    )
-)
+  describe.each(["f64", "f32", "f16", "bool"] as const)("of %s", (d) => {
+    test.each([false, true])("is updated, wrap %s", (wrap) => takesOver(cacheUpdate(d, wrap)))
+    test("takes scattered entries", () => takesOver(scattered(d)))
+  })
+})

@@ -16,7 +16,8 @@ import * as Tensor from "../../../src/Tensor.ts"
 import * as Wasm from "../../../src/Wasm.ts"
 import * as arrays from "../../support/arrays.ts"
 import { graphOf } from "../../support/evaluate.ts"
-import { planOf } from "../../support/onWasm.ts"
+import { withWasm } from "../../support/onWasm.ts"
+import { planOf } from "../../support/plans.ts"
 import { builtin, recorded, restoreWorkers, StockWorker } from "../../support/workers.ts"
 
 afterEach(() => {
@@ -25,16 +26,10 @@ afterEach(() => {
   vi.restoreAllMocks()
 })
 
-const onWasm = <A, E>(
+const onThreads = <A, E>(
   threads: number,
   run: (backend: BackendShape) => Effect.Effect<A, E, Scope.Scope | Backend>
-): Promise<A> =>
-  Effect.runPromise(
-    Effect.scoped(Effect.provide(Effect.flatMap(Backend, run), Wasm.layerWith({ threads }))) as Effect.Effect<
-      A,
-      E
-    >
-  )
+): Promise<A> => withWasm(run, { threads })
 
 const attention = compile(({ q, k, v }) => Attention.scaledDotProductAttention(q, k, v, { mask: "causal" }), {
   q: spec("f32", [1, 4, "T", 32]),
@@ -107,7 +102,7 @@ test.each([true, false])("the same bits on any number of threads, vectors %s", a
 describe("threads are started by the second call that is worth it", () => {
   test("and not by a small one", async () => {
     const workers = recorded()
-    await onWasm(3, () =>
+    await onThreads(3, () =>
       Effect.gen(function* () {
         const f = yield* attention
         yield* f(inputsOf(3))
@@ -126,7 +121,7 @@ describe("threads are started by the second call that is worth it", () => {
 
   test("and the scope of the backend ends them", async () => {
     const workers = recorded()
-    await onWasm(2, () =>
+    await onThreads(2, () =>
       Effect.flatMap(attention, (f) => Effect.andThen(f(inputsOf(300)), f(inputsOf(300))))
     )
     const [worker] = workers
@@ -176,7 +171,7 @@ describe.each([1, 2])("a call that gives way, on %i threads", (threads) => {
   const ones = { dtype: "f32", shape: [N], data: new Float32Array(N).fill(1) } as const
 
   test("is interrupted between two chunks, and leaves nothing", () =>
-    onWasm(threads, (backend) =>
+    onThreads(threads, (backend) =>
       Effect.gen(function* () {
         const f = yield* backend.compile(doubled)
         const alive = backend.buffersAlive()
@@ -199,7 +194,7 @@ describe.each([1, 2])("a call that gives way, on %i threads", (threads) => {
     ))
 
   test("keeps the arrays that it reads though they are freed, and shares nothing with another", () =>
-    onWasm(threads, (backend) =>
+    onThreads(threads, (backend) =>
       Effect.gen(function* () {
         const f = yield* backend.compile(doubled)
         const alive = backend.buffersAlive()
@@ -239,7 +234,7 @@ describe("where threads cannot be", () => {
         throw new Error("no workers allowed")
       }
     }
-    await onWasm(2, (backend) =>
+    await onThreads(2, (backend) =>
       Effect.gen(function* () {
         expect(backend.description).toMatch(/2 threads$/)
         yield* doubles(backend)
@@ -259,7 +254,7 @@ describe("where threads cannot be", () => {
         workers.push(this)
       }
     }
-    await onWasm(2, (backend) =>
+    await onThreads(2, (backend) =>
       Effect.gen(function* () {
         yield* doubles(backend)
         yield* doubles(backend)

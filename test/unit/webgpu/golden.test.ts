@@ -4,7 +4,8 @@ import * as Program from "../../../backends/webgpu/Program.ts"
 import { graphOf } from "../../support/evaluate.ts"
 import { expectGolden } from "../../support/golden.ts"
 import { kernelTexts } from "../../support/kernelTexts.ts"
-import { planOf, variants } from "../../support/runProgram.ts"
+import { planOf } from "../../support/plans.ts"
+import { variants } from "../../support/runProgram.ts"
 
 for (const [name, text] of Object.entries(kernelTexts)) {
   test(name, () => {

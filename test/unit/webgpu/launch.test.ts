@@ -13,7 +13,8 @@ import { spec } from "../../../src/spec.ts"
 import * as Tensor from "../../../src/Tensor.ts"
 import { type Signature, trace } from "../../../src/trace.ts"
 import { graphOf } from "../../support/evaluate.ts"
-import { planOf } from "../../support/runProgram.ts"
+import { plainAttention } from "../../support/irText.ts"
+import { planOf } from "../../support/plans.ts"
 
 const none: ReadonlySet<number> = new Set()
 const pipeline = Result.getOrThrow(Pipeline.parse(Pipeline.defaultText))
@@ -22,16 +23,7 @@ const attention = `
   %q: f32[B, 4, T, 8] = input {name = "q"}
   %k: f32[B, 2, S, 8] = input {name = "k"}
   %v: f32[B, 2, S, 6] = input {name = "v"}
-  %0: f32[B, 4, T, 6] = flash_attention %q, %k, %v {
-    score = {
-      %0: f32[] = input {name = "logit"}
-      %1: i32[] = input {name = "b"}
-      %2: i32[] = input {name = "h"}
-      %3: i32[] = input {name = "i"}
-      %4: i32[] = input {name = "j"}
-      return %0
-    }, fill = -inf, output = "result"
-  }
+  %0: f32[B, 4, T, 6] = ${plainAttention("%q, %k, %v")}
   return %0`
 
 /** A map, rows, and rows over the inner axis of a product of three lengths. */

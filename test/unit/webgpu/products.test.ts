@@ -6,7 +6,7 @@ import * as Limits from "../../../ir/Limits.ts"
 import { illegalMatmul, matmulSchedule, sharedSchedule } from "../../../ir/matmulSchedule.ts"
 import type { Matmul } from "../../../ir/Schedule.ts"
 import { graphOf } from "../../support/evaluate.ts"
-import { planOf } from "../../support/runProgram.ts"
+import { planOf } from "../../support/plans.ts"
 
 const kinds = [
   ["gpu", Limits.portable],

@@ -8,7 +8,7 @@ import { opNames, ops } from "../../../ir/ops.ts"
 import * as Shape from "../../../ir/Shape.ts"
 import * as TensorType from "../../../ir/TensorType.ts"
 import { graphOf } from "../../support/evaluate.ts"
-import { planOf } from "../../support/runProgram.ts"
+import { planOf } from "../../support/plans.ts"
 
 describe("programs", () => {
   test("a tensor's buffer is never empty and ends at a vector", () => {

@@ -4,7 +4,8 @@ import { lower } from "../../../backends/webgpu/lower.ts"
 import { graphOf } from "../../support/evaluate.ts"
 import { causal, flashText, schedulesOf, small, smallQuads, smallStaged } from "../../support/flashText.ts"
 import { kernelTexts } from "../../support/kernelTexts.ts"
-import { planOf, variants } from "../../support/runProgram.ts"
+import { planOf } from "../../support/plans.ts"
+import { variants } from "../../support/runProgram.ts"
 
 const sinks = {
   ...causal,
