@@ -89,7 +89,9 @@ const demo = Effect.gen(function* () {
     ])
   }
   console.log(table(["lengths", "max error", "allowed", "", "pipelines"], rows))
-  console.log("\nPipelines so far: each is made when a call first needs its kernel, none for a length.")
+  console.log(
+    "\nPipelines so far: all are asked for by the end of the first call's preparation, none for a length."
+  )
 
   const largest = lengths.at(-1) as Inputs
   const sizes = sizesOf(largest)

@@ -1,6 +1,6 @@
 /**
  * Waits until a software device compiles nothing more in the background, three seconds at most: a process is stopped while others have their
- * turn. It is quiet twice in a row, since engines wait a little before they begin and between one kernel and the next.
+ * turn. It is quiet twice in a row, since an engine may wait a little between one kernel and the next.
  */
 export const settled = async (): Promise<void> => {
   let quiet = 0

@@ -23,16 +23,19 @@ export interface Loaded {
   readonly keepGroup: (step: number, buffers: ReadonlyArray<GPUBuffer>, group: GPUBindGroup) => void
 }
 
-/** Makes a pipeline of a program that is still there: whoever waits keeps none alive. */
-const askOf = (program: WeakRef<Loaded>, kernel: number) => () => program.deref()?.ask(kernel)
-
 /** Lengths whose sizes are kept, and sets of buffers that begin with one buffer whose bind groups of one step are kept. */
 const [keepLaunches, keepGroups] = [64, 16]
 
+/** A length by which the kernels of long calls are told from those of short ones. */
+const long = 4096
+
+const ofLength = ({ symbols }: Program.Program, length: number): Bindings =>
+  Object.fromEntries(symbols.map((s) => [s, length]))
+
 /**
- * Compiles and uploads what all calls share, and waits for the pipelines that every call runs. Which of several variants a call needs
- * is known when its lengths are: it waits for its own, and asks for those that are not there yet. `ahead` makes others before a call needs
- * them.
+ * Compiles and uploads what all calls share, and waits for the pipelines that every call runs. Which of several variants a call needs is known when
+ * its lengths are: it waits for its own. All are asked for by the end of the first call's preparation at the latest, unless `ahead` is false,
+ * so that no call after it makes one.
  */
 export const load = async (session: Session, program: Program.Program, ahead = true): Promise<Loaded> => {
   const blank = new Uint8Array(Launch.uniformBytes(program))
@@ -56,9 +59,14 @@ export const load = async (session: Session, program: Program.Program, ahead = t
   }
   const { always, sometimes } = Program.kernelsByNeed(program)
   const first = Promise.all(always.map(ask))
-  // Compilers of GPUs work side by side; a software device has one, which takes its cores.
-  const atOnce = session.limits.kind === "gpu"
-  if (ahead && atOnce) for (const i of sometimes) void ask(i)
+  const others = ahead ? [...sometimes] : []
+  const askOthers = (): void => {
+    for (const i of others.splice(0)) void ask(i)
+  }
+  if (session.limits.kind === "gpu") askOthers()
+  // A software device compiles one kernel at a time, on the cores that it computes on: what takes it longest begins at once, and what the first
+  // call does not need waits until that has its own.
+  else if (ahead) for (const { kernel } of Program.steps(program, ofLength(program, long))) void ask(kernel)
   const [, uniform, constants] = await Promise.all([
     first,
     session.constant(blank),
@@ -76,10 +84,12 @@ export const load = async (session: Session, program: Program.Program, ahead = t
     program,
     pipelines,
     ask,
-    waitFor: (launch) =>
-      launch.kernels.every((i) => pipelines[i] !== undefined)
-        ? undefined
-        : Promise.all(launch.kernels.map(ask)),
+    waitFor: (launch) => {
+      if (launch.kernels.some((i) => pipelines[i] === undefined))
+        return Promise.all(launch.kernels.map(ask)).then(askOthers)
+      if (others.length > 0) askOthers()
+      return undefined
+    },
     constants,
     launch: (sizes, donated) => {
       const key = `${program.symbols.map((s) => sizes[s]).join(" ")},${[...donated].join(" ")}`
@@ -101,8 +111,5 @@ export const load = async (session: Session, program: Program.Program, ahead = t
       groups[step]?.set(first, [[buffers, group] as const, ...others].slice(0, keepGroups))
     }
   }
-  // Kernels of long calls are behind those of short ones.
-  const weak = new WeakRef(loaded)
-  if (ahead && !atOnce) session.idle.later(sometimes.toReversed().map((i) => askOf(weak, i)))
   return loaded
 }

@@ -3,7 +3,6 @@ import { DeviceLost, KernelError, OutOfMemory } from "../../errors.ts"
 import * as Launch from "../Launch.ts"
 import type { Kernel } from "../Program.ts"
 import * as Buffers from "./Buffers.ts"
-import * as Idle from "./Idle.ts"
 import * as Lru from "./Lru.ts"
 import * as Uploads from "./Uploads.ts"
 
@@ -22,8 +21,6 @@ export interface Session {
   readonly staging: Buffers.Buffers
   /** Where the host writes. */
   readonly uploads: Uploads.Uploads
-  /** What is done when the device has nothing to do. */
-  readonly idle: Idle.Idle
   /** A buffer that holds this as long as somebody uses it, at most until the session closes. Rejects like `transact`. */
   readonly constant: (data: Uint8Array<ArrayBuffer>) => Promise<GPUBuffer>
   /** The pipeline of a kernel; the same text is compiled once. Rejects with KernelError or DeviceLost. */
@@ -53,8 +50,6 @@ export interface Options {
   readonly mostWork?: number | undefined
   /** Whether the device is in another process. */
   readonly remote?: boolean
-  /** Milliseconds of rest after which pipelines are made that no call has needed. */
-  readonly idleAfter?: number
 }
 
 /** Pipelines kept by content; beyond it the one unused for longest is forgotten. Programs keep their own alive. */
@@ -79,7 +74,6 @@ export const make = (device: GPUDevice, limits: Limits, options: Options = {}): 
   const staging = Buffers.make(device, Buffers.forReading, making)
   const uploads = Uploads.make(device, remote, making)
   const pipelines = Lru.make<string, Promise<GPUComputePipeline>>(keepPipelines)
-  const idle = Idle.make(() => device.queue.onSubmittedWorkDone(), options.idleAfter)
   const layouts = new Map<string, GPUBindGroupLayout>()
   // Constants of forgotten programs may be collected: whoever runs a program holds its buffers.
   let constants: ReadonlyArray<WeakRef<GPUBuffer>> = []
@@ -91,7 +85,6 @@ export const make = (device: GPUDevice, limits: Limits, options: Options = {}): 
       info.reason === "destroyed"
         ? "the WebGPU device was destroyed"
         : `the WebGPU device was lost: ${info.message}`
-    idle.close()
   })
 
   const lost = (message: string): DeviceLost =>
@@ -198,7 +191,6 @@ export const make = (device: GPUDevice, limits: Limits, options: Options = {}): 
     buffers,
     staging,
     uploads,
-    idle,
     layout,
     constant: async (data) => {
       check()
@@ -221,7 +213,6 @@ export const make = (device: GPUDevice, limits: Limits, options: Options = {}): 
       const text = `${kernel.bindings.map((b) => b.access).join(",")}\n${kernel.wgsl}`
       return pipelines.get(text, () => {
         const made = create(kernel)
-        idle.until(made)
         made.catch(() => pipelines.delete(text))
         return made
       })
@@ -236,7 +227,6 @@ export const make = (device: GPUDevice, limits: Limits, options: Options = {}): 
     explain,
     close: () => {
       gone ??= "the scope of the WebGPU backend has closed"
-      idle.close()
       pipelines.clear()
       for (const ref of constants) ref.deref()?.destroy()
       buffers.destroy()

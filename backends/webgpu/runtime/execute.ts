@@ -108,7 +108,6 @@ export const start = async <A>(
       return { ...made, more }
     })
     settle(true)
-    session.idle.asked()
     const outputs = new Set(bound.outputs)
     const given = [...bound.donated.keys()].map((i) => bound.inputs[i] as GPUBuffer)
     for (const buffer of [...bound.acquired, ...given]) {

@@ -45,17 +45,13 @@ test("a call is one submit, and another length of the same kernels compiles noth
   await Effect.gen(function* () {
     const backend = yield* Backend
     const f = yield* attention
-    for (const [b, t, s] of [
-      [1, 40, 40],
-      [1, 1, 400],
-      [1, 3, 3]
-    ] as const)
-      yield* f(inputs(0, b, t, s))
+    yield* f(inputs(0, 1, 40, 40))
     const pipelines = backend.pipelinesCreated()
     expect(pipelines).toBe(f.stats({ B: 1, T: 1, S: 1 }).pipelines)
     expect(watched.pipelines()).toBe(pipelines)
     for (const [i, [b, t, s]] of (
       [
+        [1, 1, 400],
         [1, 3, 3],
         [1, 1, 17],
         [2, 40, 70],

@@ -1,11 +1,8 @@
 /** When pipelines are made, in which order, and who waits for them. */
-import { setFlagsFromString } from "node:v8"
-import { runInNewContext } from "node:vm"
 import { Effect, Fiber, Layer } from "effect"
-import { describe, expect, test } from "vitest"
+import { describe, expect, test, vi } from "vitest"
 import { Backend } from "../../../backends/Backend.ts"
 import * as WebGpuBackend from "../../../backends/webgpu/Backend.ts"
-import type { Options } from "../../../backends/webgpu/runtime/Session.ts"
 import * as Attention from "../../../src/Attention.ts"
 import { compile } from "../../../src/compile.ts"
 import { spec } from "../../../src/spec.ts"
@@ -38,7 +35,6 @@ interface Asked {
 /** Runs an effect on a device of its own that calls itself a software device, or a GPU. */
 const on = async <A, E>(
   kind: "software" | "hardware",
-  options: Options,
   effect: (asked: Asked) => Effect.Effect<A, E, Backend>
 ): Promise<void> => {
   const watched = await watchedGpu()
@@ -67,7 +63,7 @@ const on = async <A, E>(
     expect((yield* Backend).buffersAlive()).toBe(0)
   }).pipe(
     Effect.timeout(20_000),
-    Effect.provide(Layer.effect(Backend, WebGpuBackend.make(device, info, options))),
+    Effect.provide(Layer.effect(Backend, WebGpuBackend.make(device, info))),
     Effect.runPromise
   )
   expect(watched.uncaptured).toEqual([])
@@ -75,7 +71,6 @@ const on = async <A, E>(
 }
 
 const nobody = { vendor: "", architecture: "", device: "", description: "" }
-const [never, soon] = [{ idleAfter: Infinity }, { idleAfter: 5 }]
 
 /** Turns of the event loop until so many pipelines are asked for, and some more. */
 const until = (asked: ReadonlyArray<string>, count: number) =>
@@ -84,92 +79,119 @@ const until = (asked: ReadonlyArray<string>, count: number) =>
     await new Promise((done) => setTimeout(done, 50))
   })
 
-describe("a software device makes the pipelines that a call needs", () => {
-  test("compilation those of all calls, a call its own, other lengths of the same kernels none", () =>
-    on("software", never, ({ asked }) =>
+const [prefill, decode, combine, norm] = ["flash_prefill", "flash_decode", "flash_combine", "rms_norm"]
+
+describe("a software device is asked for all by the end of the first call's preparation", () => {
+  const lengths = [
+    [40, 40],
+    [70, 90],
+    [7, 100],
+    [1, 30],
+    [1, 64],
+    [1, 65],
+    [2, 2],
+    [3, 200],
+    [5, 7],
+    [1, 4096],
+    [0, 5],
+    [5, 0]
+  ] as const
+
+  test.each(lengths)("and for none at another length, nor when it compiles again: %i × %i first", (t, s) =>
+    on("software", ({ watched, asked }) =>
       Effect.gen(function* () {
         const f = yield* attention()
-        const made = [asked.splice(0)]
-        for (const [t, s] of [
-          [40, 40],
-          [70, 90],
-          [1, 30],
-          [1, 64],
-          [1, 65],
-          [2, 2],
-          [3, 200],
-          [5, 7],
-          [1, 1000]
-        ] as const) {
-          expect((yield* f(inputs(t, s))).shape).toEqual([1, 1, t, 4])
-          made.push(asked.splice(0))
-        }
-        const prefill = ["flash_prefill"]
-        const [decode, combine] = [["flash_decode"], ["flash_combine"]]
-        expect(made).toEqual([["rms_norm"], prefill, [], decode, [], combine, decode, [], [], []])
-        expect(made.flat()).toHaveLength(f.stats({ T: 1, S: 1 }).pipelines)
+        expect(asked).toEqual([norm, prefill])
+        expect((yield* f(inputs(t, s))).shape).toEqual([1, 1, t, 4])
+        expect([...asked].sort()).toEqual([combine, decode, decode, prefill, norm].sort())
+        const { pipelinesCreated } = yield* Backend
+        const counts = () => [asked.length, pipelinesCreated(), watched.pipelines()]
+        const { pipelines } = f.stats({ T: 1, S: 1 })
+        expect(counts()).toEqual([pipelines, pipelines, pipelines])
+        for (const [t, s] of lengths) yield* f(inputs(t, s))
+        const again = yield* attention()
+        yield* again(inputs(1, 30))
+        expect(counts()).toEqual([pipelines, pipelines, pipelines])
       })
-    ))
+    )
+  )
 
-  test("compilation all, where numbers say which those are", () =>
-    on("software", never, ({ asked }) =>
+  test("by compilation for those that a long call runs, and for all where numbers say which they are", () =>
+    on("software", ({ asked }) =>
       Effect.gen(function* () {
         yield* attention(40, 40)
-        expect(asked.splice(0)).toEqual(["flash_prefill", "rms_norm"])
+        expect(asked.splice(0)).toEqual([prefill, norm])
         yield* attention(1, "S")
-        expect(asked.splice(0)).toEqual(["flash_decode", "rms_norm"])
+        expect(asked.splice(0)).toEqual([decode, norm, combine])
       })
     ))
 
-  test("one after the other when nobody asks for anything, those of long calls first", () =>
-    on("software", soon, ({ asked, hold }) =>
+  test("for others when the first call has its own", () =>
+    on("software", ({ asked, hold }) =>
       Effect.gen(function* () {
         const release = hold("flash_combine")
         const f = yield* attention()
-        yield* until(asked, 3)
-        const first = ["rms_norm", "flash_prefill", "flash_combine"]
-        expect(asked).toEqual(first)
+        const first = yield* Effect.forkChild(f(inputs(1, 100)))
+        yield* until(asked, 4)
+        expect(asked).toEqual([norm, prefill, decode, combine])
         release()
-        yield* until(asked, 5)
-        expect(asked).toEqual([...first, "flash_decode", "flash_decode"])
-        yield* f(inputs(40))
-        yield* f(inputs(1, 70))
-        // Another program of the same kernels finds them.
-        yield* attention()
-        expect(asked).toHaveLength(5)
+        yield* Fiber.join(first)
+        expect(asked).toEqual([norm, prefill, decode, combine, decode])
       })
     ))
 
-  test("for programs that somebody holds", () =>
-    on("software", { idleAfter: 200 }, ({ asked }) =>
+  test("one that nobody waits for may fail: a call that needs it asks again", () =>
+    on("software", ({ asked, hold }) =>
       Effect.gen(function* () {
-        yield* Effect.asVoid(attention())
-        yield* Effect.promise(() => new Promise((done) => setTimeout(done, 50)))
-        setFlagsFromString("--expose-gc")
-        runInNewContext("gc")()
-        yield* Effect.promise(() => new Promise((done) => setTimeout(done, 600)))
-        expect(asked).toEqual(["rms_norm"])
-      })
-    ))
-
-  test("a device that goes away ends that", () =>
-    on("software", soon, ({ watched, asked, hold }) =>
-      Effect.gen(function* () {
-        const release = hold("flash_prefill")
+        hold("flash_combine")(new Error("no such thing"))
         const f = yield* attention()
-        yield* until(asked, 2)
+        yield* f(inputs(40))
+        yield* until(asked, 5)
+        const error = yield* Effect.flip(f(inputs(1, 70)))
+        expect([error._tag, error.message]).toEqual(["KernelError", expect.stringContaining("no such thing")])
+        hold("flash_combine")()
+        expect((yield* f(inputs(1, 70))).shape).toEqual([1, 1, 1, 4])
+        expect(asked.filter((name) => name === combine)).toHaveLength(3)
+      })
+    ))
+
+  test("a device that goes away meanwhile is gone for the next call", () =>
+    on("software", ({ watched, asked, hold }) =>
+      Effect.gen(function* () {
+        const release = hold("flash_combine")
+        const f = yield* attention()
+        yield* f(inputs(40))
         watched.device().destroy()
         release()
-        expect((yield* Effect.flip(f(inputs(1))))._tag).toBe("DeviceLost")
+        expect((yield* Effect.flip(f(inputs(1, 70))))._tag).toBe("DeviceLost")
         const { length } = asked
         yield* until(asked, length)
         expect(asked).toHaveLength(length)
       })
     ))
+
+  test("a backend that closes meanwhile waits for none, and none that fails then is an error of the process", async () => {
+    const rejected = vi.fn()
+    process.on("unhandledRejection", rejected)
+    let [release, made] = [(_?: Error): void => {}, 0]
+    await on("software", ({ asked, hold }) =>
+      Effect.gen(function* () {
+        release = hold("flash_combine")
+        const f = yield* attention()
+        yield* f(inputs(40))
+        made = asked.length
+      })
+    )
+    expect(made).toBe(5)
+    release(new Error("gone"))
+    await new Promise((done) => setTimeout(done, 50))
+    process.off("unhandledRejection", rejected)
+    expect(rejected).not.toHaveBeenCalled()
+  })
 })
 
 test("a GPU is asked for all at once, since its compilers work side by side", () =>
-  on("hardware", never, ({ asked, hold }) =>
+  on("hardware", ({ asked, hold }) =>
     Effect.gen(function* () {
       const release = hold("flash_prefill")
       const f = yield* attention()
@@ -184,7 +206,7 @@ test("a GPU is asked for all at once, since its compilers work side by side", ()
 
 describe("a call waits for its pipelines", () => {
   test("which another does not", () =>
-    on("software", never, ({ asked, hold }) =>
+    on("software", ({ asked, hold }) =>
       Effect.gen(function* () {
         const release = hold("flash_decode")
         const f = yield* attention()
@@ -198,7 +220,7 @@ describe("a call waits for its pipelines", () => {
     ))
 
   test("one that fails is an error of the call that needs it, which may try again", () =>
-    on("software", never, ({ hold }) =>
+    on("software", ({ asked, hold }) =>
       Effect.gen(function* () {
         const release = hold("flash_decode")
         const f = yield* attention()
@@ -208,13 +230,14 @@ describe("a call waits for its pipelines", () => {
         expect(error.message).toContain("flash_decode")
         expect(error.message).toContain("no such thing")
         expect((yield* f(inputs(40))).shape).toEqual([1, 1, 40, 4])
+        yield* until(asked, 6)
         hold("flash_decode")()
         expect((yield* f(inputs(1))).shape).toEqual([1, 1, 1, 4])
       })
     ))
 
   test("a device that goes away meanwhile, or a caller that gives up, ends the wait", () =>
-    on("software", never, ({ watched, hold }) =>
+    on("software", ({ watched, hold }) =>
       Effect.gen(function* () {
         const release = hold("flash_decode")
         const f = yield* attention()
