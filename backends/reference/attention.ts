@@ -70,7 +70,7 @@ export const attention: Kernels<"flash_attention"> = {
             continue
           }
           if (attrs.output === "lse") {
-            result[row] = max === -Infinity ? -Infinity : max + Math.log(total)
+            result[row] = Math.abs(max) === Infinity ? max : max + Math.log(total)
             continue
           }
           if (normalised && max === -Infinity) continue

@@ -53,7 +53,7 @@ export const negligibleBelow = (fill: number, scores: "f32" | "f64"): number =>
  * as 0 * NaN; a NaN in anything else comes out, however small its weight.
  *
  * A score or a sink of NaN or +inf makes l NaN and with it the row, one without keys too, as it makes NaN of every weight of the softmax that was
- * written. Where S = 0 there is no weight, and the result is 0.
+ * written; lse and max are then NaN if one of them is, and else +inf. Where S = 0 there is no weight, and the result is 0.
  *
  * With `terms = N` there are N logits for each pair: N - 1 pairs of operands q1, k1, q2, k2, … follow v, each with a head size of its
  * own, q1: [B, Hq, T, D1] and k1: [B or 1, Hkv or 1, S, D1], and the score region takes (logit, logit1, …, b, h, i, j, captures…).

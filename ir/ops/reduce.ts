@@ -32,9 +32,14 @@ const reduction = <const Name extends string>(
 export const reduceSum = reduction("reduce_sum", "Sum over axes; 0 over nothing.", "number", {
   associative: "reassociates"
 })
-export const reduceProd = reduction("reduce_prod", "Product over axes; 1 over nothing.", "number", {
-  associative: "reassociates"
-})
+export const reduceProd = reduction(
+  "reduce_prod",
+  "Product over axes, infinite or 0 only if the whole is; 1 over nothing.",
+  "number",
+  {
+    associative: "reassociates"
+  }
+)
 export const reduceMax = reduction(
   "reduce_max",
   "Largest over axes, `any` on bools; over nothing the least value of the dtype (-inf, false).",

@@ -172,7 +172,26 @@ describe("visible scores that lie both sides of where a fill becomes negligible"
 
 /** Numbers at which functions of one and two numbers change their way, and quotients that no float holds. */
 const edges = [
-  ...[NaN, Infinity, -Infinity, 0, -0, 1, -1, 0.1, 0.5, -1.5, 3, -70, 71, 65504, 131072, 16777217, 1e-10],
+  ...[
+    NaN,
+    Infinity,
+    -Infinity,
+    0,
+    -0,
+    1,
+    -1,
+    0.1,
+    0.5,
+    -1.5,
+    3,
+    -70,
+    71,
+    -71,
+    65504,
+    131072,
+    16777217,
+    1e-10
+  ],
   ...[2 ** -126, 1e20, -1e20, 3.4028234663852886e38, -3.4028234663852886e38]
 ]
 

@@ -34,6 +34,8 @@ export interface Real
   readonly splat: (x: number) => R
   /** The least finite number. */
   readonly least: number
+  /** The square of two numbers within whose bounds products neither overflow nor underflow. */
+  readonly step: number
   /** An integer in all lanes. */
   readonly fromInt: (x: Expr<"i32">) => R
   readonly madd: (e: Emitter, a: R, b: R, c: R) => R
@@ -57,6 +59,7 @@ const f32: Real = {
   bytes: 4,
   splat: splatF32,
   least: -3.4028234663852886e38,
+  step: 2 ** 64,
   fromInt: (x) => op("f32x4.splat", op("f32.convert_i32_s", x)),
   madd: (e, a, b, c) => M.madd(e, a as V, b as V, c as V),
   expBelow: (e, x) => M.exp2Below(e, e.bind(op("f32x4.mul", x as V, splatF32(Math.LOG2E)))),
@@ -71,6 +74,7 @@ const f64: Real = {
   bytes: 8,
   splat: splatF64,
   least: -Number.MAX_VALUE,
+  step: 2 ** 512,
   fromInt: (x) => wide("f64x4.splat", op("f64.convert_i32_s", x)),
   madd: (e, a, b, c) => F64.madd(e, a as D, b as D, c as D),
   expBelow: (e, x) => call(e.unit.helperF64("exp"), x),

@@ -233,7 +233,10 @@ const weigh = (kernel: Kernel, row: Row, greatest: D): Statistics => {
   return {
     max: () => max,
     sum: () => sum,
-    lse: () => where<D>(some, add(base, call(e.unit.helperF64("log"), sum)), splatF64(-Infinity)),
+    lse: () => {
+      const finite = where<D>(some, add(base, call(e.unit.helperF64("log"), sum)), splatF64(-Infinity))
+      return where<D>(wide("f64x4.eq", max, splatF64(Infinity)), max, finite)
+    },
     quotient: (x) => where<D>(isSome, wide("f64x4.div", x, sum), splatF64(0))
   }
 }

@@ -82,7 +82,8 @@ const normalise = (
     sum: () => total,
     lse: () => {
       const value = op("f32x4.add", base, call(e.unit.helper("log"), total))
-      return e.now(op("v128.bitselect", value, splatF32(-Infinity), some))
+      const finite = op("v128.bitselect", value, splatF32(-Infinity), some)
+      return e.now(op("v128.bitselect", max, finite, op("f32x4.eq", max, splatF32(Infinity))))
     }
   }
 }

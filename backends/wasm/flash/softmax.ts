@@ -51,9 +51,9 @@ export const memory = (frame: Frame, rows: number): Statistics => {
 export const finite = (e: Emitter, max: V): V =>
   e.now(op("f32x4.pmax", max, splatF32(-3.4028234663852886e38)))
 
-/** The greater of two scores. NaN shows in the sum of weights; where the maximum is the result it shows there too, for which engines need more instructions. */
+/** The greater of two scores. NaN shows in the sum of weights; where it must be told from +inf it shows here too, for which engines need more instructions. */
 export const greater = ({ asked }: Problem, a: V, b: V): V =>
-  op(asked.some(({ output }) => output === "max") ? "f32x4.max" : "f32x4.pmax", a, b)
+  op(asked.some(({ output }) => output === "max" || output === "lse") ? "f32x4.max" : "f32x4.pmax", a, b)
 
 /** exp(x - max) for x of at most max. */
 export const weight = (e: Emitter, { isScaled }: Problem, x: V, max: V): V => {

@@ -130,10 +130,9 @@ const equal = (type: Compute, a: R, b: R): V =>
 type Reduction = Extract<RowOpName, `reduce_${string}`>
 
 /** What each reduction adds up, and how. */
-const monoids: { readonly [K in Reduction]: { readonly [T in Compute]: Monoid } } = {
+const monoids: { readonly [K in Reduction]: { readonly [T in Compute]?: Monoid } } = {
   reduce_sum: { ...floats(sum), ...integers(0, (a, b) => op("i32x4.add", a, b)), bool: some },
   reduce_prod: {
-    ...floats((real) => ({ neutral: real.splat(1), merge: real.mul })),
     ...integers(1, (a, b) => op("i32x4.mul", a, b)),
     bool: every
   },
@@ -158,12 +157,50 @@ export const monoidOf = (op: RowOpName, type: Compute): Monoid | undefined =>
 const reduction =
   (name: Reduction) =>
   (row: RowOp): void =>
-    row.storeRow(fold(row, monoids[name][row.type]))
+    row.storeRow(fold(row, monoids[name][row.type] as Monoid))
+
+/** A number times a power of what `Real.step` is. */
+type Scaled = readonly [x: R, turns: R]
+
+/** The product of floats, as if exponents had no bounds: a part of it may be larger or smaller than any float. */
+const product = (row: RowOp): void => {
+  const { e, alongRow } = row
+  const real = realOf(row)
+  const [zero, one, step] = [0, 1, real.step].map(real.splat) as [R, R, R]
+  const down = real.splat(1 / real.step)
+  const near = ([x, turns]: Scaled): Scaled => {
+    const a = e.bind(real.abs(x))
+    const isSmall = e.bind(real.lt(a, real.splat(real.step ** -0.5)))
+    const isLarge = e.bind(real.gt(a, real.splat(real.step ** 0.5)))
+    const turn = where(isLarge, one, where(isSmall, real.splat(-1), zero))
+    return [
+      e.bind(real.mul(x, where(isLarge, down, where(isSmall, step, one)))),
+      e.bind(real.add(turns, turn))
+    ]
+  }
+  const times = ([x, m]: Scaled, [y, n]: Scaled): Scaled => near([real.mul(x, y), real.add(m, n)])
+  const [total, turns] = [e.variable(one), e.variable(zero)]
+  row.columns((x) => {
+    const own = near(near([alongRow ? active(e, x, one) : x, zero]))
+    const [all, count] = times([total.value, turns.value], own)
+    total.set(all)
+    turns.set(count)
+  })
+  let all: Scaled = [e.now(total.value), e.now(turns.value)]
+  for (const by of alongRow ? ([2, 1] as const) : [])
+    all = times(all, [e.now(swapped(all[0], by)), e.now(swapped(all[1], by))])
+  const [x, count] = all
+  const scaled = [1, 2, 3].reduce((y, n) => {
+    const [isMany, isFew] = [real.ge(count, real.splat(n)), real.le(count, real.splat(-n))]
+    return e.now(real.mul(y, where(isMany, step, where(isFew, down, one))))
+  }, x)
+  row.storeRow(scaled)
+}
 
 /** What each anchor does with a row. */
 export const rowOps: { readonly [K in RowOpName]: (row: RowOp, anchor: NodeOf<K>) => void } = {
   reduce_sum: reduction("reduce_sum"),
-  reduce_prod: reduction("reduce_prod"),
+  reduce_prod: (row) => (isReal(row.type) ? product(row) : reduction("reduce_prod")(row)),
   reduce_max: reduction("reduce_max"),
   reduce_min: reduction("reduce_min"),
 
@@ -193,7 +230,7 @@ export const rowOps: { readonly [K in RowOpName]: (row: RowOp, anchor: NodeOf<K>
   },
 
   cumsum: (row) => {
-    const { neutral, merge } = monoids.reduce_sum[row.type]
+    const { neutral, merge } = monoids.reduce_sum[row.type] as Monoid
     const total = row.e.variable(neutral)
     row.oneByOne((x, column) => {
       total.set(merge(total.value, x))

@@ -235,15 +235,31 @@ const keptRows = (
   })
 }
 
+/**
+ * A score as the maximum of its row takes it. A maximum may drop NaN, and a sum is NaN for +inf as well: where somebody asks which, +inf stands for NaN,
+ * and the greatest finite number for +inf.
+ */
+export const marked = (
+  { e, problem, nothing, lowest }: Pick<Frame, "e" | "problem" | "nothing" | "lowest">,
+  score: string,
+  type: "f32" | "vec4<f32>"
+): string => {
+  if (problem.outputs.every(({ kind }) => kind === "result" || kind === "sum")) return score
+  const bits = type.replace("f32", "u32")
+  const isNaN = `(bitcast<${bits}>(${score}) & ${bits}(0x7fffffffu)) > ${bits}(0x7f800000u)`
+  return e.constant(`select(min(${score}, ${type}(-${lowest})), ${type}(-${nothing}), ${isNaN})`)
+}
+
 /** A sink starts the maximum of its row and counts once, in the first column of the first split; one of -inf is none. */
-const startSinks = ({ e, regions, rows, b, column, split, lowest, zero, maxima, sums }: Frame): void => {
+const startSinks = (frame: Frame): void => {
+  const { e, regions, rows, b, column, split, lowest, zero, maxima, sums } = frame
   if (regions.sink === undefined) return
   const first = e.bind(allOf(`${column} == 0`, `${split} == 0`))
   rows.forEach((row, a) => {
     const [quad, lane] = laneOf(a)
     const z = e.constant(regions.sink?.(b, row.h, row.i) as string)
     const absent = e.constant(`bitcast<u32>(${z}) == 0xff800000u`)
-    e.line(`${maxima[quad]}.${lane} = select(${z}, ${lowest}, ${absent});`)
+    e.line(`${maxima[quad]}.${lane} = select(${marked(frame, z, "f32")}, ${lowest}, ${absent});`)
     // A maximum may drop NaN.
     e.line(`${sums[quad]}.${lane} = select(0.0, 1.0 + ${z} * ${zero}, ${first} & !${absent});`)
   })

@@ -99,17 +99,15 @@ export const normalised = (
   return e.constant(`select(${value} / ${sum}, vec4<f32>(), ${anyOf(`${sum} == 0.0`, ...nothing)})`)
 }
 
-/** What a row's maximum and sum say of it. The sum is 0 where the row has no keys, and NaN where one of its scores is. */
+/** What a row's maximum, as `marked` says, and sum say of it. The sum is 0 where the row has no keys, and NaN where a score is NaN or +inf. */
 export const statistic = (e: Emitter, kind: Statistic, top: string, sum: string): string => {
   if (kind === "sum") return e.constant(sum)
   const nothing = e.bind(literal(e.module, "f32", -Infinity))
   const [isNaN, isInf] = [e.module.helper("nan_bits"), e.module.helper("inf_bits")]
-  // A score of +inf makes the sum of weights NaN, but is the maximum. What `log` makes of NaN differs from device to device.
-  const [value, lost] =
-    kind === "lse"
-      ? [`${top} + log(${sum})`, `${isNaN}(${sum})`]
-      : [top, allOf(`${isNaN}(${sum})`, `!${isInf}(${top})`)]
-  return e.constant(`select(select(${value}, ${sum}, ${lost}), ${nothing}, ${sum} == 0.0)`)
+  // What `log` makes of NaN differs from device to device.
+  const value = kind === "lse" ? `${top} + log(${sum})` : top
+  const special = `select(-${nothing}, ${sum}, ${isInf}(${top}))`
+  return e.constant(`select(select(${value}, ${special}, ${isNaN}(${sum})), ${nothing}, ${sum} == 0.0)`)
 }
 
 /** The chunks of the thread that exist. */

@@ -1,5 +1,5 @@
 import { literal } from "../wgsl/scalar.ts"
-import { type Frame, lanes, type Row, range } from "./frame.ts"
+import { type Frame, lanes, marked, type Row, range } from "./frame.ts"
 import type { Masked } from "./visit.ts"
 
 /** From logits to weights, the same for every way to cut a tile. */
@@ -97,23 +97,23 @@ const eachScore = (
 
 /**
  * Logits become scores, -inf where a key does not take part (compared by bits, never computed with). Gives the largest score of the
- * thread for each four rows. Where only maxima are asked for, sums count the scores: 0 says that there was none, NaN that one was NaN.
+ * thread for each four rows. Where only maxima are asked for, sums count the scores: 0 says that there was none, NaN that one was NaN or +inf.
  */
 export const score = (frame: Frame, own: OwnKeys, tile: KeyTile): ReadonlyArray<string> => {
-  const { e, problem, sums, nothing, lowest } = frame
+  const { e, problem, sums, nothing, lowest, zero } = frame
   const tops = frame.maxima.map(() => e.variable("vec4<f32>", `vec4<f32>(${lowest})`))
   eachScore(frame, own, tile, ({ own: key, quad, value, hidden, past }) => {
     const none = e.constant(`(bitcast<vec4<u32>>(${value}) == vec4<u32>(0xff800000u)) | ${hidden}`)
     const absent = e.constant(`${none} | vec4<bool>(${past})`)
     if (problem.onlyMaxima) {
-      const nan = `(bitcast<vec4<u32>>(${value}) & vec4<u32>(0x7fffffffu)) > vec4<u32>(0x7f800000u)`
-      e.line(`${sums[quad]} += select(select(vec4<f32>(1.0), ${value}, ${nan}), vec4<f32>(), ${absent});`)
+      e.line(`${sums[quad]} += select(${value} * ${zero} + 1.0, vec4<f32>(), ${absent});`)
     } else {
       if (tile.excluded !== undefined)
         e.line(`${tile.excluded} = ${tile.excluded} | (!${past} & any(${none}));`)
       e.line(`${key.score(quad)} = select(${value}, vec4<f32>(${nothing}), ${absent});`)
     }
-    e.line(`${tops[quad]} = max(${tops[quad]}, select(${value}, vec4<f32>(${lowest}), ${absent}));`)
+    const own = marked(frame, value, "vec4<f32>")
+    e.line(`${tops[quad]} = max(${tops[quad]}, select(${own}, vec4<f32>(${lowest}), ${absent}));`)
   })
   return tops
 }

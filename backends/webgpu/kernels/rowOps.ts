@@ -92,18 +92,31 @@ const extreme =
     )
   }
 
+/** The product of floats, as if exponents had no bounds: a part of it may be larger or smaller than any float. */
+const product = (row: RowOp): void => {
+  const { emitter } = row
+  const [factor, times] = [emitter.module.helper("factor"), emitter.module.helper("product")]
+  const total = emitter.variable("vec2<f32>", "vec2<f32>(1.0, 0.0)")
+  row.columns((column) => {
+    emitter.line(`${total} = ${times}(${total}, ${factor}(${row.element(column)}));`)
+  })
+  const parts = ["x", "y"].map((part) => ({ type: "f32", value: `${total}.${part}` }))
+  const pair = (x: ReadonlyArray<string>): string => `vec2<f32>(${x.join(", ")})`
+  const all = row.combine(parts, (mine, other) => {
+    const both = emitter.constant(`${times}(${pair(mine)}, ${pair(other)})`)
+    return [`${both}.x`, `${both}.y`]
+  })
+  row.storeRow(emitter.constant(`${emitter.module.helper("scaled")}(${pair(all)})`))
+}
+
 /** The greatest finite element and the sum of exponentials of the distances to it; -inf contributes nothing. */
 const statistics = (
-  row: RowOp
+  row: RowOp,
+  greatest: string
 ): { readonly max: string; readonly sum: string; readonly weight: (column: string) => string } => {
   const { emitter } = row
-  const max = fold(
-    row,
-    "f32",
-    least,
-    (total, column) => `max(${total}, ${row.element(column)})`,
-    (a, b) => `max(${a}, ${b})`
-  )
+  const greater = (a: string, b: string): string => `${greatest}(${a}, ${b})`
+  const max = fold(row, "f32", least, (total, column) => greater(total, row.element(column)), greater)
   const exp = emitter.module.helper("exp_f32")
   const weight = (column: string): string => emitter.bind(`${exp}(${row.element(column)} - ${max})`)
   return { max, weight, sum: sumOf(row, weight) }
@@ -112,7 +125,7 @@ const statistics = (
 /** What each anchor does with a row. */
 export const rowOps: { readonly [K in RowOpName]: (row: RowOp, anchor: NodeOf<K>) => void } = {
   reduce_sum: reduction(zero, () => infix("+")),
-  reduce_prod: reduction(unit, () => infix("*")),
+  reduce_prod: (row) => (row.type === "f32" ? product(row) : reduction(unit, () => infix("*"))(row)),
   reduce_max: extreme("max"),
   reduce_min: extreme("min"),
 
@@ -167,14 +180,15 @@ export const rowOps: { readonly [K in RowOpName]: (row: RowOp, anchor: NodeOf<K>
 
   softmax: (row) => {
     const { emitter } = row
-    const { sum, weight } = statistics(row)
+    const { sum, weight } = statistics(row, "max")
     const scale = emitter.constant(`select(1.0 / ${sum}, 0.0, ${sum} == 0.0)`)
     row.storeColumns((column) => emitter.bind(`${weight(column)} * ${scale}`))
   },
 
   logsumexp: (row) => {
     const { emitter } = row
-    const { max, sum } = statistics(row)
+    // An infinite maximum is the answer, unless there is a NaN.
+    const { max, sum } = statistics(row, emitter.module.helper("max_f32"))
     const nothing = literal(emitter.module, "f32", -Infinity)
     const infinite = `${emitter.module.helper("inf_bits")}(${max})`
     // What the builtin makes of NaN differs from device to device.

@@ -26,6 +26,10 @@ export type HelperName =
   | "power_i32"
   | "min_f32"
   | "max_f32"
+  | "near_one"
+  | "factor"
+  | "product"
+  | "scaled"
   | "floor_div_f32"
   | "mod_f32"
   | "floor_div_i32"
@@ -167,8 +171,8 @@ export const helpers: { readonly [K in HelperName]: Helper } = {
   let some = select(pow(a, y), select(1.0 / a, 0.0, y > 0.0), a == 0.0);
   let magnitude = select(some, nan, (a == 1.0) & inf_bits(y));
   let ofWhole = select(magnitude, -magnitude, floor(y * 0.5) != y * 0.5);
-  let below = select(select(nan, magnitude, inf_bits(x)), ofWhole, isWhole);
-  return select(select(magnitude, below, x < 0.0), nan, nan_bits(x) | nan_bits(y));
+  let below = select(select(nan, magnitude, inf_bits(x) | (a == 0.0)), ofWhole, isWhole);
+  return select(select(magnitude, below, bitcast<i32>(x) < 0), nan, nan_bits(x) | nan_bits(y));
 }`,
     uses: ["power_i32", "nan_bits", "inf_bits"]
   },
@@ -179,6 +183,38 @@ export const helpers: { readonly [K in HelperName]: Helper } = {
   max_f32: {
     text: "fn max_f32(x: f32, y: f32) -> f32 { return select(select(max(x, y), y, nan_bits(y)), x, nan_bits(x)); }",
     uses: ["nan_bits"]
+  },
+  // A number times 2^64 to a power: x.x * 2^(64 x.y), brought nearer to 1.
+  near_one: {
+    text: `fn near_one(x: vec2<f32>) -> vec2<f32> {
+  let up = abs(x.x) < 2.3283064365386963e-10;
+  let down = abs(x.x) > 4294967296.0;
+  let factor = select(select(1.0, 18446744073709551616.0, up), 5.421010862427522e-20, down);
+  return vec2<f32>(x.x * factor, x.y + select(select(0.0, -1.0, up), 1.0, down));
+}`
+  },
+  // Subnormal numbers by their bits, which devices may flush: infinity times one is no NaN.
+  factor: {
+    text: `fn factor(x: f32) -> vec2<f32> {
+  let bits = bitcast<u32>(x);
+  let small = f32(bits & 0x7fffffu) * 4.76837158203125e-7;
+  let isSmall = (bits & 0x7f800000u) == 0u;
+  return select(near_one(near_one(vec2<f32>(x, 0.0))), vec2<f32>(select(small, -small, bits > 0x7fffffffu), -2.0), isSmall);
+}`,
+    uses: ["near_one"]
+  },
+  // Of such numbers that are near 1: nothing overflows or underflows on the way.
+  product: {
+    text: "fn product(x: vec2<f32>, y: vec2<f32>) -> vec2<f32> { return near_one(vec2<f32>(x.x * y.x, x.y + y.y)); }",
+    uses: ["near_one"]
+  },
+  scaled: {
+    text: `fn scaled(x: vec2<f32>) -> f32 {
+  let factor = select(select(1.0, 18446744073709551616.0, x.y > 0.0), 5.421010862427522e-20, x.y < 0.0);
+  let once = x.x * factor;
+  let twice = select(once, once * factor, abs(x.y) > 1.0);
+  return select(twice, twice * factor, abs(x.y) > 2.0);
+}`
   },
   sign_f32: {
     text: "fn sign_f32(x: f32) -> f32 { return select(sign(x), x, nan_bits(x)); }",

@@ -1,0 +1,160 @@
+/** What a row says of itself where it holds NaN, infinities, or numbers of which parts overflow: the same on every backend. */
+import { describe, expect, test } from "vitest"
+import * as Reference from "../../backends/reference/Reference.ts"
+import * as HostArray from "../../ir/HostArray.ts"
+import { input, outputsOf } from "../support/agree.ts"
+import { graphOf } from "../support/evaluate.ts"
+import {
+  type Attention,
+  flashText,
+  schedulesOf,
+  small,
+  smallDecode,
+  smallDecodeShared,
+  smallQuads,
+  smallStaged
+} from "../support/flashText.ts"
+import { compiled } from "../support/onWasm.ts"
+import { runGraph } from "../support/runProgram.ts"
+import { expectOutputs } from "../support/tolerance.ts"
+
+const [inf, large] = [Infinity, 3.4028234663852886e38]
+
+/** The last numbers of rows that begin with others. */
+const ends = [
+  [1, 2, inf, 3],
+  [1, NaN, inf, 3],
+  [inf, NaN, 1, 1],
+  [-inf, -inf, -inf, -inf],
+  [inf, inf, inf, inf],
+  [-inf, inf, 1, 2],
+  [large, 1, 2, 3],
+  [1, 2, 3, NaN]
+]
+
+const rowsOf = (length: number, ends: ReadonlyArray<ReadonlyArray<number>>, start: number) =>
+  HostArray.fromNumbers(
+    "f32",
+    [ends.length, length],
+    ends.flatMap((end) => [...Array.from({ length: length - end.length }, () => start), ...end])
+  )
+
+describe.each([[["lse"]], [["max"]], [["sum"]], [["result", "lse"]], [["result", "lse", "max", "sum"]]])(
+  "attention: %s",
+  (outputs) => {
+    const own: Attention = {
+      captures: { scores: "f32[T, S]" },
+      score: ["%score: f32[] = load %scores, %i, %j"],
+      outputs: outputs as Attention["outputs"] & {}
+    }
+    const graph = graphOf(flashText(own))
+    const lengths = [4, 37, 700]
+    const drawn = (S: number) => {
+      const shapes = { q: [1, 2, ends.length, 8], k: [1, 2, S, 8], v: [1, 2, S, 8] }
+      const inputs = graph.inputs.map(({ attrs: { name } }) => {
+        if (name === "scores") return rowsOf(S, ends, -5)
+        const shape = shapes[name as keyof typeof shapes]
+        const size = shape.reduce((a, b) => a * b, 1)
+        return HostArray.fromNumbers(
+          "f32",
+          shape,
+          Array.from({ length: size }, (_, i) => (i % 7) / 7)
+        )
+      })
+      const bindings = { T: ends.length, S }
+      return { inputs, bindings, expected: Reference.evaluate(graph, inputs, bindings) }
+    }
+    const options = { expected: "rounded" } as const
+
+    test("WebAssembly, with vectors and without", async () => {
+      for (const features of [{}, { simd: false }]) {
+        const { run } = await compiled(graph, { ...features, threads: 1 })
+        for (const S of lengths) {
+          const { inputs, bindings, expected } = drawn(S)
+          expectOutputs(graph, bindings, await run(inputs, bindings), expected, options)
+        }
+      }
+    })
+
+    test.each(Object.entries({ small, smallQuads, smallStaged, smallDecode, smallDecodeShared }))(
+      "WebGPU, %s",
+      async (_, schedule) => {
+        for (const S of lengths) {
+          const { inputs, bindings, expected } = drawn(S)
+          const actual = await runGraph(graph, inputs, bindings, "gpu", schedulesOf(schedule)(graph))
+          expectOutputs(graph, bindings, actual, expected, options)
+        }
+      }
+    )
+  }
+)
+
+describe("reductions", () => {
+  const products = [
+    [1, inf, 2, 3],
+    [0, inf, 1, 1],
+    [1, NaN, 1, 0],
+    [1e30, 1e30, 1e-30, 1e-30],
+    [1e-30, 1e-30, 1e30, 1e30],
+    [3e38, 2, 1, 1],
+    [1e-30, 1e-30, 1, 1],
+    [inf, 1e-38, 1e-38, -1e-38],
+    [1e-40, 1e20, 1e20, 1]
+  ]
+  const graph = graphOf(
+    outputsOf(
+      [input("f32[T, S]"), input("f32[P, S]", "p"), input("f32[S, P]", "c")],
+      [
+        ["lse", "f32[T] = logsumexp %x {axis = 1}"],
+        ["max", "f32[T] = reduce_max %x {axes = [1]}"],
+        ["product", "f32[P] = reduce_prod %p {axes = [1]}"],
+        ["columns", "f32[P] = reduce_prod %c {axes = [0]}"],
+        ["narrow", "bf16[P, S] = cast %p"],
+        ["narrowProduct", "bf16[P] = reduce_prod %narrow {axes = [1]}"]
+      ]
+    )
+  )
+  const transposed = (x: HostArray.HostArray): HostArray.HostArray => {
+    const [rows, length] = x.shape as readonly [number, number]
+    const numbers = HostArray.toNumbers(x)
+    return HostArray.fromNumbers(
+      "f32",
+      [length, rows],
+      Array.from(numbers, (_, i) => numbers[(i % rows) * length + Math.floor(i / rows)] as number)
+    )
+  }
+  const drawn = (S: number) => {
+    const p = rowsOf(S, products, 1)
+    const inputs = [rowsOf(S, ends, -5), p, transposed(p)]
+    const bindings = { T: ends.length, P: products.length, S }
+    return { inputs, bindings, expected: Reference.evaluate(graph, inputs, bindings) }
+  }
+  const lengths = [4, 37, 700]
+
+  test("are what mathematics says", () => {
+    const [lse, , product] = drawn(37).expected.map((x) => Array.from(HostArray.toNumbers(x)))
+    expect(lse?.slice(0, 3)).toEqual([inf, NaN, NaN])
+    expect(lse?.slice(3)).toEqual([expect.closeTo(-5 + Math.log(33)), inf, inf, large, NaN])
+    expect(product?.slice(0, 3)).toEqual([inf, NaN, NaN])
+    expect(product?.slice(3, 5)).toEqual([expect.closeTo(1), expect.closeTo(1)])
+    expect(product?.slice(5)).toEqual([inf, 0, -inf, expect.closeTo(1)])
+  })
+
+  test("WebAssembly, with vectors and without", async () => {
+    for (const features of [{}, { simd: false }]) {
+      const { run } = await compiled(graph, { ...features, threads: 1 })
+      for (const S of lengths) {
+        const { inputs, bindings, expected } = drawn(S)
+        expectOutputs(graph, bindings, await run(inputs, bindings), expected, { expected: "rounded" })
+      }
+    }
+  })
+
+  test.each(["cpu", "gpu"] as const)("WebGPU, kernels for a %s", async (kind) => {
+    for (const S of lengths) {
+      const { inputs, bindings, expected } = drawn(S)
+      const actual = await runGraph(graph, inputs, bindings, kind)
+      expectOutputs(graph, bindings, actual, expected, { expected: "rounded" })
+    }
+  })
+})
