@@ -2,7 +2,6 @@
 import { describe, expect, test } from "vitest"
 import * as Reference from "../../backends/reference/Reference.ts"
 import * as HostArray from "../../ir/HostArray.ts"
-import { input, outputsOf } from "../support/agree.ts"
 import { graphOf } from "../support/evaluate.ts"
 import {
   type Attention,
@@ -14,6 +13,7 @@ import {
   smallQuads,
   smallStaged
 } from "../support/flashText.ts"
+import { input, outputsOf } from "../support/irText.ts"
 import { compiled } from "../support/onWasm.ts"
 import { runGraph } from "../support/runProgram.ts"
 import { expectOutputs } from "../support/tolerance.ts"
