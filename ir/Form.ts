@@ -1,11 +1,12 @@
 import type { Result } from "effect"
+import { anchors } from "./anchors.ts"
 import * as ContractionSum from "./ContractionSum.ts"
 import type { VerifyError } from "./errors.ts"
 import * as Graph from "./Graph.ts"
 import type * as Node from "./Node.ts"
 import { type OpName, opNames, ops } from "./ops.ts"
 import * as Print from "./Print.ts"
-import { areTwins } from "./twinProducts.ts"
+import { isOneLoop, productsOf } from "./products.ts"
 import * as Verify from "./Verify.ts"
 
 /**
@@ -47,12 +48,6 @@ export const forms: { readonly [F in FormName]: Form } = {
   }
 }
 
-/** Ops that a kernel is built around, each with its own loop; all others are folded into its loads and stores. */
-export const anchors: ReadonlySet<OpName> = new Set([
-  ...family("reduce", "contract", "normalise"),
-  "flash_attention"
-] as const)
-
 /** What may stand in the body of `fused` besides an anchor. */
 const foldable: ReadonlySet<OpName> = new Set(family("source", "elementwise", "compare", "movement", "index"))
 
@@ -64,15 +59,14 @@ const whole: ReadonlySet<OpName> = new Set(["input", "constant", "random_bits"] 
 
 type Report = (what: string, node: Node.Node) => void
 
-/** One kernel computes it: at most one anchor, or a contraction and a sum of it, or two of one operand, and nothing that is a kernel of its own. */
+/** One kernel computes it: one anchor, or a contraction and a sum of it, or contractions that each give a part of the result; and nothing that is a kernel of its own. */
 const body = (graph: Graph.Graph, report: Report): void => {
-  const found = graph.nodes.filter((node) => anchors.has(node.op))
-  const [first, other] = found
-  const pair =
-    found.length === 2 &&
-    (ContractionSum.find(graph) !== undefined || areTwins(first as Node.Node, other as Node.Node))
-  const second = pair ? undefined : other
-  if (second !== undefined) report("a kernel holds at most one anchor", second)
+  const [, second, ...others] = graph.nodes.filter((node) => anchors.has(node.op))
+  const areProducts = [second, ...others].every((node) => node?.op === "dot")
+  const isOneKernel = areProducts
+    ? productsOf(graph)?.every(isOneLoop)
+    : others.length === 0 && ContractionSum.find(graph) !== undefined
+  if (second !== undefined && isOneKernel !== true) report("a kernel holds at most one anchor", second)
   for (const node of graph.nodes) {
     if (!anchors.has(node.op) && !foldable.has(node.op))
       report(`${node.op} is not legal in the body of a kernel`, node)

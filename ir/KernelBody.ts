@@ -1,4 +1,4 @@
-import { anchors } from "./Form.ts"
+import { anchors } from "./anchors.ts"
 import * as Graph from "./Graph.ts"
 import * as Node from "./Node.ts"
 

@@ -5,7 +5,7 @@ import * as Shape from "./Shape.ts"
 
 /**
  * What follows the anchors of a body, seen from their elements: where one ends up in the result. That has an answer when only elementwise ops of one
- * shape, transposes and reshapes follow. A concat whose parts all follow two contractions gives as many results as it has parts.
+ * shape, transposes and reshapes follow. A concat whose parts all follow contractions gives as many results as it has parts.
  */
 
 /** A step of an anchor's element through the axes of the body. */
@@ -22,9 +22,9 @@ export interface Path {
   readonly inner: boolean
   /** The part of each concat on the way that the element is in. */
   readonly parts: ReadonlyMap<NodeOf<"concat">, number>
+  /** Whose elements have met. */
+  readonly anchors: ReadonlySet<Node>
 }
-
-const origin: Path = { steps: [], key: "", inner: true, parts: new Map() }
 
 const after = (path: Path, step: Step, key: string, inner: boolean): Path => ({
   ...path,
@@ -38,7 +38,12 @@ export const pathsOf = (
   body: Pick<Graph, "nodes">,
   anchors: ReadonlyArray<Node>
 ): ReadonlyMap<Node, ReadonlyArray<Path>> | undefined => {
-  const all = new Map<Node, ReadonlyArray<Path>>(anchors.map((anchor) => [anchor, [origin]]))
+  const all = new Map<Node, ReadonlyArray<Path>>(
+    anchors.map((anchor) => [
+      anchor,
+      [{ steps: [], key: "", inner: true, parts: new Map(), anchors: new Set([anchor]) }]
+    ])
+  )
   for (const node of body.nodes) {
     const operands = node.operands.filter((o) => all.has(o))
     if (all.has(node) || operands.length === 0) continue
@@ -63,7 +68,7 @@ const through = (
   if (family === "elementwise" || family === "compare") {
     // An operand that is broadcast meets several elements of the result.
     const alike = operands.every((o) => Shape.equals(o.type.shape, node.type.shape))
-    return alike ? own.map((path, n) => ({ ...path, parts: together(operands, pathsTo, n) })) : undefined
+    return alike ? own.map((path, n) => ({ ...path, ...together(operands, pathsTo, n) })) : undefined
   }
   if (node.op === "transpose") {
     const { perm } = node.attrs
@@ -83,7 +88,13 @@ const together = (
   operands: ReadonlyArray<Node>,
   pathsTo: (operand: Node) => ReadonlyArray<Path>,
   n: number
-): Path["parts"] => new Map(operands.flatMap((o) => [...(pathsTo(o)[n] as Path).parts]))
+): Pick<Path, "parts" | "anchors"> => {
+  const paths = operands.map((o) => pathsTo(o)[n] as Path)
+  return {
+    parts: new Map(paths.flatMap((p) => [...p.parts])),
+    anchors: new Set(paths.flatMap((p) => [...p.anchors]))
+  }
+}
 
 const joined = (
   node: NodeOf<"concat">,

@@ -1,11 +1,10 @@
+import { anchors } from "./anchors.ts"
 import * as ContractionSum from "./ContractionSum.ts"
 import type * as Dim from "./Dim.ts"
-import { anchors } from "./Form.ts"
 import type { Graph } from "./Graph.ts"
 import { isUpdate } from "./KernelBody.ts"
 import type { Node, NodeOf } from "./Node.ts"
 import * as Shape from "./Shape.ts"
-import { areTwins } from "./twinProducts.ts"
 
 type Fused = NodeOf<"fused">
 
@@ -65,10 +64,8 @@ const kindOf = (
   readers: ReadonlyMap<Node, number>
 ): string | undefined => {
   const root = body.outputs[0]?.node
-  const found = body.nodes.filter((n) => anchors.has(n.op))
-  const [anchor] = found
-  const others = found.slice(1).every((other) => areTwins(anchor as Node, other))
-  if (!others || ContractionSum.find(body) !== undefined) return undefined
+  const anchor = body.nodes.find((n) => anchors.has(n.op))
+  if (ContractionSum.find(body) !== undefined) return undefined
   const target = isUpdate(root) ? root.operands[0] : undefined
   if (target?.op === "input") {
     // What is overwritten in place must not be read by a kernel that comes between.

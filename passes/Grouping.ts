@@ -139,6 +139,14 @@ const merge = (a: Place | undefined, b: Place): Place =>
         paths: new Set([...a.paths, ...b.paths])
       }
 
+/** What became of contractions that are read in parts. */
+export interface Parts {
+  /** Concats whose parts follow contractions element by element. */
+  readonly joins: ReadonlySet<Node>
+  /** Contractions of which one kernel computes all. */
+  readonly sets: ReadonlyArray<ReadonlySet<Node>>
+}
+
 /** Facts about values that do not depend on how they are grouped. */
 interface Facts {
   readonly ids: ReadonlyMap<Node, number>
@@ -147,13 +155,14 @@ interface Facts {
   readonly free: ReadonlySet<Node>
   /** The number of the first attention over the same operands: one kernel may give the outputs of both. */
   readonly firstOf: ReadonlyMap<Node, number>
-  /** Concats whose parts follow the same anchors element by element. */
-  readonly joins: ReadonlySet<Node>
+  readonly joins: Parts["joins"]
+  /** The contractions that one kernel computes with this one. */
+  readonly setOf: ReadonlyMap<Node, ReadonlySet<Node>>
   /** Whether a contraction may be written straight into a tensor. */
   readonly inPlace: boolean
 }
 
-const factsOf = (graph: Graph.Graph, joins: ReadonlySet<Node>, limits: Limits): Facts => {
+const factsOf = (graph: Graph.Graph, { joins, sets }: Parts, limits: Limits): Facts => {
   const ids = new Map(graph.nodes.map((n, i) => [n, i] as const))
   const firsts = new Map<string, number>()
   const firstOf = new Map<Node, number>()
@@ -171,6 +180,7 @@ const factsOf = (graph: Graph.Graph, joins: ReadonlySet<Node>, limits: Limits): 
     free: traits.freeValues(graph),
     firstOf,
     joins,
+    setOf: new Map(sets.flatMap((set) => [...set].map((dot) => [dot, set] as const))),
     inPlace: limits.productsInPlace === true
   }
 }
@@ -202,12 +212,11 @@ const anchorBehind = (end: Node, facts: Facts): Node | undefined => {
 }
 
 /** Whether this contraction and the kernel's are of one operand, and can be computed side by side. */
-const pairs = (draft: Draft, place: Place, dot: Node, limits: Limits): boolean =>
-  limits.twinProducts === true &&
-  place.onto &&
-  !draft.full &&
-  draft.anchor !== undefined &&
-  areTwins(draft.anchor, dot)
+const pairs = (draft: Draft, place: Place, dot: Node, limits: Limits, { setOf }: Facts): boolean => {
+  const { anchor, full } = draft
+  if (limits.twinProducts !== true || !place.onto || anchor === undefined) return false
+  return setOf.get(anchor)?.has(dot) === true || (!full && areTwins(anchor, dot))
+}
 
 /** Whether the kernel is a sum, and this the contraction whose elements it adds up, each passed through a function. */
 const sums = (draft: Draft, place: Place, dot: Node): boolean =>
@@ -252,9 +261,9 @@ const findsRows = (node: Node): boolean =>
 export const group = (
   graph: Graph.Graph,
   limits: Limits,
-  joins: ReadonlySet<Node> = new Set()
+  parts: Parts = { joins: new Set(), sets: [] }
 ): ReadonlyArray<Kernel> => {
-  const facts = factsOf(graph, joins, limits)
+  const facts = factsOf(graph, parts, limits)
   const drafts: Array<Draft> = []
   /** The kernels that compute a node. */
   const kernelsOf = new Map<Node, ReadonlyArray<Draft>>()
@@ -316,7 +325,7 @@ export const group = (
   }
 
   const follows = (draft: Draft, place: Place, anchor: Node): boolean =>
-    sums(draft, place, anchor) || pairs(draft, place, anchor, limits)
+    sums(draft, place, anchor) || pairs(draft, place, anchor, limits, facts)
 
   const mayJoin = (node: Node, places: ReadonlyMap<Draft, Place>): boolean => {
     const entries = [...places]

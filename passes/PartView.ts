@@ -3,61 +3,51 @@ import { matchAxes } from "../ir/matchAxes.ts"
 import type { Node, NodeOf } from "../ir/Node.ts"
 import type * as Shape from "../ir/Shape.ts"
 
-/** A value whose axes are cut finer, and of one of the axes that come of it some elements at equal distances, or all. */
-export interface PartView {
-  /** The sizes that each axis of the value is cut into. */
-  readonly cuts: ReadonlyArray<Shape.Shape>
-  readonly run: Run | undefined
+/** A value seen with its axes cut finer, and of each cut some elements at equal distances, or all: for each axis its cuts. */
+export type PartView = ReadonlyArray<ReadonlyArray<Cut>>
+
+export interface Cut {
+  readonly size: Dim.Dim
+  /** The elements that are seen; all where undefined. */
+  readonly run?: Run | undefined
 }
 
 export interface Run {
-  /** Among all cuts. */
-  readonly axis: number
   readonly start: number
   readonly step: number
   readonly size: number
 }
 
+const all = (size: Dim.Dim): Cut => ({ size })
+
 /** All of a value, as it is. */
-export const whole = (shape: Shape.Shape): PartView => ({ cuts: shape.map((d) => [d]), run: undefined })
+export const whole = (shape: Shape.Shape): PartView => shape.map((d) => [all(d)])
 
 /** Some of the elements along an axis. */
-export const along = (shape: Shape.Shape, run: Run): PartView => ({ ...whole(shape), run })
+export const along = (shape: Shape.Shape, axis: number, run: Run): PartView =>
+  whole(shape).with(axis, [{ size: shape[axis] as Dim.Dim, run }])
 
-export const shapeOf = ({ cuts, run }: PartView): Shape.Shape =>
-  cuts.flat().map((d, axis) => (axis === run?.axis ? Dim.constant(run.size) : d))
+const sizeOf = ({ size, run }: Cut): Dim.Dim => (run === undefined ? size : Dim.constant(run.size))
 
-export const key = ({ cuts, run }: PartView): string =>
-  `${cuts.map((c) => c.map((d) => d.key).join("*")).join(",")}|${run === undefined ? "" : Object.values(run).join()}`
+export const shapeOf = (view: PartView): Shape.Shape => view.flat().map(sizeOf)
+
+export const key = (view: PartView): string =>
+  view
+    .map((cuts) =>
+      cuts.map(({ size, run }) => `${size.key}${run ? `:${Object.values(run).join(":")}` : ""}`).join("*")
+    )
+    .join(",")
 
 /** The number of an axis' first cut among all. */
-export const firstCut = (cuts: PartView["cuts"], axis: number): number => cuts.slice(0, axis).flat().length
-
-/** The axis that the run is on, and the number of its cut there. */
-export const runAt = ({
-  cuts,
-  run
-}: PartView): { readonly axis: number; readonly cut: number } | undefined => {
-  if (run === undefined) return undefined
-  let axis = 0
-  let cut = run.axis
-  while (cut >= (cuts[axis] as Shape.Shape).length) cut -= (cuts[axis++] as Shape.Shape).length
-  return { axis, cut }
-}
+export const firstCut = (view: PartView, axis: number): number => view.slice(0, axis).flat().length
 
 /** The view of an operand that an elementwise op broadcasts. */
 export const ofBroadcast = (view: PartView, shape: Shape.Shape, operand: Shape.Shape): PartView => {
   const added = shape.length - operand.length
-  const isOne = (axis: number): boolean =>
-    Dim.isOne(operand[axis] as Dim.Dim) && !Dim.isOne(shape[axis + added] as Dim.Dim)
-  const cuts = operand.map((_, axis) => {
-    const own = view.cuts[axis + added] as Shape.Shape
-    return isOne(axis) ? own.map(() => Dim.one) : own
+  return operand.map((d, axis) => {
+    const own = view[axis + added] as ReadonlyArray<Cut>
+    return Dim.isOne(d) && !Dim.isOne(shape[axis + added] as Dim.Dim) ? own.map(() => all(Dim.one)) : own
   })
-  const at = runAt(view)
-  if (view.run === undefined || at === undefined || at.axis < added || isOne(at.axis - added))
-    return { cuts, run: undefined }
-  return { cuts, run: { ...view.run, axis: firstCut(cuts, at.axis - added) + at.cut } }
 }
 
 /** The view of what a transpose moves, and how to move it then. */
@@ -65,93 +55,107 @@ export const beforeTranspose = (
   view: PartView,
   { attrs: { perm } }: NodeOf<"transpose">
 ): { readonly view: PartView; readonly perm: ReadonlyArray<number> } => {
-  const cuts = perm.map((_, axis) => view.cuts[perm.indexOf(axis)] as Shape.Shape)
-  const moved = perm.flatMap((from) => (cuts[from] as Shape.Shape).map((_, n) => firstCut(cuts, from) + n))
-  const { run } = view
+  const before = perm.map((_, axis) => view[perm.indexOf(axis)] as ReadonlyArray<Cut>)
   return {
-    view: { cuts, run: run === undefined ? undefined : { ...run, axis: moved[run.axis] as number } },
-    perm: moved
+    view: before,
+    perm: perm.flatMap((from) =>
+      (before[from] as ReadonlyArray<Cut>).map((_, n) => firstCut(before, from) + n)
+    )
   }
 }
 
-/** The view of what a slice is of; undefined where it cuts two axes. */
+/** The view of what a slice is of. */
 export const beforeSlice = (view: PartView, node: NodeOf<"slice">): PartView | undefined => {
   const [x] = node.operands as readonly [Node]
   const { starts, steps } = node.attrs
-  const cut = node.type.shape.flatMap((d, axis) =>
-    Dim.equals(d, x.type.shape[axis] as Dim.Dim) ? [] : [axis]
-  )
-  const [axis] = cut
-  if (axis === undefined) return view
-  const [start, size] = [starts[axis], node.type.shape[axis]].map((d) => Dim.value(d as Dim.Dim))
-  const cuts = view.cuts[axis] as Shape.Shape
-  if (cut.length > 1 || start === undefined || size === undefined || cuts.length > 1) return undefined
-  const at = firstCut(view.cuts, axis)
-  if (view.run !== undefined && (view.run.axis !== at || cuts.length === 0)) return undefined
-  const own = view.run ?? { start: 0, step: 1, size }
-  const step = steps[axis] as number
-  return {
-    cuts: view.cuts.map((c, n) => (n === axis ? [x.type.shape[axis] as Dim.Dim] : c)),
-    run: { axis: at, start: start + step * own.start, step: step * own.step, size: own.size }
+  const before = node.type.shape.map((d, axis) => {
+    const size = x.type.shape[axis] as Dim.Dim
+    const own = view[axis] as ReadonlyArray<Cut>
+    return Dim.equals(d, size)
+      ? own
+      : sliced(own, size, Dim.value(starts[axis] as Dim.Dim), steps[axis] as number)
+  })
+  return before.includes(undefined) ? undefined : (before as PartView)
+}
+
+/** The cuts of an axis of which `start`, `start + step`, … are cut so. Only the first may be of a part, so that some are merged into it. */
+const sliced = (
+  cuts: ReadonlyArray<Cut>,
+  size: Dim.Dim,
+  start: number | undefined,
+  step: number
+): ReadonlyArray<Cut> | undefined => {
+  const [first = all(Dim.one), second, ...others] = cuts
+  const length = Dim.value(size)
+  if (start === undefined || length === undefined) return undefined
+  const inner = cuts.slice(1).reduce((n, cut) => n * (Dim.value(cut.size) ?? Number.NaN), 1)
+  const { run = { start: 0, step: 1, size: Dim.value(first.size) } } = first
+  if (length % inner === 0 && start % inner === 0 && (inner === 1 || step === 1) && run.size !== undefined) {
+    const own = { start: start / inner + step * run.start, step: step * run.step, size: run.size }
+    return [{ size: Dim.constant(length / inner), run: own }, ...cuts.slice(1)]
   }
+  if (second === undefined || first.run !== undefined || second.run !== undefined) return undefined
+  return sliced([{ size: Dim.mul(first.size, second.size) }, ...others], size, start, step)
 }
 
 /** The view of what is reshaped, whose elements in order are the view's; undefined where none is. */
 export const beforeReshape = (view: PartView, from: Shape.Shape): PartView | undefined => {
-  const to = view.cuts.flat()
-  const cuts: Array<Shape.Shape> = []
-  let run: Run | undefined
-  for (const { from: own, to: cut } of matchAxes(from, to)) {
-    const [axes, sizes] = [from.slice(...own), to.slice(...cut)]
-    const first = cuts.flat().length
-    const wanted =
-      view.run !== undefined && view.run.axis >= cut[0] && view.run.axis < cut[1] ? view.run : undefined
-    if (axes.length === 1 && sizes.length > 0) {
-      cuts.push(sizes)
-      if (wanted !== undefined) run = { ...wanted, axis: first + wanted.axis - cut[0] }
-      continue
+  const to = view.flat()
+  const before: Array<ReadonlyArray<Cut>> = []
+  for (const { from: own, to: cut } of matchAxes(
+    from,
+    to.map(({ size }) => size)
+  )) {
+    const [axes, cuts] = [from.slice(...own), to.slice(...cut)]
+    const [only, ...others] = cuts
+    if (axes.length === 1 && only !== undefined) before.push(cuts)
+    else if (cuts.every(({ run }) => run === undefined)) before.push(...axes.map((d) => [all(d)]))
+    else {
+      const inner = others.length === 0 && only?.run !== undefined ? within(only.run, axes) : undefined
+      if (inner === undefined) return undefined
+      before.push(...inner.map((c) => [c]))
     }
-    cuts.push(...axes.map((d) => [d]))
-    if (wanted === undefined) continue
-    const inner = sizes.length === 1 ? within(wanted, axes) : undefined
-    if (inner === undefined) return undefined
-    run = { ...inner, axis: first + inner.axis }
   }
-  return { cuts, run }
+  return before
 }
 
 /** A run along two axes that are one: all of the outer at one place of the inner, or some of the outer with all of the inner. */
-const within = ({ start, step, size }: Run, axes: Shape.Shape): Run | undefined => {
-  const [outer, inner] = axes.map(Dim.value)
-  if (axes.length !== 2 || outer === undefined || inner === undefined) return undefined
-  if (step === inner && start < inner && size === outer) return { axis: 1, start, step: 1, size: 1 }
-  return step === 1 && start % inner === 0 && size % inner === 0
-    ? { axis: 0, start: start / inner, step: 1, size: size / inner }
+const within = ({ start, step, size }: Run, axes: Shape.Shape): ReadonlyArray<Cut> | undefined => {
+  const [outer, inner] = axes as readonly [Dim.Dim, Dim.Dim]
+  const [rows, columns] = [outer, inner].map((d) => d && Dim.value(d))
+  if (axes.length !== 2 || rows === undefined || columns === undefined) return undefined
+  if (step === columns && start < columns && size === rows)
+    return [all(outer), { size: inner, run: { start, step: 1, size: 1 } }]
+  return step === 1 && start % columns === 0 && size % columns === 0
+    ? [{ size: outer, run: { start: start / columns, step: 1, size: size / columns } }, all(inner)]
     : undefined
 }
 
-/** The same elements in the same order, written in one way: without axes of one element, and what is a run along one axis as that. */
-export const plain = (view: PartView): PartView => {
-  const { cuts, run } = straight(view)
-  const isKept = cuts.flat().map((d, axis) => axis === run?.axis || !Dim.isOne(d))
-  return {
-    cuts: cuts.map((own, axis) => own.filter((_, n) => isKept[firstCut(cuts, axis) + n])),
-    run: run && { ...run, axis: isKept.slice(0, run.axis).filter(Boolean).length }
-  }
-}
+/** The same elements in the same order, written in one way: without cuts of one element, and what is one run as that. */
+export const plain = (view: PartView): PartView =>
+  view.map((cuts) => {
+    const done: Array<Cut> = []
+    for (const cut of cuts) {
+      if (Dim.isOne(cut.size)) continue
+      const last = done.at(-1)
+      const joined = last && merged(last, cut)
+      if (joined === undefined) done.push(cut)
+      else done[done.length - 1] = joined
+    }
+    return done
+  })
 
-/** With one cut less, where the run is one place of a cut. */
-const straight = (view: PartView): PartView => {
-  const { run, cuts } = view
-  const at = runAt(view)
-  if (run === undefined || at === undefined || run.size !== 1) return view
-  const sizes = cuts[at.axis] as Shape.Shape
-  const inner = at.cut + 1 < sizes.length
-  const first = inner ? at.cut : at.cut - 1
-  const [outer, other] = [sizes[first], sizes[first + 1]].map((d) => d && Dim.value(d))
-  if (outer === undefined || other === undefined) return view
-  const own = inner
-    ? { axis: run.axis, start: run.start * other, step: 1, size: other }
-    : { axis: run.axis - 1, start: run.start, step: other, size: outer }
-  return { cuts: cuts.with(at.axis, sizes.toSpliced(first, 2, Dim.constant(outer * other))), run: own }
+/** Two cuts as one, where one element of either is seen. */
+const merged = (outer: Cut, inner: Cut): Cut | undefined => {
+  if (outer.run?.size !== 1 && inner.run?.size !== 1) return undefined
+  const [rows, columns] = [outer, inner].map(({ size }) => Dim.value(size))
+  if (rows === undefined || columns === undefined) return undefined
+  const [a, b] = [
+    outer.run ?? { start: 0, step: 1, size: rows },
+    inner.run ?? { start: 0, step: 1, size: columns }
+  ]
+  const start = a.start * columns + b.start
+  const run =
+    a.size === 1 ? { start, step: b.step, size: b.size } : { start, step: a.step * columns, size: a.size }
+  return { size: Dim.constant(rows * columns), run }
 }

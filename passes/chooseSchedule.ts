@@ -7,6 +7,7 @@ import type { Limits } from "../ir/Limits.ts"
 import { matmulSchedule } from "../ir/matmulSchedule.ts"
 import type { Node, NodeOf } from "../ir/Node.ts"
 import { parts } from "../ir/ops/flashAttention.ts"
+import { productsOf } from "../ir/products.ts"
 import type * as Schedule from "../ir/Schedule.ts"
 import * as Shape from "../ir/Shape.ts"
 import * as TensorType from "../ir/TensorType.ts"
@@ -84,8 +85,9 @@ const forKernel = (
   if (anchor === undefined) return { kind: "elementwise", threads: atMost(64, limits) }
   if (anchor.op === "flash_attention") return forAttention(anchor, node.operands.length, limits, arithmetic)
   if (anchor.op === "dot") {
-    const products = node.attrs.body.nodes.filter((n) => n.op === "dot").length
-    return forMatmul(anchor, products, limits, arithmetic)
+    // Tiles of two products serve one as well.
+    const [widest = [anchor]] = [...(productsOf(node.attrs.body) ?? [])].sort((a, b) => b.length - a.length)
+    return forMatmul(widest[0] as NodeOf<"dot">, widest.length, limits, arithmetic)
   }
   const row = rowOf(anchor)
   // Threads of many rows that lie side by side read neighbours; those of one row would read far apart.

@@ -1,12 +1,11 @@
-import { pathsOf } from "../ir/anchorPaths.ts"
 import * as Graph from "../ir/Graph.ts"
-import { isUpdate } from "../ir/KernelBody.ts"
 import type { Limits } from "../ir/Limits.ts"
 import * as Node from "../ir/Node.ts"
+import { isOneLoop, productsOf } from "../ir/products.ts"
 import { about, type Diagnostic } from "./Diagnostic.ts"
 import { group, type Kernel } from "./Grouping.ts"
 import type { Pass } from "./Pass.ts"
-import { type Pair, partProducts } from "./partProducts.ts"
+import { type Product, partProducts } from "./partProducts.ts"
 
 /**
  * Groups every computation into `fused` nodes. A kernel has one anchor or none; around it stand what is folded into it:
@@ -14,7 +13,8 @@ import { type Pair, partProducts } from "./partProducts.ts"
  * - before the anchor, views, casts, indices and repeated constants, and, unless the anchor is `dot` or `flash_attention`, any work that
  *   only this kernel needs; before keys and values of attention also a `gather` of whole rows;
  * - after the anchor, elementwise work on its elements one by one, possibly through reshape and transpose;
- * - where the device allows, two contractions of one operand stand side by side, as the halves of a gated layer;
+ * - where the device allows, two contractions of one operand stand side by side, as the halves of a gated layer, and contractions that are parts of
+ *   one give parts of the result, as what turns of heads and what passes;
  * - a contraction may be followed by a sum of such elements over other axes than its last row and column axis.
  *
  * Work is repeated only where repeating is cheaper than a round trip through memory: views, widening casts, index arithmetic, scalars.
@@ -41,7 +41,7 @@ export const fuseElementwise: Pass = {
   }
 }
 
-/** Contractions that were parted stay so where one kernel computes both parts and all that joins them again. */
+/** Contractions that were parted stay so where one kernel computes all parts that an end is made of. */
 const grouped = (
   original: Graph.Graph,
   limits: Limits
@@ -50,34 +50,32 @@ const grouped = (
   const refused = new Set<Node.Node>()
   for (;;) {
     const { graph, products, joins } = partProducts(original, refused)
-    const kernels = group(graph, limits, joins)
-    const stays = ({ dots }: Pair): boolean =>
-      kernels.some(
-        ({ root, members }) => dots.every((dot) => members.has(dot)) && follows(root, members, dots, joins)
-      )
-    const apart = products.filter((pair) => !stays(pair))
+    const kernels = group(graph, limits, { joins, sets: products.flatMap(({ parts = [] }) => parts) })
+    const stays = ({ parts = [] }: Product): boolean =>
+      parts.every((dots) => kernels.some((kernel) => follows(kernel, dots, joins))) && parts.length > 0
+    const apart = products.filter((product) => !stays(product))
     if (apart.length === 0) return { graph, kernels }
-    for (const { end } of apart) refused.add(end)
+    for (const { dot } of apart) refused.add(dot)
   }
 }
 
-/** Whether the elements of both contractions are found in the kernel's result by their positions. */
-const follows = (
-  root: Node.Node,
-  members: ReadonlySet<Node.Node>,
-  dots: Pair["dots"],
-  joins: ReadonlySet<Node.Node>
-): boolean => {
-  const nodes = [...membersInOrder({ root, members })].filter((n) => members.has(n) && !isUpdate(n))
-  return (
-    nodes.every((n) => !joins.has(n) || n.operands.every((o) => members.has(o))) &&
-    pathsOf({ nodes }, dots) !== undefined
-  )
-}
+/** Whether the kernel computes these contractions, and their elements are found in its result by their positions. */
+const follows = (kernel: Kernel, dots: ReadonlySet<Node.Node>, joins: ReadonlySet<Node.Node>): boolean =>
+  [...dots].every((dot) => kernel.members.has(dot)) &&
+  [...kernel.members].every((n) => !joins.has(n) || n.operands.every((o) => kernel.members.has(o))) &&
+  productsOf(bodyOf(kernel).body)?.every(isOneLoop) === true
 
 /** The kernel as a `fused` node over the values it reads, which `made` maps to where they come from. */
 const fuse = (kernel: Kernel, made: ReadonlyMap<Node.Node, Node.Node>): Node.Node => {
-  const operands: Array<Node.Node> = []
+  const { body, read } = bodyOf(kernel)
+  const operands = read.map((node) => made.get(node) ?? node)
+  const { at, label } = kernel.anchor ?? kernel.root
+  return Node.make("fused", operands, { body }, { at, label }) as Node.Node
+}
+
+/** What the kernel computes, and the values it reads. */
+const bodyOf = (kernel: Kernel): { readonly body: Graph.Graph; readonly read: ReadonlyArray<Node.Node> } => {
+  const read: Array<Node.Node> = []
   const inside = new Map<Node.Node, Node.Node>()
   for (const node of membersInOrder(kernel)) {
     if (kernel.members.has(node)) {
@@ -89,19 +87,17 @@ const fuse = (kernel: Kernel, made: ReadonlyMap<Node.Node, Node.Node>): Node.Nod
         )
       )
     } else {
-      inside.set(node, Node.make("input", [], { name: `a${operands.length}`, type: node.type }) as Node.Node)
-      operands.push(made.get(node) ?? node)
+      inside.set(node, Node.make("input", [], { name: `a${read.length}`, type: node.type }) as Node.Node)
+      read.push(node)
     }
   }
   const parameters = [...inside.values()].filter((n) => n.op === "input")
   const root = inside.get(kernel.root) as Node.Node
-  const body = Graph.make([{ name: "out", node: root }], parameters)
-  const { at, label } = kernel.anchor ?? kernel.root
-  return Node.make("fused", operands, { body }, { at, label }) as Node.Node
+  return { body: Graph.make([{ name: "out", node: root }], parameters), read }
 }
 
 /** Members and the values they read, operands first. A kernel is small, so recursion is. */
-const membersInOrder = (kernel: Pick<Kernel, "root" | "members">): ReadonlySet<Node.Node> => {
+const membersInOrder = (kernel: Kernel): ReadonlySet<Node.Node> => {
   const order = new Set<Node.Node>()
   const visit = (node: Node.Node): void => {
     if (order.has(node)) return

@@ -4,124 +4,165 @@ import type { Node, NodeOf } from "../ir/Node.ts"
 import * as Shape from "../ir/Shape.ts"
 import { areTwins } from "../ir/twinProducts.ts"
 import * as PartView from "./PartView.ts"
+import { type ProductEnds, productEnds } from "./productEnds.ts"
 import * as traits from "./traits.ts"
 
 /**
- * A contraction whose columns are read in two parts that meet again, as RoPE reads the two numbers of each pair, becomes two contractions of those
- * columns. They are of one operand, so one kernel computes them side by side and has both numbers at hand: what follows needs no
- * kernel of its own. Parts are found by arithmetic on positions, through whatever slices, concats, reshapes and transposes stand between.
+ * A contraction whose columns are read in parts becomes contractions of those columns: packed queries, keys and values one for each; what RoPE turns one for
+ * each of the two numbers of a pair, and one for what passes. They are of one operand, so one dispatch computes them side by side and has both numbers at
+ * hand: what follows needs no kernel of its own. Parts are found by arithmetic on positions, through whatever slices, concats, reshapes and
+ * transposes stand between.
  */
 export interface Parted {
   readonly graph: Graph.Graph
-  readonly products: ReadonlyArray<Pair>
-  /** Concats whose parts follow both contractions of a pair element by element. */
+  readonly products: ReadonlyArray<Product>
+  /** Concats whose parts follow contractions element by element. */
   readonly joins: ReadonlySet<Node>
 }
 
-export interface Pair {
-  /** In the graph as it was: where the parts meet. */
-  readonly end: Node
-  readonly dots: readonly [Node, Node]
+export interface Product {
+  /** In the graph as it was. */
+  readonly dot: Node
+  /** For each of its ends the contractions that it is computed from; undefined where one has none. */
+  readonly parts: ReadonlyArray<ReadonlySet<Node>> | undefined
 }
 
-/** Nodes between a contraction and where its parts meet. */
-const mostBetween = 64
-
 export const partProducts = (graph: Graph.Graph, refused: ReadonlySet<Node>): Parted => {
-  const ends = endsOf(graph)
-  const products: Array<Pair> = []
+  const found = productEnds(graph).filter(({ dot }) => !refused.has(dot))
+  if (found.length === 0) return { graph, products: [], joins: new Set() }
+  const byEnd = new Map(found.flatMap((own) => [...own.ends].map((end) => [end, own] as const)))
+  const made = new Map<Node, Made>()
   const joins = new Set<Node>()
   const now = new Map<Node, Node>()
   const rebuilt = Graph.transform(
     graph,
     (node, build, original) => {
-      const between = refused.has(original) ? undefined : ends.get(original)
-      const made = between && parted(original, between, (n) => now.get(n) as Node, build)
-      if (made === undefined) return node
-      products.push({ end: original, dots: made.dots })
-      for (const join of made.joins) joins.add(join)
-      return made.node
+      const own = byEnd.get(original)
+      const end = own && parted(original, own, (n) => now.get(n) as Node, build)
+      if (end === undefined) return node
+      made.set(original, end)
+      for (const join of end.joins) joins.add(join)
+      return end.node
     },
     (original, result) => now.set(original, result)
   )
-  return { graph: products.length === 0 ? graph : rebuilt, products, joins }
+  const products = found.map(({ dot, ends }) => {
+    const all = [...ends].flatMap((end) => made.get(end)?.dots ?? [])
+    return { dot, parts: all.length === ends.size && repeatsNothing(dot, all) ? all : undefined }
+  })
+  return { graph: rebuilt, products, joins }
 }
 
-/** A contraction and what is between it and the end, the end included. */
-type Between = ReadonlySet<Node>
-
-const isBetween = (node: Node): boolean =>
-  traits.isElementwise(node) ||
-  node.op === "reshape" ||
-  node.op === "transpose" ||
-  node.op === "slice" ||
-  node.op === "concat"
-
-/** Where the slices of each contraction meet again, and what lies between. */
-const endsOf = (graph: Graph.Graph): ReadonlyMap<Node, Between> => {
-  const ids = new Map(graph.nodes.map((n, i) => [n, i] as const))
-  const users = Graph.users(graph)
-  const outputs = new Set(graph.outputs.map((o) => o.node))
-  const ends = new Map<Node, Between>()
-  for (const dot of graph.nodes) {
-    if (dot.op !== "dot") continue
-    const between = new Set<Node>([dot])
-    const waiting = new Set(outputs.has(dot) ? [] : users.get(dot))
-    let slices = 0
-    while (waiting.size > 0 && between.size < mostBetween) {
-      const node = [...waiting].reduce((a, b) => ((ids.get(a) as number) < (ids.get(b) as number) ? a : b))
-      waiting.delete(node)
-      if (!isBetween(node)) break
-      between.add(node)
-      if (node.op === "slice") slices++
-      if (waiting.size === 0 && slices > 1) {
-        ends.set(node, between)
-        break
-      }
-      if (outputs.has(node)) break
-      for (const user of users.get(node) as ReadonlyArray<Node>) waiting.add(user)
-    }
-  }
-  return ends
+/** Whether contractions of parts have no more columns than the whole has. */
+const repeatsNothing = (dot: Node, parts: ReadonlyArray<ReadonlySet<Node>>): boolean => {
+  const own = new Set(parts.flatMap((dots) => [...dots]))
+  const size = [...own].map((n) => Shape.size(n.type.shape)).reduce(Dim.add)
+  const left = Dim.sub(Shape.size(dot.type.shape), size)
+  return left.terms.every(({ coefficient }) => coefficient >= 0)
 }
 
 interface Made {
   readonly node: Node
-  readonly dots: readonly [Node, Node]
+  readonly dots: ReadonlySet<Node>
   readonly joins: ReadonlySet<Node>
 }
 
-/** The end as an expression over two contractions: as it is, or cut in two itself where it is of whole rows. */
+/** The end as an expression over contractions of parts: as it is, or cut in segments where it is of whole rows. */
 const parted = (
   end: Node,
-  between: Between,
+  { ends, between }: ProductEnds,
   now: (n: Node) => Node,
   build: Graph.Builder
 ): Made | undefined => {
   const { shape } = end.type
+  // What another end gives is there.
+  const own = new Set([...between].filter((n) => n === end || !ends.has(n)))
   const attempt = (make: (reader: Reader) => Node | undefined): Made | undefined => {
-    const reader = readerOf(between, now, build)
+    const reader = readerOf(own, now, build)
     const node = make(reader)
     const [first, second, ...others] = reader.dots
-    if (node === undefined || first === undefined || second === undefined || others.length > 0)
-      return undefined
-    return areTwins(first, second) ? { node, dots: [first, second], joins: reader.joins } : undefined
+    if (node === undefined || first === undefined || others.length > 0) return undefined
+    return second === undefined || areTwins(first, second)
+      ? { node, dots: reader.dots, joins: reader.joins }
+      : undefined
   }
-  const asItIs = attempt((reader) => reader.read(end, PartView.whole(shape)))
-  if (asItIs !== undefined) return asItIs
-  for (const axis of [...shape.keys()].reverse()) {
-    const size = (Dim.value(shape[axis] as Dim.Dim) ?? 1) / 2
-    if (!Number.isInteger(size)) continue
-    for (const apart of [false, true]) {
+  const read = (axis: number, run: PartView.Run): Made | undefined =>
+    attempt((reader) => reader.read(end, PartView.along(shape, axis, run)))
+  /** A run in two: halves, or neighbours. */
+  const inTwo = (axis: number, { start, size }: PartView.Run): Made | undefined => {
+    if (size < 2 || size % 2 !== 0) return undefined
+    return first([false, true], (apart) => {
       const runs = [0, 1].map((n) =>
-        apart ? { axis, start: n, step: 2, size } : { axis, start: n * size, step: 1, size }
+        apart
+          ? { start: start + n, step: 2, size: size / 2 }
+          : { start: start + (n * size) / 2, step: 1, size: size / 2 }
       )
-      const made = attempt((reader) => {
-        const parts = runs.map((run) => reader.read(end, PartView.along(shape, run)))
+      return attempt((reader) => {
+        const parts = runs.map((run) => reader.read(end, PartView.along(shape, axis, run)))
         return parts.includes(undefined) ? undefined : reader.join(parts as ReadonlyArray<Node>, axis, apart)
       })
-      if (made !== undefined) return made
-    }
+    })
+  }
+  return (
+    attempt((reader) => reader.read(end, PartView.whole(shape))) ??
+    first([...shape.keys()].reverse(), (axis) => {
+      const size = Dim.value(shape[axis] as Dim.Dim)
+      if (size === undefined) return undefined
+      const cuts = [...own].flatMap((n) => (n.op === "concat" ? [boundsOf(n)] : []))
+      return (
+        inTwo(axis, { start: 0, step: 1, size }) ??
+        first(
+          cuts.filter((bounds) => bounds.at(-1) === size),
+          (bounds) => {
+            const segments = bounds.slice(1).map((stop, n) => {
+              const start = bounds[n] as number
+              return { start, step: 1, size: stop - start }
+            })
+            return together(
+              segments.map((run) => read(axis, run) ?? inTwo(axis, run)),
+              axis,
+              build
+            )
+          }
+        )
+      )
+    })
+  )
+}
+
+/** Where the parts of a concat begin, and its end; the start alone where sizes are not known. */
+const boundsOf = ({ operands, attrs: { axis } }: NodeOf<"concat">): ReadonlyArray<number> => {
+  const bounds = [0]
+  for (const { type } of operands) {
+    const size = Dim.value(type.shape[axis] as Dim.Dim)
+    if (size === undefined) return [0]
+    bounds.push((bounds.at(-1) as number) + size)
+  }
+  return bounds
+}
+
+/** What is made of segments, one after the other. */
+const together = (
+  segments: ReadonlyArray<Made | undefined>,
+  axis: number,
+  build: Graph.Builder
+): Made | undefined => {
+  const made = segments.filter((s) => s !== undefined)
+  const dots = new Set(made.flatMap((s) => [...s.dots]))
+  // What two segments read would follow two ways.
+  if (made.length < segments.length || dots.size < made.reduce((n, s) => n + s.dots.size, 0)) return undefined
+  const node = build.add(
+    "concat",
+    made.map((s) => s.node),
+    { axis }
+  ) as Node
+  return { node, dots, joins: new Set([node, ...made.flatMap((s) => [...s.joins])]) }
+}
+
+const first = <A, B>(list: ReadonlyArray<A>, find: (a: A) => B | undefined): B | undefined => {
+  for (const a of list) {
+    const found = find(a)
+    if (found !== undefined) return found
   }
   return undefined
 }
@@ -138,10 +179,11 @@ interface Reader {
 /** The operand of a concat that all of a run lies in, and its view. */
 const partOf = (
   { operands, attrs: { axis } }: NodeOf<"concat">,
-  { cuts }: PartView.PartView,
-  run: PartView.Run
+  view: PartView.PartView
 ): { readonly node: Node; readonly view: PartView.PartView } | undefined => {
-  if (cuts[axis]?.length !== 1 || run.axis !== PartView.firstCut(cuts, axis)) return undefined
+  const [cut, ...others] = view[axis] as ReadonlyArray<PartView.Cut>
+  const run = cut?.run
+  if (run === undefined || others.length > 0) return undefined
   let start = 0
   for (const node of operands) {
     const d = node.type.shape[axis] as Dim.Dim
@@ -150,14 +192,14 @@ const partOf = (
     const own = { ...run, start: run.start - start }
     if (own.start >= 0 && own.start + own.step * (own.size - 1) < size) {
       const isWhole = own.step === 1 && own.size === size
-      return { node, view: { cuts: cuts.with(axis, [d]), run: isWhole ? undefined : own } }
+      return { node, view: view.with(axis, [{ size: d, run: isWhole ? undefined : own }]) }
     }
     start += size
   }
   return undefined
 }
 
-const readerOf = (between: Between, now: (n: Node) => Node, build: Graph.Builder): Reader => {
+const readerOf = (between: ReadonlySet<Node>, now: (n: Node) => Node, build: Graph.Builder): Reader => {
   const dots = new Set<Node>()
   const joins = new Set<Node>()
   const known = new Map<Node, Map<string, Node | undefined>>()
@@ -192,21 +234,23 @@ const readerOf = (between: Between, now: (n: Node) => Node, build: Graph.Builder
       const x = outside(node.operands[0] as Node, view)
       return build.add("cast", [x], node.attrs, origin) as Node
     }
-    const { cuts, run } = view
-    const part = node.op === "concat" && run !== undefined ? partOf(node, view, run) : undefined
+    const part = node.op === "concat" ? partOf(node, view) : undefined
     if (part !== undefined) return outside(part.node, part.view)
-    const x = shaped(now(node), cuts.flat())
-    if (run === undefined) return x
-    const { shape } = x.type
-    const pick = (own: number, other: (d: Dim.Dim) => Dim.Dim): Shape.Shape =>
-      shape.map((d, axis) => (axis === run.axis ? Dim.constant(own) : other(d)))
+    const cuts = view.flat()
+    const x = shaped(
+      now(node),
+      cuts.map(({ size }) => size)
+    )
+    if (cuts.every(({ run }) => run === undefined)) return x
     return build.add(
       "slice",
       [x],
       {
-        starts: pick(run.start, () => Dim.zero),
-        stops: pick(run.start + run.step * (run.size - 1) + 1, (d) => d),
-        steps: shape.map((_, axis) => (axis === run.axis ? run.step : 1))
+        starts: cuts.map(({ run }) => Dim.constant(run?.start ?? 0)),
+        stops: cuts.map(({ size, run }) =>
+          run === undefined ? size : Dim.constant(run.start + run.step * (run.size - 1) + 1)
+        ),
+        steps: cuts.map(({ run }) => run?.step ?? 1)
       },
       origin
     ) as Node
@@ -245,17 +289,16 @@ const readerOf = (between: Between, now: (n: Node) => Node, build: Graph.Builder
 
   const side = (node: NodeOf<"concat">, view: PartView.PartView): Node | undefined => {
     const { axis } = node.attrs
-    const at = PartView.firstCut(view.cuts, axis)
-    if (view.run?.axis === at) {
-      const part = partOf(node, view, view.run)
+    const [cut, ...others] = view[axis] as ReadonlyArray<PartView.Cut>
+    if (others.length > 0) return undefined
+    if (cut?.run !== undefined) {
+      const part = partOf(node, view)
       return part && read(part.node, part.view)
     }
-    if (view.cuts[axis]?.length !== 1) return undefined
-    const parts = node.operands.map((o) => {
-      const cuts = view.cuts.with(axis, [o.type.shape[axis] as Dim.Dim])
-      return read(o, { ...view, cuts })
-    })
-    return all(parts) ? joined(parts, at) : undefined
+    const parts = node.operands.map((o) =>
+      read(o, view.with(axis, [{ size: o.type.shape[axis] as Dim.Dim }]))
+    )
+    return all(parts) ? joined(parts, PartView.firstCut(view, axis)) : undefined
   }
 
   /** The contraction of some columns is the contraction with some columns. */
@@ -266,25 +309,22 @@ const readerOf = (between: Between, now: (n: Node) => Node, build: Graph.Builder
       rhsBatch.includes(axis) || rhsContract.includes(axis) ? [] : [axis]
     )
     const first = dot.type.shape.length - free.length
-    const at = PartView.runAt(view)
-    if (view.run === undefined || at === undefined || at.axis < first) return undefined
-    const cuts = rhs.type.shape.map((d, axis) =>
-      free.includes(axis) ? (view.cuts[first + free.indexOf(axis)] as Shape.Shape) : [d]
+    const isPart = (cuts: ReadonlyArray<PartView.Cut>): boolean => cuts.some(({ run }) => run !== undefined)
+    if (view.slice(0, first).some(isPart) || !view.slice(first).some(isPart)) return undefined
+    const own = rhs.type.shape.map((size, axis) =>
+      free.includes(axis) ? (view[first + free.indexOf(axis)] as ReadonlyArray<PartView.Cut>) : [{ size }]
     )
-    const placeOf = (axis: number): number => PartView.firstCut(cuts, axis)
-    const run = { ...view.run, axis: placeOf(free[at.axis - first] as number) + at.cut }
+    const placeOf = (axis: number): number => PartView.firstCut(own, axis)
     const attrs = {
       lhsBatch,
       lhsContract,
       rhsBatch: rhsBatch.map(placeOf),
       rhsContract: rhsContract.map(placeOf)
     }
-    const own = build.add("dot", [now(lhs), outside(rhs, { cuts, run })], attrs, {
-      at: dot.at,
-      label: dot.label
-    }) as Node
-    dots.add(own)
-    return own
+    const origin = { at: dot.at, label: dot.label }
+    const part = build.add("dot", [now(lhs), outside(rhs, own)], attrs, origin) as Node
+    dots.add(part)
+    return part
   }
 
   return {

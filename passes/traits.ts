@@ -1,5 +1,5 @@
+import { anchors } from "../ir/anchors.ts"
 import * as Dim from "../ir/Dim.ts"
-import { anchors } from "../ir/Form.ts"
 import type { Graph } from "../ir/Graph.ts"
 import { type Node, specOf } from "../ir/Node.ts"
 import type { OpName } from "../ir/ops.ts"

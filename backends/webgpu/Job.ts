@@ -1,6 +1,7 @@
 import type { Graph } from "../../ir/Graph.ts"
 import type { Limits } from "../../ir/Limits.ts"
 import type { Node, NodeOf } from "../../ir/Node.ts"
+import { productsOf } from "../../ir/products.ts"
 import type { Schedule } from "../../ir/Schedule.ts"
 import type { Visits } from "./flash/visits.ts"
 import type { Condition, Kernel } from "./Program.ts"
@@ -26,8 +27,16 @@ export interface Job {
 }
 
 /** The node a kernel is organised around, or the contractions that it computes side by side. */
-export const anchorsOf = ({ anchor, body }: Pick<Job, "anchor" | "body">): ReadonlyArray<Node> =>
-  anchor === undefined ? [] : anchor.op === "dot" ? body.nodes.filter((n) => n.op === "dot") : [anchor]
+export const anchorsOf = ({ anchor, body }: Pick<Job, "anchor" | "body">): ReadonlyArray<Node> => {
+  if (anchor?.op !== "dot") return anchor === undefined ? [] : [anchor]
+  return productsOf(body)?.find((product) => product.includes(anchor)) ?? [anchor]
+}
+
+/** A job for each product of the body, which gives a part of the result. */
+export const productJobs = (job: Job): ReadonlyArray<Job> => {
+  const products = job.anchor?.op === "dot" ? (productsOf(job.body) ?? []) : []
+  return products.length < 2 ? [job] : products.map(([anchor]) => ({ ...job, anchor }))
+}
 
 /** A buffer, seen from inside a job. */
 export type Ref =

@@ -8,6 +8,7 @@ import type { Limits } from "../../ir/Limits.ts"
 import { donorOf } from "../../ir/MemoryPlan.ts"
 import { sharedSchedule } from "../../ir/matmulSchedule.ts"
 import type * as Node from "../../ir/Node.ts"
+import { productsOf } from "../../ir/products.ts"
 import * as Shape from "../../ir/Shape.ts"
 import * as TensorType from "../../ir/TensorType.ts"
 import type { Plan } from "../Backend.ts"
@@ -15,7 +16,7 @@ import { UnsupportedByDevice } from "../errors.ts"
 import { constantOf } from "./constants.ts"
 import { lowerFlash } from "./flash/lowerFlash.ts"
 import { siblings } from "./flash/siblings.ts"
-import { anchorsOf, type Job, type Lowered, type Ref } from "./Job.ts"
+import { anchorsOf, type Job, type Lowered, productJobs, type Ref } from "./Job.ts"
 import { contractionSum, isOneKernel } from "./kernels/contractionSum.ts"
 import { map } from "./kernels/map.ts"
 import { matmul } from "./kernels/matmul.ts"
@@ -177,8 +178,8 @@ export const lower = (plan: Plan, limits: Limits, options: Options = {}): Progra
     const { operands, bodies } = overOneList(group)
     const { jobs: own, append } = jobsOf(bodies, group, placesOf(operands), placesOf(group))
     // Tiles of two products serve one as well.
-    const most = Math.max(...own.map((job) => anchorsOf(job).length))
-    const widest = own.filter((job) => anchorsOf(job).length === most)
+    const widths = own.map((job) => Math.max(...productJobs(job).map((each) => anchorsOf(each).length)))
+    const widest = own.filter((_, i) => widths[i] === Math.max(...widths))
     const schedule = sharedSchedule(
       widest.flatMap((job) => (job.schedule?.kind === "matmul" ? [job.schedule] : [])),
       limits
@@ -187,15 +188,16 @@ export const lower = (plan: Plan, limits: Limits, options: Options = {}): Progra
     const donors = group.map((node) => donorOf(memory, graph, node))
     const targets = jobs.map(writtenInto)
     const all = donors.filter((d, i) => d !== undefined && targets[i] === undefined) as ReadonlyArray<number>
-    const lists = jobs.map((job, i) => {
+    const lists = jobs.flatMap((job, i) => {
       const isUpdate = targets[i] === undefined ? donors[i] !== undefined : job.anchor === undefined
-      return isUpdate ? [updatePart] : partsOf(job)
+      return isUpdate
+        ? [{ job, parts: [updatePart] }]
+        : productJobs(job).map((each) => ({ job: each, parts: partsOf(each) }))
     })
-    const able = jobs.every((job, i) => fitsOneKernel(job) && lists[i]?.length === lists[0]?.length)
+    const { parts } = lists[0] as (typeof lists)[0]
+    const able = lists.every((list) => fitsOneKernel(list.job) && list.parts.length === parts.length)
     const lowered = able
-      ? (lists[0] as ReadonlyArray<Part>).map((_, n) =>
-          assemble(jobs.map((job, i) => ({ job, part: lists[i]?.[n] as Part })))
-        )
+      ? parts.map((_, n) => assemble(lists.map((list) => ({ job: list.job, part: list.parts[n] as Part }))))
       : []
     if (!able || lowered.includes(undefined)) {
       each([])
@@ -238,7 +240,7 @@ export const lower = (plan: Plan, limits: Limits, options: Options = {}): Progra
     const group = atOnce.get(node) ?? together.get(node) ?? [node]
     for (const member of group) places.set(member, placeOf(member))
     taken = 0
-    if (atOnce.has(node)) {
+    if (atOnce.has(node) || isSeveral(node)) {
       runAtOnce(group, (conditions) => {
         for (const member of group) {
           taken = 0
@@ -321,8 +323,13 @@ const alone = (job: Job, part: Part): Lowered => assemble([{ job, part }]) as Lo
 const lowerJob = (job: Job): ReadonlyArray<Lowered> => {
   const sum = ContractionSum.find(job.body)
   if (sum !== undefined) return [contractionSum(job, sum)]
-  return job.anchor?.op === "flash_attention" ? lowerFlash(job) : partsOf(job).map((part) => alone(job, part))
+  if (job.anchor?.op === "flash_attention") return lowerFlash(job)
+  return productJobs(job).flatMap((own) => partsOf(own).map((part) => alone(own, part)))
 }
+
+/** Whether the kernel has products that each give a part of its result. */
+const isSeveral = (node: Node.Node): boolean =>
+  node.op === "fused" && (productsOf(node.attrs.body)?.length ?? 0) > 1
 
 const refuseF64 = (graph: Graph.Graph): void => {
   for (const node of Graph.everyNode(graph)) {

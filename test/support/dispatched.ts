@@ -3,6 +3,7 @@ import * as Reference from "../../backends/reference/Reference.ts"
 import { lower } from "../../backends/webgpu/lower.ts"
 import * as Program from "../../backends/webgpu/Program.ts"
 import type { Bindings } from "../../ir/Dim.ts"
+import type { Graph } from "../../ir/Graph.ts"
 import type { HostArray } from "../../ir/HostArray.ts"
 import type { Limits } from "../../ir/Limits.ts"
 import * as Shape from "../../ir/Shape.ts"
@@ -23,12 +24,12 @@ export interface Call {
 
 /** Runs calls through the passes on the software device, compares with the reference and gives the kernels that each dispatched. */
 export const dispatched = async (
-  text: string,
+  source: string | Graph,
   calls: ReadonlyArray<Call>,
   change: Partial<Limits> = {},
   donate: ReadonlyArray<string> = []
 ): Promise<ReadonlyArray<ReadonlyArray<string>>> => {
-  const graph = graphOf(text)
+  const graph = typeof source === "string" ? graphOf(source) : source
   const limits = { ...(await limitsOf("cpu")), ...change }
   const made = Result.getOrThrow(Pipeline.run(pipeline, graph, { limits, donated: new Set(donate) }))
   const { memory } = made

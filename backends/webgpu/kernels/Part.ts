@@ -27,7 +27,7 @@ export interface Member {
 
 /**
  * One kernel of several jobs over one list of operands: the workgroups of the first, then those of the next. Undefined where their workgroups
- * differ, or together they need more buffers than the device binds.
+ * differ, together they need more buffers than the device binds, or they would write a buffer in two ways.
  */
 export const assemble = (members: ReadonlyArray<Member>): Lowered | undefined => {
   const { job, part } = members[0] as Member
@@ -53,7 +53,9 @@ export const assemble = (members: ReadonlyArray<Member>): Lowered | undefined =>
   }
   from(0, members.length === 1 ? Module.workgroupIndex : emitter.constant(Module.workgroupIndex))
   const { threads } = extents[0] as Extent
-  const fits = members.length === 1 || module.bindings() <= job.limits.maxStorageBuffersPerShaderStage
+  const fits =
+    members.length === 1 ||
+    (module.bindings() <= job.limits.maxStorageBuffersPerShaderStage && !module.writesTwoWays())
   if (!fits || !extents.every((e) => e.threads === threads)) return undefined
   const lowered = module.finish({
     name: [...new Set(members.map((m) => m.part.name))].sort().join("_"),

@@ -23,6 +23,8 @@ export interface Module {
   readonly buffer: (ref: Ref, element: Element) => string
   /** How many buffers are bound. */
   readonly bindings: () => number
+  /** Whether a buffer is bound for writing as elements of two types, which devices refuse. */
+  readonly writesTwoWays: () => boolean
   /** Declares a workgroup array and gives its name. `bytes` is its size. */
   readonly workgroupArray: (type: string, length: number, bytes: number) => string
   /** Gives the workgroup arrays that there are to those who ask next: one workgroup never needs both. */
@@ -225,6 +227,10 @@ export const make = (job: Pick<Job, "limits" | "symbols" | "body">): Module => {
     helper,
     buffer,
     bindings: () => buffers.length,
+    writesTwoWays: () => {
+      const written = buffers.filter((b) => b.element.access === "read_write")
+      return written.some((b, i) => written.slice(0, i).some((other) => sameRef(other.ref, b.ref)))
+    },
     workgroupArray,
     reuseArrays,
     declare: (text) => {

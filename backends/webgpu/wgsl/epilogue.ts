@@ -17,12 +17,18 @@ const root = (job: Anchored): Node => (job.body.outputs[0] as { readonly node: N
 /** What elements of the anchor become: the result, or what it writes into a tensor. */
 const madeBy = (job: Anchored): Node => updateOf(job.body)?.operands[1] ?? root(job)
 
-/** The paths to it; only contractions may have several. */
+/** The paths to it; only contractions may have several, and others that give other parts of it. */
 const pathsOut = (job: Anchored): ReadonlyArray<Path> | undefined => {
   const update = updateOf(job.body)
   const nodes = job.body.nodes.filter((n) => n !== update)
-  const paths = pathsOf({ nodes }, anchorsOf(job))?.get(madeBy(job))
-  return (paths?.length === 1 && update === undefined) || job.anchor?.op === "dot" ? paths : undefined
+  if (job.anchor?.op !== "dot") {
+    const paths = pathsOf({ nodes }, anchorsOf(job))?.get(madeBy(job))
+    return paths?.length === 1 && update === undefined ? paths : undefined
+  }
+  const all = nodes.filter((n) => n.op === "dot")
+  const own = new Set(anchorsOf(job))
+  const isOwn = ({ anchors }: Path): boolean => [...anchors].some((anchor) => own.has(anchor))
+  return pathsOf({ nodes }, all)?.get(madeBy(job))?.filter(isOwn)
 }
 
 /** Whether each element of the anchor gives elements of the result alone, at indices that follow from its own. */
@@ -41,6 +47,10 @@ const taken = (emitter: Emitter, indices: ReadonlyArray<string>, step: Step): Re
 
 const move = (emitter: Emitter, { steps }: Path, indices: ReadonlyArray<string>): ReadonlyArray<string> =>
   steps.reduce((at, step) => taken(emitter, at, step), indices)
+
+/** Whether neighbours stay neighbours, and those of an even place come to one. */
+const startsEven = ({ inner, steps }: Path): boolean =>
+  inner && steps.every((step) => step.kind !== "part" || (Dim.value(step.start) ?? 1) % 2 === 0)
 
 /** An element of each anchor at an index. */
 interface Elements {
@@ -88,12 +98,16 @@ export const make = (emitter: Emitter, job: Job, make: () => Body.Body): Epilogu
     else emitter.branch(inside, put)
   }
   const [first] = paths as readonly [Path]
-  const width = Dim.value((paths.length === 1 ? last : job.anchor).type.shape.at(-1) ?? Dim.one) ?? 1
+  const isEven = ({ type }: Node): boolean => (Dim.value(type.shape.at(-1) ?? Dim.one) ?? 1) % 2 === 0
   // Along this axis neighbours need not stay neighbours.
   const written = update && (update.op === "scatter" ? 0 : update.attrs.axis)
   const apart = written === shape.length - 1
   const isPaired =
-    storesPairs(emitter.module, dtype) && paths.every((p) => p.inner) && width % 2 === 0 && !apart
+    storesPairs(emitter.module, dtype) &&
+    paths.every(startsEven) &&
+    isEven(last) &&
+    isEven(job.anchor) &&
+    !apart
   return {
     position: (indices) => positionOn(first, indices),
     value: (indices, ...values) => valueOn(first, { indices, values }),

@@ -1,6 +1,7 @@
 import { Result } from "effect"
 import { describe, expect, test } from "vitest"
 import * as Reference from "../../../backends/reference/Reference.ts"
+import { anchors } from "../../../ir/anchors.ts"
 import type * as Dim from "../../../ir/Dim.ts"
 import * as Form from "../../../ir/Form.ts"
 import * as Graph from "../../../ir/Graph.ts"
@@ -37,7 +38,7 @@ const kernels = (lines: string, twinProducts = true): ReadonlyArray<string> => {
   expect(after).toEqual(before)
   return fused.nodes.flatMap((n) =>
     n.op === "fused"
-      ? [n.attrs.body.nodes.flatMap(({ op }) => (Form.anchors.has(op) ? [op] : [])).join(" ") || "map"]
+      ? [n.attrs.body.nodes.flatMap(({ op }) => (anchors.has(op) ? [op] : [])).join(" ") || "map"]
       : []
   )
 }
@@ -141,6 +142,135 @@ describe("a contraction whose columns are read in two parts is two, side by side
   })
 })
 
+const exchanged = `
+  %n: f32[B, 3, T, 2] = neg %b
+  %o: f32[B, 3, T, 8] = concat`
+
+describe("what passes is a contraction beside the two of what turns", () => {
+  const parts = `${heads}
+    ${slice("a", "h", [0, 2])}
+    ${slice("b", "h", [2, 4])}
+    ${slice("d", "h", [4, 8])}`
+  const spellings: ReadonlyArray<readonly [name: string, lines: string]> = [
+    ["behind it", `${parts}${exchanged} %n, %a, %d {axis = 3} return %o`],
+    ["before it", `${parts}${exchanged} %d, %n, %a {axis = 3} return %o`],
+    [
+      "behind a concat of its own, and more follows",
+      `${parts}
+       %n: f32[B, 3, T, 2] = neg %b
+       %t: f32[B, 3, T, 4] = concat %n, %a {axis = 3}
+       %o: f32[B, 3, T, 8] = concat %t, %d {axis = 3}
+       %e: f32[B, 3, T, 8] = exp %o
+       %m: f32[B, T, 3, 8] = transpose %e {perm = [0, 2, 1, 3]}
+       return %m`
+    ],
+    [
+      "heads times something plus heads with halves exchanged, of the first half of a head",
+      `${heads}
+       ${slice("y", "h", [0, 4])}
+       ${slice("d", "h", [4, 8])}
+       %a: f32[B, 3, T, 2] = slice %y {starts = [0, 0, 0, 0], stops = [B, 3, T, 2], steps = [1, 1, 1, 1]}
+       %b: f32[B, 3, T, 2] = slice %y {starts = [0, 0, 0, 2], stops = [B, 3, T, 4], steps = [1, 1, 1, 1]}
+       %n: f32[B, 3, T, 2] = neg %b
+       %e: f32[B, 3, T, 4] = concat %n, %a {axis = 3}
+       %yc: f32[B, 3, T, 4] = mul %y, %c
+       %u: f32[B, 3, T, 4] = add %yc, %e
+       %o: f32[B, 3, T, 8] = concat %u, %d {axis = 3}
+       return %o`
+    ],
+    [
+      "every second of the last half of a head",
+      `${heads}
+       ${slice("d", "h", [0, 4])}
+       ${slice("a", "h", [4, 8, 2])}
+       ${slice("b", "h", [5, 8, 2])}
+       %n: f32[B, 3, T, 2] = neg %b
+       %a1: f32[B, 3, T, 2, 1] = reshape %a
+       %n1: f32[B, 3, T, 2, 1] = reshape %n
+       %na: f32[B, 3, T, 2, 2] = concat %n1, %a1 {axis = 4}
+       %t: f32[B, 3, T, 4] = reshape %na
+       %o: f32[B, 3, T, 8] = concat %d, %t {axis = 3}
+       return %o`
+    ]
+  ]
+  test.each(spellings)("%s", (_, lines) => {
+    expect(kernels(lines)).toEqual(["dot dot dot"])
+    expect(kernels(lines, false)).toEqual(["dot", "map"])
+  })
+
+  test("and parts of other sizes are two contractions of one kernel", () => {
+    const lines = `${heads}
+      ${slice("a", "h", [0, 3])}
+      ${slice("b", "h", [3, 8])}
+      %n: f32[B, 3, T, 3] = neg %a
+      %o: f32[B, 3, T, 8] = concat %b, %n {axis = 3}
+      return %o`
+    expect(kernels(lines)).toEqual(["dot dot"])
+  })
+
+  test("and what turns by angles of its own is two more", () => {
+    const lines = `${heads}
+      ${slice("a", "h", [0, 2])}
+      ${slice("b", "h", [2, 4])}
+      ${slice("d", "h", [4, 6])}
+      ${slice("e", "h", [6, 8])}
+      %u: f32[B, 3, T, 2] = sub %a, %b
+      %v: f32[B, 3, T, 2] = add %a, %b
+      %y: f32[B, 3, T, 2] = mul %d, %e
+      %z: f32[B, 3, T, 2] = min %d, %e
+      %o: f32[B, 3, T, 8] = concat %u, %v, %y, %z {axis = 3}
+      return %o`
+    expect(kernels(lines)).toEqual(["dot dot dot dot"])
+  })
+})
+
+describe("packed contractions are one for each of those who read a part", () => {
+  const part = (name: string, start: number, stop: number) =>
+    `%${name}: f32[B, T, ${stop - start}] = slice %p {starts = [0, 0, ${start}], stops = [B, T, ${stop}], steps = [1, 1, 1]}`
+  const half = (name: string, start: number) =>
+    `%${name}: f32[B, 2, T, 2] = slice %qh {starts = [0, 0, 0, ${start}], stops = [B, 2, T, ${start + 2}], steps = [1, 1, 1, 1]}`
+  const turned = `
+    ${part("q", 0, 8)}
+    %qr: f32[B, T, 2, 4] = reshape %q
+    %qh: f32[B, 2, T, 4] = transpose %qr {perm = [0, 2, 1, 3]}
+    ${half("a", 0)}
+    ${half("b", 2)}
+    %n: f32[B, 2, T, 2] = neg %b
+    %o: f32[B, 2, T, 4] = concat %n, %a {axis = 3}`
+
+  test("where one of them computes", () => {
+    expect(kernels(`${turned} ${part("v", 8, 24)} return "q": %o, "v": %v`)).toEqual(["dot dot", "dot"])
+  })
+
+  test("where heads lie in groups that do not divide the whole", () => {
+    const lines = `
+      ${part("q", 4, 16)}
+      %qr: f32[B, T, 3, 2, 2] = reshape %q
+      %e: f32[B, T, 3, 2, 2] = exp %qr
+      ${part("v", 16, 24)}
+      return "q": %e, "v": %v`
+    expect(kernels(lines)).toEqual(["dot", "dot"])
+  })
+
+  test("not where all of them are views", () => {
+    expect(kernels(`${part("q", 0, 8)} ${part("v", 8, 24)} return "q": %q, "v": %v`)).toEqual([
+      "dot",
+      "map",
+      "map"
+    ])
+  })
+
+  test("not where two of them need the same columns", () => {
+    const lines = `${turned} ${part("v", 4, 24)} return "q": %o, "v": %v`
+    expect(kernels(lines)).toEqual(["dot", "map", "map"])
+  })
+
+  test("not where somebody reads all of it", () => {
+    const lines = `${turned} %v: f32[B, T, 24] = exp %p return "q": %o, "v": %v`
+    expect(kernels(lines)).toEqual(["dot", "map", "map"])
+  })
+})
+
 describe("a contraction stays whole", () => {
   const others: ReadonlyArray<readonly [why: string, lines: string, made: ReadonlyArray<string>]> = [
     [
@@ -178,27 +308,6 @@ describe("a contraction stays whole", () => {
        %a: f32[2, 24] = slice %z {starts = [0, 0], stops = [2, 24], steps = [1, 1]}
        %b: f32[2, 24] = slice %z {starts = [2, 0], stops = [4, 24], steps = [1, 1]}
        %o: f32[2, 24] = mul %a, %b
-       return %o`,
-      ["dot", "map"]
-    ],
-    [
-      "where its parts are not of one size",
-      `${heads}
-       ${slice("a", "h", [0, 3])}
-       ${slice("b", "h", [3, 8])}
-       %n: f32[B, 3, T, 3] = neg %a
-       %o: f32[B, 3, T, 8] = concat %b, %n {axis = 3}
-       return %o`,
-      ["dot", "map"]
-    ],
-    [
-      "where only the first of a head turn",
-      `${heads}
-       ${slice("a", "h", [0, 2])}
-       ${slice("b", "h", [2, 4])}
-       ${slice("d", "h", [4, 8])}
-       %n: f32[B, 3, T, 2] = neg %b
-       %o: f32[B, 3, T, 8] = concat %n, %a, %d {axis = 3}
        return %o`,
       ["dot", "map"]
     ],

@@ -1,0 +1,36 @@
+import { pathsOf } from "./anchorPaths.ts"
+import type { Graph } from "./Graph.ts"
+import { updateOf } from "./KernelBody.ts"
+import type { Node } from "./Node.ts"
+import { areTwins } from "./twinProducts.ts"
+
+/** Contractions of one body whose elements meet. */
+export type Product = readonly [Node, ...Node[]]
+
+/**
+ * The contractions of a body by whose elements meet: such are computed side by side. Each product gives a part of the result of its own, as
+ * what RoPE turns and what passes. undefined where elements are not found in the result by their positions.
+ */
+export const productsOf = (body: Graph): ReadonlyArray<Product> | undefined => {
+  const dots = body.nodes.filter((n) => n.op === "dot")
+  const [first, ...others] = dots
+  if (first === undefined) return []
+  if (others.length === 0) return [[first]]
+  const update = updateOf(body)
+  const end = update?.operands[1] ?? body.outputs[0]?.node
+  const nodes = body.nodes.filter((n) => n !== update)
+  const paths = end && pathsOf({ nodes }, dots)?.get(end)
+  if (paths === undefined) return undefined
+  const products: Array<Product> = []
+  for (const { anchors } of paths) {
+    const met = products.filter((product) => product.some((dot) => anchors.has(dot)))
+    for (const product of met) products.splice(products.indexOf(product), 1)
+    const own = new Set([...met.flat(), ...anchors])
+    products.push(dots.filter((dot) => own.has(dot)) as unknown as Product)
+  }
+  return products
+}
+
+/** Whether a kernel computes the product: one contraction, or two that are alike. */
+export const isOneLoop = ([one, other, ...more]: Product): boolean =>
+  more.length === 0 && (other === undefined || areTwins(one, other))
