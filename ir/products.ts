@@ -8,18 +8,15 @@ import { areTwins } from "./twinProducts.ts"
 export type Product = readonly [Node, ...Node[]]
 
 /**
- * The contractions of a body by whose elements meet: such are computed side by side. Each product gives a part of the result of its own, as
- * what RoPE turns and what passes. undefined where elements are not found in the result by their positions.
+ * The contractions that end in a value, by whose elements meet: such are computed side by side. Each product gives a part of the value of its own, as
+ * what RoPE turns and what passes. undefined where elements are not found in the value by their positions.
  */
-export const productsOf = (body: Graph): ReadonlyArray<Product> | undefined => {
-  const dots = body.nodes.filter((n) => n.op === "dot")
-  const [first, ...others] = dots
-  if (first === undefined) return []
-  if (others.length === 0) return [[first]]
-  const update = updateOf(body)
-  const end = update?.operands[1] ?? body.outputs[0]?.node
-  const nodes = body.nodes.filter((n) => n !== update)
-  const paths = end && pathsOf({ nodes }, dots)?.get(end)
+export const productsIn = (
+  nodes: ReadonlyArray<Node>,
+  dots: ReadonlyArray<Node>,
+  end: Node
+): ReadonlyArray<Product> | undefined => {
+  const paths = pathsOf({ nodes }, dots)?.get(end)
   if (paths === undefined) return undefined
   const products: Array<Product> = []
   for (const { anchors } of paths) {
@@ -29,6 +26,17 @@ export const productsOf = (body: Graph): ReadonlyArray<Product> | undefined => {
     products.push(dots.filter((dot) => own.has(dot)) as unknown as Product)
   }
   return products
+}
+
+/** Those of a body. */
+export const productsOf = (body: Graph): ReadonlyArray<Product> | undefined => {
+  const dots = body.nodes.filter((n) => n.op === "dot")
+  const [first, ...others] = dots
+  if (first === undefined || others.length === 0) return first === undefined ? [] : [[first]]
+  const update = updateOf(body)
+  const end = update?.operands[1] ?? body.outputs[0]?.node
+  const nodes = body.nodes.filter((n) => n !== update)
+  return end && productsIn(nodes, dots, end)
 }
 
 /** Whether a kernel computes the product: one contraction, or two that are alike. */

@@ -1,8 +1,8 @@
 import * as Dim from "../ir/Dim.ts"
 import * as Graph from "../ir/Graph.ts"
 import type { Node, NodeOf } from "../ir/Node.ts"
+import { isOneLoop, productsIn } from "../ir/products.ts"
 import * as Shape from "../ir/Shape.ts"
-import { areTwins } from "../ir/twinProducts.ts"
 import * as PartView from "./PartView.ts"
 import { type ProductEnds, productEnds } from "./productEnds.ts"
 import * as traits from "./traits.ts"
@@ -63,9 +63,15 @@ const repeatsNothing = (dot: Node, parts: ReadonlyArray<ReadonlySet<Node>>): boo
 
 interface Made {
   readonly node: Node
+  /** What was made for it, operands first. */
+  readonly nodes: ReadonlyArray<Node>
   readonly dots: ReadonlySet<Node>
   readonly joins: ReadonlySet<Node>
 }
+
+/** Whether kernels compute the contractions side by side, one or two in each. */
+const isComputed = ({ node, nodes, dots }: Made): boolean =>
+  dots.size > 0 && productsIn(nodes, [...dots], node)?.every(isOneLoop) === true
 
 /** The end as an expression over contractions of parts: as it is, or cut in segments where it is of whole rows. */
 const parted = (
@@ -80,11 +86,8 @@ const parted = (
   const attempt = (make: (reader: Reader) => Node | undefined): Made | undefined => {
     const reader = readerOf(own, now, build)
     const node = make(reader)
-    const [first, second, ...others] = reader.dots
-    if (node === undefined || first === undefined || others.length > 0) return undefined
-    return second === undefined || areTwins(first, second)
-      ? { node, dots: reader.dots, joins: reader.joins }
-      : undefined
+    const made = node && { node, nodes: reader.nodes, dots: reader.dots, joins: reader.joins }
+    return made && isComputed(made) ? made : undefined
   }
   const read = (axis: number, run: PartView.Run): Made | undefined =>
     attempt((reader) => reader.read(end, PartView.along(shape, axis, run)))
@@ -148,15 +151,16 @@ const together = (
   build: Graph.Builder
 ): Made | undefined => {
   const made = segments.filter((s) => s !== undefined)
-  const dots = new Set(made.flatMap((s) => [...s.dots]))
-  // What two segments read would follow two ways.
-  if (made.length < segments.length || dots.size < made.reduce((n, s) => n + s.dots.size, 0)) return undefined
-  const node = build.add(
-    "concat",
-    made.map((s) => s.node),
-    { axis }
-  ) as Node
-  return { node, dots, joins: new Set([node, ...made.flatMap((s) => [...s.joins])]) }
+  if (made.length < segments.length) return undefined
+  const parts = made.map((s) => s.node)
+  const node = build.add("concat", parts, { axis }) as Node
+  const all = {
+    node,
+    nodes: [...made.flatMap((s) => s.nodes), node],
+    dots: new Set(made.flatMap((s) => [...s.dots])),
+    joins: new Set([node, ...made.flatMap((s) => [...s.joins])])
+  }
+  return isComputed(all) ? all : undefined
 }
 
 const first = <A, B>(list: ReadonlyArray<A>, find: (a: A) => B | undefined): B | undefined => {
@@ -174,6 +178,8 @@ interface Reader {
   readonly join: (parts: ReadonlyArray<Node>, axis: number, apart: boolean) => Node
   readonly dots: ReadonlySet<Node>
   readonly joins: ReadonlySet<Node>
+  /** All that it made, operands first. */
+  readonly nodes: ReadonlyArray<Node>
 }
 
 /** The operand of a concat that all of a run lies in, and its view. */
@@ -200,15 +206,21 @@ const partOf = (
 }
 
 const readerOf = (between: ReadonlySet<Node>, now: (n: Node) => Node, build: Graph.Builder): Reader => {
+  const nodes: Array<Node> = []
+  const add: Graph.Builder["add"] = (...made) => {
+    const node = build.add(...made)
+    nodes.push(node as Node)
+    return node
+  }
   const dots = new Set<Node>()
   const joins = new Set<Node>()
   const known = new Map<Node, Map<string, Node | undefined>>()
   const shaped = (x: Node, shape: Shape.Shape): Node => {
     const base = x.op === "reshape" ? (x.operands[0] as Node) : x
-    return Shape.equals(base.type.shape, shape) ? base : (build.add("reshape", [base], { shape }) as Node)
+    return Shape.equals(base.type.shape, shape) ? base : (add("reshape", [base], { shape }) as Node)
   }
   const joined = (parts: ReadonlyArray<Node>, axis: number): Node => {
-    const join = build.add("concat", parts, { axis }) as Node
+    const join = add("concat", parts, { axis }) as Node
     joins.add(join)
     return join
   }
@@ -232,7 +244,7 @@ const readerOf = (between: ReadonlySet<Node>, now: (n: Node) => Node, build: Gra
     const origin = { at: node.at, label: node.label }
     if (node.op === "cast") {
       const x = outside(node.operands[0] as Node, view)
-      return build.add("cast", [x], node.attrs, origin) as Node
+      return add("cast", [x], node.attrs, origin) as Node
     }
     const part = node.op === "concat" ? partOf(node, view) : undefined
     if (part !== undefined) return outside(part.node, part.view)
@@ -242,7 +254,7 @@ const readerOf = (between: ReadonlySet<Node>, now: (n: Node) => Node, build: Gra
       cuts.map(({ size }) => size)
     )
     if (cuts.every(({ run }) => run === undefined)) return x
-    return build.add(
+    return add(
       "slice",
       [x],
       {
@@ -262,7 +274,7 @@ const readerOf = (between: ReadonlySet<Node>, now: (n: Node) => Node, build: Gra
     const [x] = node.operands as readonly [Node]
     if (traits.isElementwise(node)) {
       const operands = node.operands.map((o) => read(o, PartView.ofBroadcast(view, shape, o.type.shape)))
-      return all(operands) ? (build.add(node.op, operands, node.attrs as never, origin) as Node) : undefined
+      return all(operands) ? (add(node.op, operands, node.attrs as never, origin) as Node) : undefined
     }
     switch (node.op) {
       case "dot":
@@ -270,7 +282,7 @@ const readerOf = (between: ReadonlySet<Node>, now: (n: Node) => Node, build: Gra
       case "transpose": {
         const before = PartView.beforeTranspose(view, node)
         const moved = read(x, before.view)
-        return moved && (build.add("transpose", [moved], { perm: before.perm }, origin) as Node)
+        return moved && (add("transpose", [moved], { perm: before.perm }, origin) as Node)
       }
       case "slice": {
         const before = PartView.beforeSlice(view, node)
@@ -322,7 +334,7 @@ const readerOf = (between: ReadonlySet<Node>, now: (n: Node) => Node, build: Gra
       rhsContract: rhsContract.map(placeOf)
     }
     const origin = { at: dot.at, label: dot.label }
-    const part = build.add("dot", [now(lhs), outside(rhs, own)], attrs, origin) as Node
+    const part = add("dot", [now(lhs), outside(rhs, own)], attrs, origin) as Node
     dots.add(part)
     return part
   }
@@ -331,6 +343,7 @@ const readerOf = (between: ReadonlySet<Node>, now: (n: Node) => Node, build: Gra
     read,
     dots,
     joins,
+    nodes,
     join: (parts, axis, apart) => {
       if (!apart) return joined(parts, axis)
       const turns = (d: Shape.Shape, n: number) => d.toSpliced(axis + 1, 0, Dim.constant(n))

@@ -146,6 +146,29 @@ export const attention = (config: Rotary, p: Values, x: T) => {
   return { out: product(flat, p["out"] as T), keys, values }
 }
 
+/** Attention and a feed-forward, gated where projections have no biases, each behind a norm and added. */
+export const layer = (config: Rotary, p: Values, x: T) => {
+  const normed = (y: T, gain: T): T =>
+    (config.bias === true ? Tensor.layerNorm(y, { gain }) : Tensor.rmsNorm(y, { gain })) as T
+  const { out, keys, values } = attention(config, p, normed(x, p["inputGain"] as T))
+  const mixed = add(x, out)
+  const up = product(normed(mixed, p["postGain"] as T), p["up"] as T)
+  const hidden = up.shape.at(-1) as number
+  const opened =
+    config.bias === true
+      ? (Tensor.gelu(up) as T)
+      : mul(Tensor.silu(cut(up, 0, hidden / 2)) as T, cut(up, hidden / 2, hidden))
+  return { out: add(mixed, product(opened, p["down"] as T)), keys, values }
+}
+
+/** Specifications of what a layer reads besides what `signature` says. */
+export const layerSignature = ({ bias }: Rotary, features: number) => ({
+  inputGain: spec("f32", [features]),
+  postGain: spec("f32", [features]),
+  up: spec("f32", [features, 4 * features]),
+  down: spec("f32", [(bias === true ? 4 : 2) * features, features])
+})
+
 /** Specifications of what they read besides x. */
 export const signature = (
   { heads: H, kvHeads: M, size: D, turned, products, norm, bias }: Rotary,

@@ -1,0 +1,132 @@
+/** How many dispatches layers take whose queries and keys turn in part, come of one product, or are normalised first. */
+import { Result } from "effect"
+import { describe, expect, test } from "vitest"
+import { lower } from "../../../backends/webgpu/lower.ts"
+import * as Program from "../../../backends/webgpu/Program.ts"
+import type { Bindings } from "../../../ir/Dim.ts"
+import * as Limits from "../../../ir/Limits.ts"
+import * as Pipeline from "../../../passes/Pipeline.ts"
+import { spec } from "../../../src/spec.ts"
+import type * as Tensor from "../../../src/Tensor.ts"
+import { trace } from "../../../src/trace.ts"
+import * as Rotary from "../../support/nn/rotary.ts"
+
+type Values = { readonly [name: string]: Tensor.Tensor }
+
+const features = 64
+const shared = ["cos", "sin", "length"]
+
+const named = (values: object, n: number): object =>
+  Object.fromEntries(
+    Object.entries(values).map(([name, v]) => [shared.includes(name) ? name : `${name}.${n}`, v])
+  )
+
+/** Names of the kernels that a call of so many layers dispatches. */
+const dispatches = (
+  config: Rotary.Rotary,
+  layers: number,
+  cached: boolean,
+  limits: Limits.Limits,
+  sizes: Bindings
+): ReadonlyArray<string> => {
+  const numbers = Array.from({ length: layers }, (_, n) => n)
+  const own = {
+    ...Rotary.signature(config, features, cached ? "f32" : undefined),
+    ...Rotary.layerSignature(config, features)
+  }
+  const fn = (values: Values) => {
+    let x = values["x"] as Tensor.Tensor
+    const caches = numbers.flatMap((n) => {
+      const p = Object.fromEntries(
+        Object.keys(own).map((name) => [name, values[shared.includes(name) ? name : `${name}.${n}`]])
+      )
+      const { out, keys, values: v } = Rotary.layer(config, p as Values, x)
+      x = out
+      return cached ? Object.entries(named({ keys, values: v }, n)) : []
+    })
+    return { ...Object.fromEntries(caches), x }
+  }
+  const signature = Object.assign(
+    { x: spec("f32", ["B", "T", features]) },
+    ...numbers.map((n) => named(own, n))
+  )
+  const { graph } = Result.getOrThrow(trace(fn as never, signature))
+  const donate = cached ? numbers.flatMap((n) => [`keys.${n}`, `values.${n}`]) : []
+  const pipeline = Result.getOrThrow(Pipeline.parse(Pipeline.defaultText))
+  const plan = Result.getOrThrow(Pipeline.run(pipeline, graph, { limits, donated: new Set(donate) }))
+  const { memory } = plan
+  if (memory === undefined) throw new Error("memory is planned")
+  const program = lower({ graph: plan.graph, schedules: plan.schedules, memory }, limits)
+  const given = new Set(donate.map((name) => program.inputs.findIndex((i) => i.name === name)))
+  return Program.steps(program, sizes, given).map((s) => (program.kernels[s.kernel] as Program.Kernel).name)
+}
+
+const base: Limits.Limits = {
+  ...Limits.portable,
+  maxStorageBuffersPerShaderStage: 12,
+  twinProducts: true,
+  productsInPlace: true
+}
+const devices = {
+  software: {
+    ...base,
+    kind: "cpu" as const,
+    maxComputeWorkgroupStorageSize: 32768,
+    subgroups: { min: 4, max: 4 }
+  },
+  gpu: base
+}
+
+const some = { heads: 8, kvHeads: 2, size: 16, turned: 16, spelling: "rotateHalf" } as const
+const models: { readonly [name: string]: Rotary.Rotary } = {
+  "GPT-NeoX: packed by heads, a quarter turns": {
+    ...some,
+    kvHeads: 8,
+    turned: 4,
+    products: "perHead",
+    bias: true
+  },
+  "GPT-J: neighbours of a half turn": {
+    ...some,
+    kvHeads: 8,
+    turned: 8,
+    products: "apart",
+    spelling: "strided"
+  },
+  "StableLM: a quarter turns": { ...some, turned: 4, products: "apart" },
+  "Phi-3: packed, all turns": { ...some, products: "packed" },
+  "Phi-4: packed, three quarters turn": { ...some, turned: 12, products: "packed" }
+}
+
+const prompt = ["norm", "matmul", "flash_prefill", "matmul", "norm", "matmul", "matmul"]
+const word = [
+  "norm",
+  "matmul_vector",
+  "flash_decode",
+  "flash_combine",
+  "matmul_vector",
+  "norm",
+  "matmul_vector",
+  "matmul_vector"
+]
+
+describe.each(Object.entries(devices))("on a %s device", (_, limits) => {
+  const layer = (config: Rotary.Rotary, cached: boolean, sizes: Bindings): ReadonlyArray<string> => {
+    const [one, two] = [1, 2].map((n) => dispatches(config, n, cached, limits, sizes)) as [
+      ReadonlyArray<string>,
+      ReadonlyArray<string>
+    ]
+    return two.slice(one.length).map((name) => (name.endsWith("norm") ? "norm" : name))
+  }
+
+  describe.each(Object.entries(models))("%s", (_name, config) => {
+    test("a prompt is seven dispatches a layer, with a cache and without", () => {
+      expect(layer(config, false, { B: 1, T: 512 })).toEqual(prompt)
+      expect(layer(config, true, { B: 1, T: 512, C: 512 })).toEqual(prompt)
+    })
+
+    test("one more word is eight, attention being two", () => {
+      expect(layer(config, true, { B: 1, T: 1, C: 4096 })).toEqual(word)
+    })
+  })
+})
