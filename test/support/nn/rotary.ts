@@ -81,7 +81,6 @@ const behind: Turn = (x, cos, sin, R) => {
 const whole: Turn = (x, cos, sin, R) => Tensor.rope(x, { dims: R, cos, sin }) as T
 
 const spellings = { halves, rotateHalf, neighbours, strided, behind, whole }
-export const spellingNames = Object.keys(spellings) as ReadonlyArray<keyof typeof spellings>
 
 const heads = (x: T, count: number, size: number): T => {
   const [B, t] = x.shape as ReadonlyArray<number>
