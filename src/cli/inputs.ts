@@ -105,14 +105,17 @@ const randomInput = (
   name: string,
   type: TensorType.TensorType,
   sizes: ReadonlyMap<string, number>,
+  symbols: ReadonlyArray<string>,
   seed: number
 ): Result.Result<HostArray.HostArray, CliFailure> => {
-  const open = new Set(type.shape.flatMap((d) => Dim.symbols(d)).filter((s) => !sizes.has(s)))
-  if (open.size > 0) {
+  const open = [...new Set(type.shape.flatMap((d) => Dim.symbols(d)).filter((s) => !sizes.has(s)))]
+  if (open.length > 0) {
+    // Other inputs have sizes, too: one answer names them all.
+    const all = symbols.filter((s) => !sizes.has(s))
     return Result.fail(
       usage(
-        `input ${quoted(name)} is ${TensorType.print(type)}, and ${[...open].join(", ")} has no size`,
-        `give ${[...open].map((s) => `--dim ${s}=16`).join(" ")}`
+        `input ${quoted(name)} is ${TensorType.print(type)}, and ${open.join(", ")} ${open.length === 1 ? "has" : "have"} no size`,
+        `give ${all.map((s) => `--dim ${s}=16`).join(" ")}`
       )
     )
   }
@@ -202,7 +205,7 @@ export const gather = (graph: Graph.Graph, flags: InputFlags): Effect.Effect<Gat
           `give ${loose.map((n) => `--input ${n}=${n}.npy`).join(" ")}, or --random 1 for numbers of a seed`
         )
       }
-      arrays.set(name, yield* Effect.fromResult(randomInput(name, type, sizes, seed)))
+      arrays.set(name, yield* Effect.fromResult(randomInput(name, type, sizes, symbols, seed)))
     }
     const cast = [...arrays].map(([name, array]): readonly [string, HostArray.HostArray] => {
       const { dtype } = types.get(name) as TensorType.TensorType

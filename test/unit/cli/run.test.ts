@@ -87,6 +87,13 @@ describe("inputs", () => {
     }
   })
 
+  test("all sizes that are missing are named at once, those of other inputs too", async () => {
+    const { code, err } = await run(attention, "--random", "1")
+    expect(code).toBe(2)
+    expect(err).toContain('input "q" is f32[B, 2, T, 8], and B, T have no size')
+    expect(err).toContain("give --dim B=16 --dim T=16 --dim S=16")
+  })
+
   test("another dtype is refused, and converted on request", async () => {
     writeFileSync(at("ints.npy"), Npy.write(HostArray.fromNumbers("i32", [1, 3], [1, 2, 3])))
     const refused = await run(double, "--input", `x=${at("ints.npy")}`)
