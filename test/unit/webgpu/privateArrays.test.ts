@@ -5,7 +5,8 @@ import * as Limits from "../../../ir/Limits.ts"
 import { graphOf } from "../../support/evaluate.ts"
 import { causal, flashText } from "../../support/flashText.ts"
 import { kernelTexts } from "../../support/kernelTexts.ts"
-import { planOf, variants } from "../../support/runProgram.ts"
+import { planOf } from "../../support/plans.ts"
+import { variants } from "../../support/runProgram.ts"
 
 const attentions = [5, 64, 256].flatMap((size) =>
   ["f32", "f16"].map((dtype) => {
