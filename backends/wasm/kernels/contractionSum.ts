@@ -14,9 +14,9 @@ import * as Value from "../emit/Value.ts"
 import type { Job, Lowered } from "../Job.ts"
 import { arithmetic } from "./arithmetic.ts"
 import { inFours } from "./double.ts"
-import { eachTile, overTile, placeIn, productOf, sideOf } from "./matmul.ts"
+import { eachTile, overTile, placeIn, productOf, sideOf, smallBlock } from "./matmul.ts"
 import { isAlongDepth, sumsAlong } from "./matvec.ts"
-import { pack, type Side } from "./pack.ts"
+import { pack, panelsAt, type Side } from "./pack.ts"
 import { across, monoidOf } from "./rowOps.ts"
 import { tileColumns, tileRows } from "./tile.ts"
 
@@ -66,12 +66,13 @@ const packed = (job: Job, found: ContractionSum, lhs: Side, rhs: Side): Readonly
   const frame = Frame.open(job)
   const { e } = frame
   const sum = sumOf(frame, found)
-  const product = productOf(frame, found.dot, lhs, rhs, a, b)
+  const [left, right] = [panelsAt(frame, lhs, a, tileRows), panelsAt(frame, rhs, b, tileColumns)]
+  const product = productOf(frame, found.dot, lhs, left, right)
   const bytes = Value.isDoubles(sum.neutral) ? 8 : 4
   const vectors = (tileRows * tileColumns * bytes) / 16
   // The last element is read as a vector, too.
   const totals = frame.local(Dim.constant(vectors + bytes / 4))
-  const items = eachTile(frame, Shape.size(sum.kept), lhs.free, rhs.free, (tile) => {
+  const items = eachTile(frame, Shape.size(sum.kept), lhs.free, rhs.free, { block: smallBlock }, (tile) => {
     for (let v = 0; v < vectors; v += bytes / 4) e.line(keep(totals, sum.neutral, 16 * v))
     const at = (r: I, c: I): I => placeIn(e, totals, r, c, bytes)
     sum.each(tile.entry, (entry, term) => {

@@ -11,22 +11,35 @@ import type { Job, Lowered } from "../Job.ts"
 import type { Condition, Items } from "../Program.ts"
 import { double } from "./double.ts"
 import { isAlongDepth, matvec, mostRows } from "./matvec.ts"
-import { type Packed, pack, panelBytes, panels, type Side } from "./pack.ts"
+import { filler, type Packed, pack, panels, panelsAt, type Side } from "./pack.ts"
 import { accumulate, tileColumns, tileRows } from "./tile.ts"
 import { fewRows, vecmat } from "./vecmat.ts"
 
 type I = Expr<"i32">
 
-/** Rows of an item: what is packed of them stays in the second cache while columns pass. */
-const blockRows = 60
+/** How much an item is, about: few rows, too, are divided among threads. */
+interface Block {
+  readonly rows: number
+  readonly columns: number
+}
 
-/** Columns of an item, about: few rows, too, are divided among threads. */
-const blockColumns = 64
+/** What is packed of the rows stays in the second cache while columns pass. */
+export const smallBlock: Block = { rows: 60, columns: 64 }
+
+/** Where columns are packed anew for each block of rows, that is as many rows as the cache holds, within limits. */
+const largeBlock = (depth: Dim.Dim): Block => {
+  const panels = Math.floor(blockBytes / (4 * tileRows * (Dim.value(depth) ?? usualDepth)))
+  return { rows: tileRows * Math.max(leastPanels, Math.min(mostPanels, panels)), columns: 32 }
+}
+
+const blockBytes = 2 ** 19
+const usualDepth = 512
+const [leastPanels, mostPanels] = [20, 40]
 
 /** Parts that the columns are divided into, of about as many panels each. */
-const partsOf = (columns: Dim.Dim): number => {
+const partsOf = (columns: Dim.Dim, each: number): number => {
   const known = Dim.value(columns)
-  return known === undefined ? 8 : Math.min(32, Math.max(1, Math.ceil(known / blockColumns)))
+  return known === undefined ? 8 : Math.min(32, Math.max(1, Math.ceil(known / each)))
 }
 
 /** Matrix products: both sides are packed, then tiles of the result are computed and what follows is done to them. */
@@ -48,9 +61,15 @@ export const matmul = (job: Job): ReadonlyArray<Lowered> => {
   return [...direct, ...packed.map((lowered) => ({ ...lowered, when: direct.length === 0 ? [] : [many] }))]
 }
 
+/**
+ * Columns that lie along the depth are packed where they are multiplied, a panel at a time: they come no further than the first cache, and are read
+ * from memory once. Where neighbours lie side by side a panel is half a line of each row: there all of them are packed before.
+ */
 const ofMany = (job: Job, anchor: NodeOf<"dot">, lhs: Side, rhs: Side): ReadonlyArray<Lowered> => {
-  const [left, right] = [pack(job, lhs, tileRows), pack(job, rhs, tileColumns)]
-  return [left.lowered, right.lowered, multiply(job, anchor, lhs, rhs, left, right)]
+  const left = pack(job, lhs, tileRows)
+  const right = isAlongDepth(anchor) ? undefined : pack(job, rhs, tileColumns)
+  const product = multiply(job, anchor, lhs, rhs, left, right)
+  return right === undefined ? [left.lowered, product] : [left.lowered, right.lowered, product]
 }
 
 const sidesOf = ({ operands, attrs }: NodeOf<"dot">): { readonly lhs: Side; readonly rhs: Side } => {
@@ -81,19 +100,48 @@ export const sideOf = (node: Node, batch: ReadonlyArray<number>, contract: Reado
   }
 }
 
+/** Panels of columns. */
+interface Columns {
+  readonly at: PanelAt
+  readonly block: Block
+  /** Makes the panel of some columns ready, from the first on. */
+  readonly pack?: (entry: I, first: I) => void
+}
+
+const packedBefore = (frame: Frame.Frame, side: Side, packed: Packed): Columns => ({
+  at: panelsAt(frame, side, packed, tileColumns),
+  block: smallBlock
+})
+
+const packedHere = (frame: Frame.Frame, side: Side): Columns => {
+  const { e } = frame
+  const depth = Shape.size(side.depth)
+  const to = frame.local(Dim.mul(depth, Dim.constant(tileColumns / 4)))
+  const fill = filler(frame, side)
+  return {
+    at: () => to,
+    block: largeBlock(depth),
+    pack: (entry, first) => {
+      const batch = Value.delinearize(e, Value.uniform(entry), side.batch)
+      fill({ panel: tileColumns, batch, first, depth: { lo: i32(0), hi: e.dim(depth) }, to })
+    }
+  }
+}
+
 const multiply = (
   job: Job,
   anchor: NodeOf<"dot">,
   lhs: Side,
   rhs: Side,
   left: Packed,
-  right: Packed
+  right: Packed | undefined
 ): Lowered => {
   const frame = Frame.open(job)
   const { e } = frame
   const epilogue = Epilogue.make(frame)
-  const product = productOf(frame, anchor, lhs, rhs, left, right)
-  const items = eachTile(frame, Shape.size(lhs.batch), lhs.free, rhs.free, (tile) => {
+  const columns = right === undefined ? packedHere(frame, rhs) : packedBefore(frame, rhs, right)
+  const product = productOf(frame, anchor, lhs, panelsAt(frame, lhs, left, tileRows), columns.at)
+  const items = eachTile(frame, Shape.size(lhs.batch), lhs.free, rhs.free, columns, (tile) => {
     const entry = Value.delinearize(e, Value.uniform(tile.entry), lhs.batch)
     const result = product(tile, tile.entry, tile.entry)
     overTile(e, tile, (r, c) => {
@@ -117,29 +165,34 @@ export interface Tile {
   readonly column: (c: I) => ReadonlyArray<Value.Value>
 }
 
-/** Visits the tiles of all entries. An item is a block of rows and a part of the columns. */
+/** Visits the tiles of all entries. An item is a block of rows, of so many at most, and a part of the columns. */
 export const eachTile = (
   { e, begin, end }: Frame.Frame,
   entries: Dim.Dim,
   rowShape: Shape.Shape,
   columnShape: Shape.Shape,
+  { block: most, pack: before }: Pick<Columns, "block" | "pack">,
   inside: (tile: Tile) => void
 ): Items => {
   const [rows, columns] = [Shape.size(rowShape), Shape.size(columnShape)]
   const [rowCount, columnCount] = [e.dim(rows), e.dim(columns)]
   const [rowPanels, columnPanels] = [panels(e, rowShape, tileRows), panels(e, columnShape, tileColumns)]
-  const blocks = e.div(e.add(rowCount, i32(blockRows - 1)), i32(blockRows))
-  const parts = partsOf(columns)
+  const blocks = e.div(e.add(rowCount, i32(most.rows - 1)), i32(most.rows))
+  const parts = partsOf(columns, most.columns)
   const panelAt = (part: I): I => e.div(e.mul(part, columnPanels), i32(parts))
   e.loop(begin, end, 1, (item) => {
     const place = e.div(item, i32(parts))
     const part = e.sub(item, e.mul(place, i32(parts)))
     const entry = e.div(place, blocks)
     const block = e.sub(place, e.mul(entry, blocks))
-    const firstPanel = e.mul(block, i32(blockRows / tileRows))
-    const lastPanel = e.min(e.add(firstPanel, i32(blockRows / tileRows)), rowPanels)
+    // Not n / blocks of all, whose product may be past 32 bits.
+    const each = e.div(rowPanels, blocks)
+    const rest = e.sub(rowPanels, e.mul(each, blocks))
+    const rowPanelAt = (n: I): I => e.add(e.mul(n, each), e.min(n, rest))
+    const [firstPanel, lastPanel] = [rowPanelAt(block), rowPanelAt(e.add(block, i32(1)))]
     e.loop(panelAt(part), panelAt(e.add(part, i32(1))), 1, (columnPanel) => {
       const firstColumn = e.mul(columnPanel, i32(tileColumns))
+      before?.(entry, firstColumn)
       e.loop(firstPanel, lastPanel, 1, (rowPanel) => {
         const firstRow = e.mul(rowPanel, i32(tileRows))
         inside({
@@ -157,28 +210,26 @@ export const eachTile = (
       })
     })
   })
-  return { times: Dim.mul(entries, Dim.constant(parts)), of: rows, per: blockRows }
+  return { times: Dim.mul(entries, Dim.constant(parts)), of: rows, per: most.rows }
 }
+
+/** Where a panel of an entry lies. */
+type PanelAt = (entry: I, number: I) => I
 
 /** Multiplies the panels of a tile, of an entry of each side, into memory of the kernel. */
 export const productOf = (
   frame: Frame.Frame,
   anchor: NodeOf<"dot">,
   lhs: Side,
-  rhs: Side,
-  left: Packed,
-  right: Packed
+  left: PanelAt,
+  right: PanelAt
 ) => {
   const { e } = frame
   const integers = compute(anchor.type.dtype) !== "f32"
   const depth = e.dim(Shape.size(lhs.depth))
-  const [a, b] = [frame.pointer(left.ref), frame.pointer(right.ref)]
   const result = frame.local(Dim.constant((tileRows * tileColumns) / 4))
-  const [rowPanels, columnPanels] = [panels(e, lhs.free, tileRows), panels(e, rhs.free, tileColumns)]
-  const [rowBytes, columnBytes] = [panelBytes(e, lhs.depth, tileRows), panelBytes(e, rhs.depth, tileColumns)]
   return ({ rowPanel, columnPanel }: Tile, leftEntry: I, rightEntry: I): I => {
-    const pa = e.add(a, e.mul(e.add(e.mul(leftEntry, rowPanels), rowPanel), rowBytes))
-    const pb = e.add(b, e.mul(e.add(e.mul(rightEntry, columnPanels), columnPanel), columnBytes))
+    const [pa, pb] = [left(leftEntry, rowPanel), right(rightEntry, columnPanel)]
     const sums = Array.from({ length: tileRows }, () => [e.variable(splat(0)), e.variable(splat(0))] as const)
     accumulate(
       e,

@@ -66,7 +66,7 @@ export const pack = (
   const { e } = frame
   const to = frame.pointer(ref)
   const many = panels(e, side.free, panel)
-  const fill = liesAlong(job, side) ? turned : straight
+  const fill = filler(frame, side)
 
   e.loop(frame.begin, frame.end, 1, (item) => {
     const b = e.div(item, many)
@@ -78,7 +78,7 @@ export const pack = (
         ? { lo: e.max(found.lo, whole.lo), hi: e.min(found.hi, whole.hi) }
         : whole
     const all = (): void =>
-      fill(frame, side, {
+      fill({
         panel,
         batch: Value.delinearize(e, Value.uniform(b), side.batch),
         first,
@@ -94,6 +94,21 @@ export const pack = (
     e.branch(e.bind(inside), all)
   })
   return { ref, lowered: frame.finish("pack", { times: batch, of: count, per: panel }) }
+}
+
+/** Where panels lie that another kernel has packed. */
+export const panelsAt = (frame: Frame.Frame, side: Side, { ref }: Packed, panel: number) => {
+  const { e } = frame
+  const start = frame.pointer(ref)
+  const [many, bytes] = [panels(e, side.free, panel), panelBytes(e, side.depth, panel)]
+  return (entry: Expr<"i32">, number: Expr<"i32">): Expr<"i32"> =>
+    e.add(start, e.mul(e.add(e.mul(entry, many), number), bytes))
+}
+
+/** Lays out panels of a side, in the order in which its elements are read fastest. */
+export const filler = (frame: Frame.Frame, side: Side): ((panel: Panel) => void) => {
+  const fill = liesAlong(frame.job, side) ? turned : straight
+  return (panel) => fill(frame, side, panel)
 }
 
 interface Panel {

@@ -151,6 +151,21 @@ test("a row times more columns than an item has", () =>
     [1, 2].map((M) => ({ M }))
   ))
 
+test("many rows times columns that lie along the depth, in several blocks", () =>
+  agree(
+    dot("f32[M, 3]", "f32[45, 3]", `${none}, lhsContract = [1], rhsContract = [1]`, "f32[M, 45]"),
+    [240, 241, 500].map((M) => ({ M }))
+  ))
+
+test("columns that lie along the depth are packed where they are multiplied", async () => {
+  const { executable } = await compiled(
+    dot("f32[M, 7]", "f32[45, 7]", `${none}, lhsContract = [1], rhsContract = [1]`, "f32[M, 45]")
+  )
+  expect([16, 17].map((M) => executable.stats({ M }).dispatches)).toEqual([1, 2])
+  // Rows alone, and what fills the last panel.
+  expect(executable.stats({ M: 17 }).scratchBytes).toBe(4 * 7 * (17 + 5))
+})
+
 test("few rows are multiplied where they lie, many are packed", async () => {
   const { executable } = await compiled(
     dot("f32[M, 7]", "f32[7, 45]", `${none}, lhsContract = [1], rhsContract = [0]`, "f32[M, 45]")
