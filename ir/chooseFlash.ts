@@ -1,4 +1,5 @@
-import { asSubgroup, each, type HeadSizes, legal, writtenPerPair } from "./flashBudget.ts"
+import { asSubgroup, each, type HeadSizes, writtenPerPair } from "./flashBudget.ts"
+import { legal, mostDecodeRows } from "./flashSchedules.ts"
 import { haveQuads, type Limits } from "./Limits.ts"
 import type { Arithmetic, Flash, FlashPrefill, FlashTiles } from "./Schedule.ts"
 
@@ -76,9 +77,6 @@ const decodes = {
   gpu: { tiles: "workgroup", threads: [64, 32, 128], rows: 8, keysPerSplit: 64, maxSplits: 64 }
 } as const
 
-/** Decode variants keep all packed rows in registers: beyond this many, prefill is the better kernel. */
-const mostDecodeRows = 16
-
 /** Rows of a short query: a prefill of fewer would leave most of a GPU idle, which splits of the keys keep busy. */
 const mostShortRows = 32
 
@@ -100,14 +98,15 @@ export const choose = (
   if (prefill === undefined)
     throw new Error(`no flash schedule fits head sizes ${each(D).join(", ")} and ${E}`)
   const shorter = all.find((p) => p.tiles === "workgroup" && p.rows <= mostShortRows && fitting(p))
-  const short = shorter === undefined ? {} : { short: shorter }
+  const shortAbove = (rows: number) =>
+    shorter === undefined || shorter.rows <= rows ? {} : { short: shorter }
   const least = group ?? 1
   for (const decodeRows of [Math.max(least, wanted), least]) {
     for (const threads of counts) {
       const decode = asSubgroup({ threads, tiles, keysPerSplit, maxSplits }, limits)
-      const schedule: Flash = { kind: "flash", prefill, decode, decodeRows, ...short }
+      const schedule: Flash = { kind: "flash", prefill, decode, decodeRows, ...shortAbove(decodeRows) }
       if (decodeRows <= mostDecodeRows && fits(schedule)) return schedule
     }
   }
-  return { kind: "flash", prefill, decode: without, decodeRows: 0, ...short }
+  return { kind: "flash", prefill, decode: without, decodeRows: 0, ...shortAbove(0) }
 }

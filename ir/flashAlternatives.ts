@@ -1,5 +1,6 @@
 import { candidates, choose, multiplyingIn } from "./chooseFlash.ts"
 import * as Budget from "./flashBudget.ts"
+import { legal } from "./flashSchedules.ts"
 import type { Limits } from "./Limits.ts"
 import type { Arithmetic, Flash, FlashDecode, FlashPrefill } from "./Schedule.ts"
 
@@ -8,8 +9,8 @@ const more: { readonly [kind in Limits["kind"]]: ReadonlyArray<FlashPrefill> } =
   cpu: [true, false].flatMap((quads) =>
     [
       [32, 4, 4],
-      [64, 4, 8],
-      [32, 8, 8]
+      [64, 4, quads ? 4 : 8],
+      [quads ? 16 : 32, 8, quads ? 4 : 8]
     ].map(
       ([rows = 0, keys = 0, threads = 0]) => ({ rows, keys, threads, tiles: "registers", quads }) as const
     )
@@ -71,7 +72,7 @@ export const alternatives = (
   return [chosen, ...others]
     .filter((schedule) => {
       const text = JSON.stringify(schedule)
-      return Budget.legal(schedule, limits, D, E, "f32", group) && !texts.has(text) && texts.add(text)
+      return legal(schedule, limits, D, E, "f32", group) && !texts.has(text) && texts.add(text)
     })
     .slice(0, most)
 }

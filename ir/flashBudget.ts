@@ -1,5 +1,4 @@
-import type * as DType from "./DType.ts"
-import { haveQuads, type Limits } from "./Limits.ts"
+import type { Limits } from "./Limits.ts"
 import type { Flash, FlashDecode, FlashPrefill } from "./Schedule.ts"
 
 /**
@@ -43,10 +42,10 @@ const maxRegisters = 320
 const maxRegistersStaged = 160
 
 /** Multiply-adds that a tile of its own rows may write out. */
-const maxWritten = 8192
+export const maxWritten = 8192
 
 /** Rows of a thread that owns them, and keys that it takes at a time, are in the names of variables. */
-const mostOwned = 16
+export const mostOwned = 16
 
 /** Threads that share a row reduce over this many partial values at once; more of them are folded first. */
 export const reductionWidth = 8
@@ -276,48 +275,10 @@ export const workgroupBytes = (
   return most
 }
 
-const smallestSubgroup = (limits: Limits): number => limits.subgroups?.min ?? 0
+/** Whether so many threads are certainly one subgroup. */
+export const areSubgroup = (threads: number, { subgroups }: Limits): boolean =>
+  threads <= (subgroups?.min ?? 0)
 
 /** The same threads as one subgroup, where they certainly are. */
 export const asSubgroup = (decode: FlashDecode, limits: Limits): FlashDecode =>
-  decode.tiles === "workgroup" && decode.threads <= smallestSubgroup(limits)
-    ? { ...decode, subgroup: true }
-    : decode
-
-/** Whether a device can run a schedule for these head sizes: `undefined`, or the reason why not. */
-export const illegal = (
-  schedule: Flash,
-  limits: Limits,
-  D: HeadSizes,
-  E: number,
-  dtype: DType.DType,
-  group?: number
-): string | undefined => {
-  if (dtype === "f64") return "f64 does not run on a device"
-  if (![...each(D), E].every((size) => isCount(size) && size <= 256))
-    return `head sizes ${each(D).join(", ")} and ${E} are not from 1 to 256`
-  const { prefill, decode, decodeRows, short } = schedule
-  const threads = Math.max(prefill.threads, decodeRows > 0 ? decode.threads : 1, short?.threads ?? 1)
-  if (threads > limits.maxComputeInvocationsPerWorkgroup) {
-    return `${threads} threads exceed ${limits.maxComputeInvocationsPerWorkgroup}`
-  }
-  if (prefill.quads && !haveQuads(limits)) return "threads cannot pass on what they load"
-  if (decode.subgroup === true && decode.threads > smallestSubgroup(limits))
-    return `${decode.threads} threads may be more than one subgroup`
-  if (short?.tiles === "registers") return "threads that own rows do not split keys"
-  const bytes = workgroupBytes(schedule, D, E, group)
-  if (bytes === undefined) return "its rows, keys and threads do not divide, or need too many registers"
-  if (bytes > limits.maxComputeWorkgroupStorageSize) {
-    return `${bytes} bytes of workgroup memory exceed ${limits.maxComputeWorkgroupStorageSize}`
-  }
-  return undefined
-}
-
-export const legal = (
-  schedule: Flash,
-  limits: Limits,
-  D: HeadSizes,
-  E: number,
-  dtype: DType.DType,
-  group?: number
-): boolean => illegal(schedule, limits, D, E, dtype, group) === undefined
+  decode.tiles === "workgroup" && areSubgroup(decode.threads, limits) ? { ...decode, subgroup: true } : decode

@@ -1,6 +1,7 @@
 import { choose } from "../ir/chooseFlash.ts"
 import * as Dim from "../ir/Dim.ts"
-import { legal, withBuffers } from "../ir/flashBudget.ts"
+import { withBuffers } from "../ir/flashBudget.ts"
+import { legal } from "../ir/flashSchedules.ts"
 import { wide } from "../ir/halfProducts.ts"
 import { anchorOf } from "../ir/KernelBody.ts"
 import type { Limits } from "../ir/Limits.ts"

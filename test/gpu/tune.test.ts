@@ -3,7 +3,7 @@ import { expect, test } from "vitest"
 import type { Backend } from "../../backends/Backend.ts"
 import { choose } from "../../ir/chooseFlash.ts"
 import { alternatives } from "../../ir/flashAlternatives.ts"
-import * as Budget from "../../ir/flashBudget.ts"
+import { illegal } from "../../ir/flashSchedules.ts"
 import * as HostArray from "../../ir/HostArray.ts"
 import * as Limits from "../../ir/Limits.ts"
 import { compileGraph } from "../../src/compile.ts"
@@ -135,7 +135,7 @@ test("alternatives are legal, the chosen schedule first, and differ in the varia
         expect(all[0]).toEqual(chosen)
         expect(all.length).toBeGreaterThan(1)
         for (const schedule of all) {
-          expect(Budget.illegal(schedule, limits, D, E, "f32", group)).toBeUndefined()
+          expect(illegal(schedule, limits, D, E, "f32", group)).toBeUndefined()
           expect({ ...schedule, [part]: chosen[part] }).toEqual(chosen)
         }
       }

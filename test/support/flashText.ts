@@ -149,13 +149,13 @@ export const anyKey: ReadonlyArray<string> = [
 export const small: Flash = {
   kind: "flash",
   prefill: { rows: 4, keys: 4, threads: 2, tiles: "registers", quads: false },
-  decode: { threads: 4, tiles: "registers", keysPerSplit: 4, maxSplits: 3 },
+  decode: { threads: 4, tiles: "registers", keysPerSplit: 4, maxSplits: 4 },
   decodeRows: 0
 }
 
 export const smallQuads: Flash = {
   ...small,
-  prefill: { ...small.prefill, rows: 12, keys: 3, threads: 4, quads: true }
+  prefill: { ...small.prefill, rows: 12, keys: 4, threads: 4, quads: true }
 }
 
 export const smallStaged: Flash = {

@@ -1,5 +1,6 @@
 import * as Dim from "../../../ir/Dim.ts"
 import * as Budget from "../../../ir/flashBudget.ts"
+import { illegal } from "../../../ir/flashSchedules.ts"
 import { UnsupportedByDevice } from "../../errors.ts"
 import type { Job, Lowered } from "../Job.ts"
 import type { Condition } from "../Program.ts"
@@ -16,7 +17,7 @@ export const lowerFlash = (job: Job): ReadonlyArray<Lowered> => {
   const problem = Problem.of(job)
   const { schedule, limits, D, E, R } = problem
   const group = Dim.value(problem.group)
-  const refused = Budget.illegal(schedule, limits, D, E, "f32", group)
+  const refused = illegal(schedule, limits, D, E, "f32", group)
   if (refused !== undefined)
     throw new UnsupportedByDevice({ message: `flash_attention: the schedule does not fit: ${refused}` })
 

@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest"
 import { lower } from "../../../backends/webgpu/lower.ts"
-import { illegal } from "../../../ir/flashBudget.ts"
+import { illegal } from "../../../ir/flashSchedules.ts"
 import type * as Graph from "../../../ir/Graph.ts"
 import { type Limits, portable } from "../../../ir/Limits.ts"
 import { illegalMatmul } from "../../../ir/matmulSchedule.ts"
