@@ -7,6 +7,8 @@
  * would be chosen. The straightforward kernel runs in turns with them where it can, so that a busy machine slows all alike; results are
  * compared with its. GFLOP/s count the pairs that the mask shows.
  */
+
+import * as Intermediates from "../backends/webgpu/Intermediates.ts"
 import { lower } from "../backends/webgpu/lower.ts"
 import * as Program from "../backends/webgpu/Program.ts"
 import * as Size from "../backends/webgpu/Size.ts"
@@ -94,16 +96,24 @@ const ours = async (
   const words = Program.uniform(program, sizes)
   const lengths = buffer(words.byteLength)
   device.queue.writeBuffer(lengths, 0, words)
-  const slots = program.slots.map((s) => buffer(Size.evaluate(s.bytes, sizes)))
+  const running = Program.steps(program, sizes)
+  const { buffers: arenas, places } = Intermediates.of(program, running, sizes, limits)
+  const pieces = arenas.map((bytes) => buffer(bytes))
+  const bindingOf = ({ _tag, index }: Program.BufferRef): GPUBufferBinding => {
+    if (_tag === "output") return { buffer: result }
+    if (_tag !== "slot") return { buffer: inputs[index] as GPUBuffer }
+    const { buffer: piece, offset, bytes } = places.get(index) as Intermediates.Place
+    return { buffer: pieces[piece] as GPUBuffer, offset, size: bytes }
+  }
   const start = performance.now()
   const steps = await Promise.all(
-    Program.steps(program, sizes).map(async (step) => {
+    running.map(async (step) => {
       const kernel = program.kernels[step.kernel] as Program.Kernel
-      const buffers = step.buffers.map((b) =>
-        b._tag === "output" ? result : ((b._tag === "slot" ? slots : inputs)[b.index] as GPUBuffer)
-      )
       const made = await pipeline(kernel)
-      const entries = [lengths, ...buffers].map((b, binding) => ({ binding, resource: { buffer: b } }))
+      const entries = [{ buffer: lengths }, ...step.buffers.map(bindingOf)].map((resource, binding) => ({
+        binding,
+        resource
+      }))
       const group = device.createBindGroup({ layout: layout(kernel), entries })
       return {
         made,

@@ -2,6 +2,7 @@ import { Effect } from "effect"
 import * as Backend from "../backends/Backend.ts"
 import * as Dim from "../ir/Dim.ts"
 import * as Graph from "../ir/Graph.ts"
+import * as MemoryPlan from "../ir/MemoryPlan.ts"
 import * as Print from "../ir/Print.ts"
 import { type Arithmetic, arithmetics } from "../ir/Schedule.ts"
 import { suggest } from "../ir/suggest.ts"
@@ -137,7 +138,7 @@ const compileTraced = <S extends Signature, R extends Returned>(
         })
       }
     }
-    const memory = compiled.memory ?? { slots: [], slotOf: new Map(), inPlace: new Map() }
+    const memory = compiled.memory ?? MemoryPlan.none
     const plan = { graph: compiled.graph, schedules: compiled.schedules, memory }
     const schedules =
       measured !== undefined && backend.name === "webgpu"

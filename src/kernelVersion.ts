@@ -1,6 +1,7 @@
 import { Result } from "effect"
 import type { BackendShape } from "../backends/Backend.ts"
 import type { DType } from "../ir/DType.ts"
+import * as MemoryPlan from "../ir/MemoryPlan.ts"
 import type { Arithmetic, Flash } from "../ir/Schedule.ts"
 import * as Pipeline from "../passes/Pipeline.ts"
 import * as Attention from "./Attention.ts"
@@ -40,7 +41,7 @@ export const kernelVersion = (
   const passes = Result.getOrThrow(Pipeline.parse(Pipeline.defaultText))
   const options = { limits: backend.limits, arithmetic }
   const { graph, schedules, memory } = Result.getOrThrow(Pipeline.run(passes, traced, options))
-  const plan = { graph, schedules, memory: memory ?? { slots: [], slotOf: new Map(), inPlace: new Map() } }
+  const plan = { graph, schedules, memory: memory ?? MemoryPlan.none }
   return hash(`${JSON.stringify(alternatives)}${backend.source?.(plan)}`)
 }
 

@@ -82,9 +82,9 @@ export interface Constant {
   readonly data: Uint8Array<ArrayBuffer>
 }
 
-/** Intermediate memory, as large as the largest of these. Values that share a slot are never alive together. */
+/** An intermediate value. Where it lies follows from the steps that need it, see `layout`. */
 export interface Slot {
-  readonly bytes: ReadonlyArray<Dim.Dim>
+  readonly bytes: Dim.Dim
 }
 
 /** Bytes of a tensor in memory: a bool takes 4, so that all elements are vectors of 4 lanes. */
@@ -93,9 +93,6 @@ export const storageBytes = (type: TensorType.TensorType): Dim.Dim =>
 
 export const items = ({ times, of, per }: Items, sizes: Dim.Bindings): number =>
   Dim.evaluate(times, sizes) * Math.ceil(Dim.evaluate(of, sizes) / per)
-
-export const slotBytes = (slot: Slot, sizes: Dim.Bindings): number =>
-  Math.max(0, ...slot.bytes.map((b) => Dim.evaluate(b, sizes)))
 
 const holds = (c: Condition, sizes: Dim.Bindings, donated: ReadonlySet<number>): boolean => {
   if (c._tag === "donated") return donated.has(c.input) === c.is
@@ -115,10 +112,6 @@ export const steps = (
       items((program.kernels[s.kernel] as Kernel).items, sizes) > 0
   )
 
-/** Slots that some of these steps write or read: what a call needs of intermediate memory. */
-export const slotsOf = (running: ReadonlyArray<Step>): ReadonlySet<number> =>
-  new Set(running.flatMap((s) => s.buffers.flatMap((b) => (b._tag === "slot" ? [b.index] : []))))
-
 export const printItems = ({ times, of, per }: Items): string => {
   const blocks = per === 1 ? Dim.print(of) : `ceil(${Dim.print(of)} / ${per})`
   return Dim.isOne(times) ? blocks : `${Dim.print(times)} times ${blocks}`
@@ -137,7 +130,7 @@ export const print = (program: Program, bytes?: number): string =>
     ...(program.symbols.length > 0 ? [`  sizes ${program.symbols.join(", ")}`] : []),
     ...program.inputs.map((p, i) => `  input ${i}: ${JSON.stringify(p.name)} ${TensorType.print(p.type)}`),
     ...program.constants.map((c, i) => `  constant ${i}: ${TensorType.print(c.type)}`),
-    ...program.slots.map((s, i) => `  slot ${i}: ${s.bytes.map(Dim.print).join(" or ")} bytes`),
+    ...program.slots.map((s, i) => `  slot ${i}: ${Dim.print(s.bytes)} bytes`),
     ...program.outputs.map(printOutput),
     ...program.kernels.map((k, i) => `  kernel ${i}: ${k.name}, ${printItems(k.items)} items`),
     ...program.steps.map((s) => printStep(program, s)),

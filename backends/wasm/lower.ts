@@ -38,7 +38,7 @@ export const lower = (plan: Plan, features: Features, tiles: Tiles = standard): 
   const steps: Array<Program.Step> = []
   const constants: Array<Program.Constant> = []
   const constantNumbers = new Map<Node.Node, number>()
-  const slots: Array<Program.Slot> = memory.slots.map((s) => ({ bytes: s.bytes }))
+  const slots: Array<Program.Slot> = []
   const places = new Map<Node.Node, Program.BufferRef>()
 
   const constant = (node: Node.NodeOf<"constant">): Program.BufferRef => {
@@ -48,15 +48,7 @@ export const lower = (plan: Plan, features: Features, tiles: Tiles = standard): 
     return { _tag: "constant", index }
   }
 
-  /** Slots for memory that only the kernels of one node need; the next node takes the same. */
-  const shared: Array<number> = []
-  let taken = 0
-  const temporary = (bytes: Dim.Dim): Program.BufferRef => {
-    const index = shared[taken] ?? slots.push({ bytes: [] }) - 1
-    shared[taken++] = index
-    slots[index] = { bytes: [...(slots[index] as Program.Slot).bytes, bytes] }
-    return { _tag: "slot", index }
-  }
+  const slot = (bytes: Dim.Dim): Program.BufferRef => ({ _tag: "slot", index: slots.push({ bytes }) - 1 })
 
   /** Kernels with equal code are one. */
   const kernelNumber = (kernel: Program.Kernel): number => {
@@ -105,14 +97,14 @@ export const lower = (plan: Plan, features: Features, tiles: Tiles = standard): 
     const anchor = KernelBody.anchorOf(body)
     if (anchor !== undefined && !fitsOneKernel({ body, anchor })) {
       const split = KernelBody.splitAt(body, anchor)
-      const between = temporary(Program.storageBytes(anchor.type))
+      const between = slot(Program.storageBytes(anchor.type))
       run([split.anchor], node, operands, [between])
       run([split.rest], node, [...operands, between], to)
       return
     }
     const donor = donorOf(memory, graph, node)
     const recipe = recipeOf(bodies, donor !== undefined)
-    const scratch = recipe.scratch.map(temporary)
+    const scratch = recipe.scratch.map(slot)
     const place = (ref: Ref): Program.BufferRef => {
       switch (ref._tag) {
         case "operand":
@@ -148,9 +140,7 @@ export const lower = (plan: Plan, features: Features, tiles: Tiles = standard): 
   })
   const placeOf = (node: Node.Node): Program.BufferRef => {
     const output = outputOf.get(node)
-    if (output !== undefined) return { _tag: "output", index: output }
-    const index = memory.slotOf.get(node) ?? slots.push({ bytes: [Program.storageBytes(node.type)] }) - 1
-    return { _tag: "slot", index }
+    return output === undefined ? slot(Program.storageBytes(node.type)) : { _tag: "output", index: output }
   }
   const together = siblings(graph)
   for (const node of graph.nodes) {
@@ -163,7 +153,6 @@ export const lower = (plan: Plan, features: Features, tiles: Tiles = standard): 
     const { operands, bodies } =
       group.length > 1 ? overOneList(group) : { operands: node.operands, bodies: [KernelBody.of(node)] }
     for (const member of group) places.set(member, placeOf(member))
-    taken = 0
     const placesOf = (nodes: ReadonlyArray<Node.Node>) => nodes.map((n) => places.get(n) as Program.BufferRef)
     run(bodies, node, placesOf(operands), placesOf(group))
   }

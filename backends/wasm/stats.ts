@@ -5,17 +5,14 @@ import type { Node, NodeOf } from "../../ir/Node.ts"
 import * as Shape from "../../ir/Shape.ts"
 import type { Plan, Stats } from "../Backend.ts"
 import * as Program from "./Program.ts"
+import { intermediates } from "./runtime/layout.ts"
 
 /** What one call costs, counted from the steps that its lengths select. */
 export const statsOf = (plan: Plan, program: Program.Program, sizes: Dim.Bindings): Stats => {
   const steps = Program.steps(program, sizes)
-  const used = Program.slotsOf(steps)
   return {
     dispatches: steps.length,
-    scratchBytes: program.slots.reduce(
-      (sum, slot, i) => (used.has(i) ? sum + Program.slotBytes(slot, sizes) : sum),
-      0
-    ),
+    scratchBytes: intermediates(program, steps, sizes).bytes,
     keyValueBytesRead: keyValueBytes(plan.graph, sizes),
     pipelines: program.kernels.length
   }

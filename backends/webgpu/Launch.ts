@@ -3,6 +3,7 @@ import type { Limits } from "../../ir/Limits.ts"
 import * as Shape from "../../ir/Shape.ts"
 import type { UnsupportedByDevice } from "../errors.ts"
 import * as Visits from "./flash/visits.ts"
+import * as Intermediates from "./Intermediates.ts"
 import * as Program from "./Program.ts"
 import * as Size from "./Size.ts"
 
@@ -13,8 +14,8 @@ export interface Launch {
   /** Bytes of the arguments. */
   readonly inputs: ReadonlyArray<number>
   readonly outputs: ReadonlyArray<{ readonly bytes: number; readonly shape: ReadonlyArray<number> }>
-  /** Intermediate memory that the steps of this call use. */
-  readonly slots: ReadonlyArray<{ readonly index: number; readonly bytes: number }>
+  /** Intermediate memory of this call. */
+  readonly intermediates: Intermediates.Intermediates
   /** Content of the uniform: for each range that does not begin at the first workgroup one more block. */
   readonly uniform: Int32Array<ArrayBuffer>
   /** Numbers of the kernels that run. */
@@ -48,7 +49,7 @@ export const make = (
   const running = Program.steps(program, sizes, donated)
   const refused = Program.unsupported(program, sizes, limits, running)
   if (refused !== undefined) {
-    const nothing = { inputs: [], outputs: [], slots: [], kernels: [], submits: [] }
+    const nothing = { inputs: [], outputs: [], intermediates: Intermediates.none, kernels: [], submits: [] }
     return { refused, ...nothing, uniform: new Int32Array(0) }
   }
   const bytesOf = ({ bytes }: { readonly bytes: Size.Size }): number => Size.evaluate(bytes, sizes)
@@ -57,10 +58,7 @@ export const make = (
     refused,
     inputs: program.inputs.map(bytesOf),
     outputs: program.outputs.map((o) => ({ bytes: bytesOf(o), shape: Shape.evaluate(o.type.shape, sizes) })),
-    slots: [...Program.slotsOf(running)].map((index) => ({
-      index,
-      bytes: bytesOf(program.slots[index] as Program.Slot)
-    })),
+    intermediates: Intermediates.of(program, running, sizes, limits),
     uniform: uniformOf(program, sizes, firsts),
     kernels: [...new Set(running.map((s) => s.kernel))],
     submits

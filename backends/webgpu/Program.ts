@@ -96,9 +96,11 @@ export interface Constant {
   readonly data: Uint8Array<ArrayBuffer>
 }
 
-/** Intermediate memory. Values that share a slot are never alive together. */
+/** An intermediate value. Where it lies follows from the steps that need it, see `intermediates`. */
 export interface Slot {
   readonly bytes: Size.Size
+  /** Whether some kernel needs it in a buffer that the kernel does not write to. */
+  readonly apart?: true
 }
 
 /**
@@ -160,13 +162,6 @@ export const kernelsByNeed = (
 const isCertain = (c: Condition): boolean =>
   c._tag === "size" && Size.value(c.left) !== undefined && Size.value(c.right) !== undefined
 
-/** Slots that some of these steps write or read: what a call needs of intermediate memory. */
-export const slotsOf = (running: ReadonlyArray<Step>): ReadonlySet<number> => {
-  const used = new Set<number>()
-  for (const { buffers } of running) for (const b of buffers) if (b._tag === "slot") used.add(b.index)
-  return used
-}
-
 /** Arguments of `dispatchWorkgroups` for a linear count; x * y may exceed it by less than x. */
 export const dispatchSize = (count: number, limits: Limits): readonly [x: number, y: number] => {
   const most = limits.maxComputeWorkgroupsPerDimension
@@ -199,7 +194,7 @@ export const unsupported = (
   const refused =
     tooLarge(program.inputs, named("input"), bindings, limits) ??
     tooLarge(program.outputs, named("output"), bindings, limits) ??
-    tooLarge(program.slots, (_, i) => `intermediate buffer ${i}`, bindings, limits)
+    tooLarge(program.slots, (_, i) => `intermediate value ${i}`, bindings, limits)
   if (refused !== undefined) return refused
   for (const step of running) {
     const kernel = program.kernels[step.kernel] as Kernel
@@ -252,7 +247,7 @@ export const print = (program: Program, options: PrintOptions = {}): string =>
       : []),
     ...program.inputs.map((p, i) => `  input ${i}: ${JSON.stringify(p.name)} ${TensorType.print(p.type)}`),
     ...program.constants.map((c, i) => `  constant ${i}: ${TensorType.print(c.type)}`),
-    ...program.slots.map((s, i) => `  slot ${i}: ${Size.print(s.bytes)} bytes`),
+    ...program.slots.map((s, i) => `  slot ${i}: ${Size.print(s.bytes)} bytes${s.apart ? ", apart" : ""}`),
     ...program.outputs.map(printOutput),
     ...program.kernels.flatMap((k, i) => [printKernel(k, i), ...(options.wgsl ? indented(k.wgsl) : [])]),
     ...program.steps.map((s) => printStep(program, s)),

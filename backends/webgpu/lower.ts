@@ -50,9 +50,7 @@ export const lower = (plan: Plan, limits: Limits, options: Options = {}): Progra
   const steps: Array<Program.Step> = []
   const constants: Array<Program.Constant> = []
   const constantNumbers = new Map<string, number>()
-  const slots: Array<Program.Slot> = memory.slots.map((s) => ({
-    bytes: s.bytes.reduce<Size.Size>((most, b) => Size.max(most, Program.aligned(b)), Size.from(16))
-  }))
+  const slots: Array<Program.Slot> = []
   const places = new Map<Node.Node, Program.BufferRef>()
 
   const constant = (node: Node.NodeOf<"constant">): Program.BufferRef => {
@@ -65,18 +63,6 @@ export const lower = (plan: Plan, limits: Limits, options: Options = {}): Progra
   }
 
   const slot = (bytes: Size.Size): Program.BufferRef => ({ _tag: "slot", index: slots.push({ bytes }) - 1 })
-
-  /** Slots for memory that only the kernels of one node need; the next node takes the same. */
-  const shared: Array<number> = []
-  let taken = 0
-  const temporary = (size: Size.SizeLike): Program.BufferRef => {
-    const bytes = Program.aligned(size)
-    const index = shared[taken] ?? slots.push({ bytes }) - 1
-    shared[taken++] = index
-    const most = (slots[index] as Program.Slot).bytes
-    slots[index] = { bytes: most === bytes ? bytes : Size.max(most, bytes) }
-    return { _tag: "slot", index }
-  }
 
   const kernelNumber = (kernel: Program.Kernel): number => {
     const key = `${Size.print(kernel.workgroups)}\n${kernel.wgsl}`
@@ -105,7 +91,8 @@ export const lower = (plan: Plan, limits: Limits, options: Options = {}): Progra
       limits,
       symbols,
       counts: options.visits === true,
-      scratch: (bytes) => ({ _tag: "scratch", index: scratch.push(temporary(bytes)) - 1 }),
+      scratch: (bytes) => ({ _tag: "scratch", index: scratch.push(slot(Program.aligned(bytes))) - 1 }),
+      inArena: (ref) => ref._tag !== "constant" && place(ref)._tag === "slot",
       result: { _tag: "result", index },
       siblings: index === 0 ? bodies.slice(1).map((b, n) => jobOf(b, n + 1)) : []
     })
@@ -152,7 +139,7 @@ export const lower = (plan: Plan, limits: Limits, options: Options = {}): Progra
     if (!fitsOneKernel(job)) {
       const anchor = job.anchor as Node.Node
       const split = KernelBody.splitAt(job.body, anchor)
-      const between = temporary(Program.storageBytes(anchor.type))
+      const between = slot(Program.storageBytes(anchor.type))
       run([split.anchor], nodes, operands, [between], conditions)
       run([split.rest], nodes, [...operands, between], to, conditions)
       return
@@ -224,9 +211,7 @@ export const lower = (plan: Plan, limits: Limits, options: Options = {}): Progra
   })
   const placeOf = (node: Node.Node): Program.BufferRef => {
     const output = outputOf.get(node)
-    const known = memory.slotOf.get(node)
-    if (output !== undefined) return { _tag: "output", index: output }
-    return known === undefined ? slot(Program.storageBytes(node.type)) : { _tag: "slot", index: known }
+    return output === undefined ? slot(Program.storageBytes(node.type)) : { _tag: "output", index: output }
   }
   // Counters take a buffer of each kernel.
   const maxStorageBuffersPerShaderStage = limits.maxStorageBuffersPerShaderStage - (options.visits ? 1 : 0)
@@ -239,13 +224,10 @@ export const lower = (plan: Plan, limits: Limits, options: Options = {}): Progra
     if (places.has(node)) continue
     const group = atOnce.get(node) ?? together.get(node) ?? [node]
     for (const member of group) places.set(member, placeOf(member))
-    taken = 0
     if (atOnce.has(node) || isSeveral(node)) {
       runAtOnce(group, (conditions) => {
-        for (const member of group) {
-          taken = 0
+        for (const member of group)
           run([KernelBody.of(member)], [member], placesOf(member.operands), placesOf([member]), conditions)
-        }
       })
       continue
     }
@@ -271,7 +253,7 @@ export const lower = (plan: Plan, limits: Limits, options: Options = {}): Progra
     steps,
     inputs: [...graph.inputs.map((n) => port(n.attrs.name, n.type)), ...visits],
     constants,
-    slots,
+    slots: withApart(slots, kernels, steps),
     outputs: [
       ...graph.outputs.map((o, i) => {
         const donor = outputOf.get(o.node) === i ? donorOf(memory, graph, o.node) : undefined
@@ -285,6 +267,24 @@ export const lower = (plan: Plan, limits: Limits, options: Options = {}): Progra
     if (refused !== undefined) throw refused
   }
   return program
+}
+
+/** A slot that some kernel only reads, while it writes another, lies apart from that. */
+const withApart = (
+  slots: ReadonlyArray<Program.Slot>,
+  kernels: ReadonlyArray<Program.Kernel>,
+  steps: ReadonlyArray<Program.Step>
+): ReadonlyArray<Program.Slot> => {
+  const apart = new Set<number>()
+  for (const { kernel, buffers } of steps) {
+    const { bindings } = kernels[kernel] as Program.Kernel
+    const bound = buffers.flatMap(({ _tag, index }, i) =>
+      _tag === "slot" ? [{ index, access: bindings[i]?.access }] : []
+    )
+    if (!bound.some((b) => b.access === "read_write")) continue
+    for (const { access, index } of bound) if (access === "read") apart.add(index)
+  }
+  return slots.map((s, i) => (apart.has(i) ? { ...s, apart: true } : s))
 }
 
 /** Whether the result follows the anchor element by element, and the device binds all buffers at once. */

@@ -9,19 +9,15 @@ import type { Plan, Stats } from "../Backend.ts"
 import { keyValueBytesRead } from "./flash/keyValueBytes.ts"
 import { scheduleOf } from "./flash/Problem.ts"
 import { siblings } from "./flash/siblings.ts"
+import * as Intermediates from "./Intermediates.ts"
 import * as Program from "./Program.ts"
-import * as Size from "./Size.ts"
 
 /** What one call costs, counted from the steps that its lengths select. */
 export const statsOf = (plan: Plan, program: Program.Program, limits: Limits, sizes: Bindings): Stats => {
   const steps = Program.steps(program, sizes)
-  const used = Program.slotsOf(steps)
   return {
     dispatches: steps.length,
-    scratchBytes: program.slots.reduce(
-      (sum, s, i) => (used.has(i) ? sum + Size.evaluate(s.bytes, sizes) : sum),
-      0
-    ),
+    scratchBytes: Intermediates.of(program, steps, sizes, limits).buffers.reduce((sum, n) => sum + n, 0),
     keyValueBytesRead: keyValueBytes(plan, limits, sizes),
     pipelines: program.kernels.length
   }

@@ -4,6 +4,7 @@ import { detect } from "../../backends/wasm/features.ts"
 import { lower } from "../../backends/wasm/lower.ts"
 import * as Program from "../../backends/wasm/Program.ts"
 import { engine } from "../../backends/wasm/runtime/engine.ts"
+import * as MemoryPlan from "../../ir/MemoryPlan.ts"
 import type { Compiled } from "../../passes/Pipeline.ts"
 import type { CliFailure } from "./CliFailure.ts"
 import { isKnownError, type KnownError, orFail } from "./fromError.ts"
@@ -19,7 +20,7 @@ export const wat = ({ graph, schedules, memory }: Compiled): Effect.Effect<strin
         const plan = {
           graph,
           schedules,
-          memory: memory ?? { slots: [], slotOf: new Map(), inPlace: new Map() }
+          memory: memory ?? MemoryPlan.none
         }
         return Program.wat(lower(plan, detect(host)))
       },

@@ -1,5 +1,6 @@
 import type { Plan } from "../../backends/Backend.ts"
 import type { Graph } from "../../ir/Graph.ts"
+import * as MemoryPlan from "../../ir/MemoryPlan.ts"
 import type { Node } from "../../ir/Node.ts"
 import type { Schedules } from "../../ir/Schedule.ts"
 
@@ -7,12 +8,12 @@ import type { Schedules } from "../../ir/Schedule.ts"
 export const planOf = (graph: Graph, schedules: Schedules = new Map()): Plan => ({
   graph,
   schedules,
-  memory: { slots: [], slotOf: new Map(), inPlace: new Map() }
+  memory: MemoryPlan.none
 })
 
 /** The same, where the first result takes over the first input. */
 export const inPlaceOf = (graph: Graph): Plan => ({
   graph,
   schedules: new Map(),
-  memory: { slots: [], slotOf: new Map(), inPlace: new Map([[graph.outputs[0]?.node as Node, 0]]) }
+  memory: { inPlace: new Map([[graph.outputs[0]?.node as Node, 0]]) }
 })

@@ -1,3 +1,4 @@
+import * as Intermediates from "../../backends/webgpu/Intermediates.ts"
 import { lower } from "../../backends/webgpu/lower.ts"
 import * as Program from "../../backends/webgpu/Program.ts"
 import { deviceLimits } from "../../backends/webgpu/runtime/deviceLimits.ts"
@@ -89,25 +90,31 @@ export const runProgram = async (
   const buffers = {
     input: given,
     constant: program.constants.map((c) => buffer(c.data.byteLength, c.data)),
-    slot: program.slots.map((s) => buffer(bytesOf(s))),
     output: program.outputs.map((o) =>
       o.donor !== undefined && donated.has(o.donor) ? (given[o.donor] as GPUBuffer) : buffer(bytesOf(o))
     )
   }
+  const running = Program.steps(program, sizes, donated)
+  const intermediates = Intermediates.of(program, running, sizes, limits)
+  const arenas = intermediates.buffers.map((bytes) => buffer(bytes))
+  const bindingOf = ({ _tag, index }: Program.BufferRef): GPUBufferBinding => {
+    if (_tag !== "slot") return { buffer: buffers[_tag][index] as GPUBuffer }
+    const { buffer: arena, offset, bytes } = intermediates.places.get(index) as Intermediates.Place
+    return { buffer: arenas[arena] as GPUBuffer, offset, size: bytes }
+  }
   const uniform = Program.uniform(program, sizes)
   const lengths = buffer(uniform.byteLength, uniform)
-  const steps = Program.steps(program, sizes, donated)
   // Those that these lengths take: SwiftShader spends a second or more on each.
-  const taken = new Set(steps.map((step) => step.kernel))
+  const taken = new Set(running.map((step) => step.kernel))
   const pipelines = await Promise.all(program.kernels.map((k, i) => (taken.has(i) ? pipeline(k) : undefined)))
   const encoder = device.createCommandEncoder()
   const pass = encoder.beginComputePass()
-  for (const step of steps) {
+  for (const step of running) {
     const kernel = program.kernels[step.kernel] as Program.Kernel
     pass.setPipeline(pipelines[step.kernel] as GPUComputePipeline)
     const entries = step.buffers.map((r, i) => ({
       binding: i + 1,
-      resource: { buffer: buffers[r._tag][r.index] as GPUBuffer }
+      resource: bindingOf(r)
     }))
     pass.setBindGroup(
       0,

@@ -61,7 +61,7 @@ export const byHand = (plan: Plan, tiles: Tiles = standard): ByHand => {
     const addresses = {
       input: program.inputs.map((p) => place(bytesOf(p))),
       constant: program.constants.map((c) => place(c.data.byteLength)),
-      slot: program.slots.map((s) => place(Program.slotBytes(s, sizes))),
+      slot: program.slots.map((s) => place(Dim.evaluate(s.bytes, sizes))),
       output: program.outputs.map((p) => place(bytesOf(p)))
     }
     const kernel = (s: Program.Step): Program.Kernel => program.kernels[s.kernel] as Program.Kernel
@@ -89,7 +89,7 @@ export const byHand = (plan: Plan, tiles: Tiles = standard): ByHand => {
       }
     }
     left = program.slots.map(
-      (s, i) => new Uint8Array(memory.buffer, addresses.slot[i], Program.slotBytes(s, sizes))
+      (s, i) => new Uint8Array(memory.buffer, addresses.slot[i], Dim.evaluate(s.bytes, sizes))
     )
     return program.outputs.map(({ type }, i) =>
       read(memory.buffer, addresses.output[i] as number, type.dtype, Shape.evaluate(type.shape, sizes))

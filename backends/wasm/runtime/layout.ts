@@ -1,5 +1,6 @@
 import type { Bindings } from "../../../ir/Dim.ts"
 import * as Dim from "../../../ir/Dim.ts"
+import * as Arena from "../../Arena.ts"
 import * as Program from "../Program.ts"
 
 /** Where in its piece of memory a call keeps what only this call needs: offsets in bytes. */
@@ -19,6 +20,21 @@ export interface Layout {
 /** Parts begin at multiples of a cache line, and vectors may read a little past their end. */
 const line = 64
 const padded = (bytes: number): number => Math.ceil((bytes + line) / line) * line
+
+/** Where the intermediate values of a call lie in their part of its memory, and its bytes. */
+export const intermediates = (
+  { slots }: Pick<Program.Program, "slots">,
+  steps: ReadonlyArray<Program.Step>,
+  sizes: Bindings
+): { readonly places: ReadonlyMap<number, number>; readonly bytes: number } => {
+  const spans = [...Arena.spans(steps)]
+  const lives = spans.map(([index, span]) => ({
+    ...span,
+    bytes: padded(Dim.evaluate((slots[index] as Program.Slot).bytes, sizes))
+  }))
+  const { offsets, bytes } = Arena.pack(lives)
+  return { places: new Map(spans.map(([index], i) => [index, offsets[i] as number] as const)), bytes }
+}
 
 /** The memory of a call that runs these steps and copies these arguments. */
 export const layout = (
@@ -40,11 +56,9 @@ export const layout = (
       return [i, take(Dim.evaluate(Program.storageBytes(type), sizes))] as const
     })
   )
-  const slots = new Map(
-    [...Program.slotsOf(steps)].map(
-      (i) => [i, take(Program.slotBytes(program.slots[i] as Program.Slot, sizes))] as const
-    )
-  )
+  const arena = intermediates(program, steps, sizes)
+  const slots = new Map([...arena.places].map(([i, offset]) => [i, bytes + offset] as const))
+  bytes += arena.bytes
   const locals = steps.map((s) => Dim.evaluate((program.kernels[s.kernel] as Program.Kernel).local, sizes))
   const localStride = padded(Math.max(0, ...locals))
   const argsStride = 4 * (1 + program.symbols.length + Math.max(0, ...steps.map((s) => s.buffers.length)))

@@ -1,6 +1,7 @@
 import * as Dim from "../../../ir/Dim.ts"
 import * as Shape from "../../../ir/Shape.ts"
 import * as TensorType from "../../../ir/TensorType.ts"
+import * as Arena from "../../Arena.ts"
 import { UnsupportedByDevice } from "../../errors.ts"
 import { mostBytes } from "../limits.ts"
 import * as Program from "../Program.ts"
@@ -89,8 +90,8 @@ const check = (program: Program.Program, steps: Prepared["steps"], sizes: Dim.Bi
         Dim.evaluate(Program.storageBytes(p.type), sizes)
       ] as const
   )
-  const slots = [...Program.slotsOf(steps)].map(
-    (i) => [`intermediate memory ${i}`, Program.slotBytes(program.slots[i] as Program.Slot, sizes)] as const
+  const slots = [...Arena.spans(steps).keys()].map(
+    (i) => [`intermediate value ${i}`, Dim.evaluate((program.slots[i] as Program.Slot).bytes, sizes)] as const
   )
   for (const [what, bytes] of [...tensors, ...slots]) {
     if (bytes > mostBytes) {

@@ -56,8 +56,10 @@ export const declare = (module: Module, { job, node, terms }: Problem): Regions 
     mask: optional("visible", attrs.mask, ["i32", "i32", "i32", "i32"], "bool"),
     sink: optional("sink", attrs.sink, ["i32", "i32", "i32"], "f32"),
     probability: optional("weight", attrs.probability, ["i32", "i32", "i32", "i32"], "f32"),
-    range: optional("key_range", attrs.range, ["i32", "i32", "i32", "i32"], "vec4<i32>"),
-    rowRange: optional("row_range", attrs.rowRange, ["i32", "i32", "i32"], "vec4<i32>")
+    range: module.steering(() =>
+      optional("key_range", attrs.range, ["i32", "i32", "i32", "i32"], "vec4<i32>")
+    ),
+    rowRange: module.steering(() => optional("row_range", attrs.rowRange, ["i32", "i32", "i32"], "vec4<i32>"))
   }
 }
 

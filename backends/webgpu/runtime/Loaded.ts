@@ -18,10 +18,13 @@ export interface Loaded {
   readonly launch: (sizes: Bindings, donated: ReadonlySet<number>) => Launch.Launch
   /** A uniform with the lengths of a launch, written where it holds those of another. Undefined where they need more ranges than fit. */
   readonly lengths: (launch: Launch.Launch) => GPUBuffer | undefined
-  /** The bind group of a step over these buffers; the same for the same buffers. */
-  readonly group: (step: number, buffers: ReadonlyArray<GPUBuffer>) => GPUBindGroup | undefined
-  readonly keepGroup: (step: number, buffers: ReadonlyArray<GPUBuffer>, group: GPUBindGroup) => void
+  /** The bind group of a step over what is meant, buffers and ranges of them: the same for the same. */
+  readonly group: (step: number, meant: Meant) => GPUBindGroup | undefined
+  readonly keepGroup: (step: number, meant: Meant, group: GPUBindGroup) => void
 }
+
+/** What a bind group binds; a buffer first. */
+export type Meant = ReadonlyArray<GPUBuffer | number>
 
 /** Lengths whose sizes are kept, and sets of buffers that begin with one buffer whose bind groups of one step are kept. */
 const [keepLaunches, keepGroups] = [64, 16]
@@ -76,9 +79,7 @@ export const load = async (session: Session, program: Program.Program, ahead = t
   session.check()
   const launches = Lru.make<string, Launch.Launch>(keepLaunches)
   // They go with the first buffer that they bind.
-  const groups = program.steps.map(
-    () => new WeakMap<GPUBuffer, Array<readonly [ReadonlyArray<GPUBuffer>, GPUBindGroup]>>()
-  )
+  const groups = program.steps.map(() => new WeakMap<GPUBuffer, Array<readonly [Meant, GPUBindGroup]>>())
   let written: Launch.Launch | undefined
   const loaded: Loaded = {
     program,
@@ -101,14 +102,12 @@ export const load = async (session: Session, program: Program.Program, ahead = t
       written = launch
       return uniform
     },
-    group: (step, buffers) =>
-      groups[step]
-        ?.get(buffers[0] as GPUBuffer)
-        ?.find(([known]) => buffers.every((b, i) => b === known[i]))?.[1],
-    keepGroup: (step, buffers, group) => {
-      const first = buffers[0] as GPUBuffer
+    group: (step, meant) =>
+      groups[step]?.get(meant[0] as GPUBuffer)?.find(([known]) => meant.every((b, i) => b === known[i]))?.[1],
+    keepGroup: (step, meant, group) => {
+      const first = meant[0] as GPUBuffer
       const others = groups[step]?.get(first) ?? []
-      groups[step]?.set(first, [[buffers, group] as const, ...others].slice(0, keepGroups))
+      groups[step]?.set(first, [[meant, group] as const, ...others].slice(0, keepGroups))
     }
   }
   return loaded

@@ -17,8 +17,8 @@ export interface Bound {
   readonly launch: Launch
   readonly inputs: ReadonlyArray<GPUBuffer>
   readonly outputs: ReadonlyArray<GPUBuffer>
-  /** Those that the steps of this call use, by the number of their slot. */
-  readonly slots: ReadonlyArray<GPUBuffer | undefined>
+  /** In which intermediate values lie, as the launch says. */
+  readonly intermediates: ReadonlyArray<GPUBuffer>
   readonly lengths: GPUBuffer
   /** Arguments given away: they are lent to the call. */
   readonly donated: ReadonlyMap<number, DeviceTensor.DeviceTensor>
@@ -152,8 +152,7 @@ const bindBuffers = (
       })
     }
   }
-  const slots: Array<GPUBuffer | undefined> = []
-  for (const { index, bytes } of launch.slots) slots[index] = acquire(bytes, `intermediate buffer ${index}`)
+  const intermediates = launch.intermediates.buffers.map((bytes) => acquire(bytes, "intermediate memory"))
   let lengths = loaded.lengths(launch)
   if (lengths === undefined) {
     lengths = acquire(launch.uniform.byteLength, "the lengths")
@@ -164,7 +163,7 @@ const bindBuffers = (
       ? (inputs[port.donor] as GPUBuffer)
       : acquire(launch.outputs[i]?.bytes ?? 0, outputName(port))
   )
-  return { launch, inputs, outputs, slots, lengths, donated, acquired }
+  return { launch, inputs, outputs, intermediates, lengths, donated, acquired }
 }
 
 const outputName = ({ name, type }: Program.Output): string =>
@@ -214,7 +213,7 @@ export const encodeDispatch = (
   return pipeline
 }
 
-/** Buffers are bound whole, whatever of them is used: a kernel knows its lengths, and other lengths find the same bind group. */
+/** Buffers are bound whole, but for the ranges of intermediate values: a kernel knows its lengths, and other lengths find the same bind group. */
 const groupOf = (
   session: Session,
   loaded: Loaded,
@@ -224,22 +223,32 @@ const groupOf = (
 ): GPUBindGroup => {
   const { program, constants } = loaded
   const { kernel, buffers: refs } = program.steps[step] as Program.Step
-  const { inputs, outputs, slots, lengths } = bound
-  const places = { input: inputs, output: outputs, slot: slots, constant: constants }
-  const buffers = refs.map(({ _tag, index }) => places[_tag][index] as GPUBuffer)
-  buffers.push(lengths)
-  const known = block === 0 ? loaded.group(step, buffers) : undefined
+  const { inputs, outputs, intermediates, lengths, launch } = bound
+  const whole = { input: inputs, output: outputs, constant: constants }
+  const places = refs.map(({ _tag, index }) =>
+    _tag === "slot" ? launch.intermediates.places.get(index) : undefined
+  )
+  const buffers = refs.map(({ _tag, index }, i) =>
+    _tag === "slot"
+      ? (intermediates[places[i]?.buffer as number] as GPUBuffer)
+      : (whole[_tag][index] as GPUBuffer)
+  )
+  const meant: Array<GPUBuffer | number> = [...buffers, lengths]
+  for (const place of places) if (place !== undefined) meant.push(place.offset, place.bytes)
+  const known = block === 0 ? loaded.group(step, meant) : undefined
   if (known !== undefined) return known
   const most = session.limits.maxStorageBufferBindingSize
   session.making()
   const group = session.device.createBindGroup({
     layout: session.layout(program.kernels[kernel] as Program.Kernel),
-    entries: buffers.map((buffer, i) =>
-      buffer === lengths && i === refs.length
-        ? { binding: 0, resource: { buffer, offset: block, size: uniformBytes(program) } }
-        : { binding: i + 1, resource: { buffer, size: Math.min(buffer.size, most) } }
-    )
+    entries: [
+      { binding: 0, resource: { buffer: lengths, offset: block, size: uniformBytes(program) } },
+      ...buffers.map((buffer, i) => {
+        const { offset = 0, bytes = Math.min(buffer.size, most) } = places[i] ?? {}
+        return { binding: i + 1, resource: { buffer, offset, size: bytes } }
+      })
+    ]
   })
-  if (block === 0) loaded.keepGroup(step, buffers, group)
+  if (block === 0) loaded.keepGroup(step, meant, group)
   return group
 }

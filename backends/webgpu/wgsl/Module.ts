@@ -21,6 +21,8 @@ export interface Module {
   readonly helper: (name: HelperName) => string
   /** Name of the storage variable for a buffer, declared on first use. */
   readonly buffer: (ref: Ref, element: Element) => string
+  /** What is bound by what this emits decides where control goes: it is only read by this kernel, so that all threads agree on it. */
+  readonly steering: <A>(emit: () => A) => A
   /** How many buffers are bound. */
   readonly bindings: () => number
   /** Whether a buffer is bound for writing as elements of two types, which devices refuse. */
@@ -51,6 +53,14 @@ export interface Main {
   readonly workgroupSize: readonly [number, number, number]
   readonly workgroups: Size.Size
   readonly when?: ReadonlyArray<Condition>
+}
+
+/** A storage variable. */
+interface Bound {
+  readonly ref: Ref
+  readonly element: Element
+  readonly name: string
+  steers: boolean
 }
 
 /** Parameters of the entry point, declared where the statements use them. */
@@ -93,13 +103,13 @@ const elementBytes = (type: string): number => {
 const contentOf = ({ body }: Pick<Job, "body">, ref: Ref): TensorType | undefined =>
   ref._tag === "operand" ? body.inputs[ref.index]?.type : ref._tag === "constant" ? ref.node.type : undefined
 
-export const make = (job: Pick<Job, "limits" | "symbols" | "body">): Module => {
+export const make = (job: Pick<Job, "limits" | "symbols" | "body" | "inArena">): Module => {
   const { limits } = job
   const symbolNumber = new Map(job.symbols.map((s, i) => [s, i] as const))
   let symbolsUsed = 0
   const included = new Map<HelperName, string>()
   const declarations: Array<string> = []
-  const buffers: Array<{ readonly ref: Ref; readonly element: Element; readonly name: string }> = []
+  const buffers: Array<Bound> = []
   const counters = new Map<string, number>()
   let workgroupBytes = 0
 
@@ -127,16 +137,25 @@ export const make = (job: Pick<Job, "limits" | "symbols" | "body">): Module => {
 
   const opaqueZero = (): string => "u32(sizes.zero)"
 
+  let steers = false
+  const steering: Module["steering"] = (emit) => {
+    steers = true
+    const made = emit()
+    steers = false
+    return made
+  }
+
   const buffer = (ref: Ref, element: Element): string => {
     const known = buffers.find((b) => sameRef(b.ref, ref) && b.element.type === element.type)
     if (known !== undefined) {
+      known.steers ||= steers
       if (known.element.access === "read" && element.access === "read_write") {
         throw new Error(`${known.name} is bound for reading already`)
       }
       return known.name
     }
     const name = `b${buffers.length}`
-    buffers.push({ ref, element, name })
+    buffers.push({ ref, element, name, steers })
     return name
   }
 
@@ -179,6 +198,13 @@ export const make = (job: Pick<Job, "limits" | "symbols" | "body">): Module => {
         message: `a ${main.name} kernel needs ${workgroupBytes} bytes of workgroup memory, the device has ${limits.maxComputeWorkgroupStorageSize}`
       })
     }
+    // WebGPU binds a buffer for writing, each byte once, or for reading as often as one likes.
+    const writesArena = buffers.some(
+      ({ element, ref }) => element.access === "read_write" && job.inArena(ref)
+    )
+    const boundOnce = (ref: Ref): boolean => buffers.filter((b) => sameRef(b.ref, ref)).length === 1
+    const accessOf = ({ element, ref, steers }: Bound): Element["access"] =>
+      writesArena && job.inArena(ref) && boundOnce(ref) && !steers ? "read_write" : element.access
     const body = withoutDeadLets(main.lines)
     const text = [...declarations, ...included.values(), ...body].join("\n")
     const words = new Set(text.match(identifier))
@@ -192,7 +218,7 @@ export const make = (job: Pick<Job, "limits" | "symbols" | "body">): Module => {
       `struct Sizes { ${sizes.map((s) => `${s}: i32`).join(", ")} }`,
       "@group(0) @binding(0) var<uniform> sizes: Sizes;",
       ...buffers.map(
-        (b, i) => `@group(0) @binding(${i + 1}) var<storage, ${b.element.access}> ${b.name}: ${arrayOf(b)};`
+        (b, i) => `@group(0) @binding(${i + 1}) var<storage, ${accessOf(b)}> ${b.name}: ${arrayOf(b)};`
       ),
       ...declarations,
       ...included.values(),
@@ -206,7 +232,7 @@ export const make = (job: Pick<Job, "limits" | "symbols" | "body">): Module => {
       kernel: {
         name: main.name,
         wgsl,
-        bindings: buffers.map((b) => ({ access: b.element.access, dtype: b.element.dtype })),
+        bindings: buffers.map((b) => ({ access: accessOf(b), dtype: b.element.dtype })),
         workgroupSize: main.workgroupSize,
         workgroups: main.workgroups,
         workgroupBytes,
@@ -226,6 +252,7 @@ export const make = (job: Pick<Job, "limits" | "symbols" | "body">): Module => {
     opaqueZero,
     helper,
     buffer,
+    steering,
     bindings: () => buffers.length,
     writesTwoWays: () => {
       const written = buffers.filter((b) => b.element.access === "read_write")

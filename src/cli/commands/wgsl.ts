@@ -2,6 +2,7 @@ import { Effect, Option } from "effect"
 import { Command, Flag } from "effect/cli"
 import { lower } from "../../../backends/webgpu/lower.ts"
 import * as Program from "../../../backends/webgpu/Program.ts"
+import * as MemoryPlan from "../../../ir/MemoryPlan.ts"
 import { pipelineText } from "../../compile.ts"
 import { limitsOf } from "../backend.ts"
 import * as flags from "../flags.ts"
@@ -36,7 +37,7 @@ export const wgsl = Command.make(
         donate: options.donate,
         arithmetic: Option.getOrElse(config.arithmetic, () => options.arithmetic)
       })
-      const memory = compiled.memory ?? { slots: [], slotOf: new Map(), inPlace: new Map() }
+      const memory = compiled.memory ?? MemoryPlan.none
       const program = yield* orFail(
         Effect.try({
           try: () => lower({ graph: compiled.graph, schedules: compiled.schedules, memory }, limits),

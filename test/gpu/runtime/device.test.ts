@@ -184,7 +184,7 @@ describe("limits", () => {
         })
         const inside = yield* Effect.flip(wide(square(40)))
         expect(inside._tag).toBe("UnsupportedByDevice")
-        expect(inside.message).toContain("intermediate buffer")
+        expect(inside.message).toContain("intermediate value")
         expect((yield* Effect.flip(upload(f32(1025))))._tag).toBe("UnsupportedByDevice")
         expect(watched.submits()).toBe(submits)
         expect(backend.buffersAlive()).toBe(0)

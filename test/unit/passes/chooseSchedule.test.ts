@@ -3,6 +3,7 @@ import { lower } from "../../../backends/webgpu/lower.ts"
 import { illegal } from "../../../ir/flashSchedules.ts"
 import type * as Graph from "../../../ir/Graph.ts"
 import { type Limits, portable } from "../../../ir/Limits.ts"
+import * as MemoryPlan from "../../../ir/MemoryPlan.ts"
 import { illegalMatmul } from "../../../ir/matmulSchedule.ts"
 import type { Schedule, Schedules } from "../../../ir/Schedule.ts"
 import { chooseSchedule } from "../../../passes/chooseSchedule.ts"
@@ -123,7 +124,7 @@ describe("threads that hand each other what they have loaded", () => {
   const texts = (limits: Limits) =>
     [product, attention(64, 64)].map((text) => {
       const { graph, schedules } = run(text, limits)
-      const memory = { slots: [], slotOf: new Map(), inPlace: new Map() }
+      const memory = MemoryPlan.none
       return lower({ graph, schedules, memory }, limits)
         .kernels.map(({ wgsl }) => wgsl)
         .join()

@@ -1,6 +1,5 @@
-import { Result } from "effect"
 import { describe, expect, it } from "vitest"
-import { transformer } from "../../../bench/cases/transformer.ts"
+import * as Arena from "../../../backends/Arena.ts"
 import * as Dim from "../../../ir/Dim.ts"
 import { dispatchGroups } from "../../../ir/dispatchGroups.ts"
 import type * as Graph from "../../../ir/Graph.ts"
@@ -8,8 +7,7 @@ import { portable } from "../../../ir/Limits.ts"
 import type { MemoryPlan } from "../../../ir/MemoryPlan.ts"
 import type * as Node from "../../../ir/Node.ts"
 import { fuseElementwise } from "../../../passes/fuseElementwise.ts"
-import * as Pipeline from "../../../passes/Pipeline.ts"
-import { bytesOf, planMemory } from "../../../passes/planMemory.ts"
+import { bytesOf, livesOf, planMemory } from "../../../passes/planMemory.ts"
 import { graphOf } from "../../support/evaluate.ts"
 import { plainAttention } from "../../support/irText.ts"
 import { randomGraph } from "../../support/randomGraph.ts"
@@ -18,12 +16,18 @@ const context = { limits: portable, donated: new Set<string>(), count: () => {} 
 
 const kernels = (graph: Graph.Graph): Graph.Graph => fuseElementwise.run(graph, context).graph
 
-const plan = (graph: Graph.Graph, donated: ReadonlyArray<string> = []): MemoryPlan =>
-  planMemory.run(graph, { ...context, donated: new Set(donated) }).memory as MemoryPlan
+const run = (graph: Graph.Graph, donated: ReadonlyArray<string> = []) =>
+  planMemory.run(graph, { ...context, donated: new Set(donated) })
 
-/** Bytes of all slots at one length for every symbol. */
-const peak = (memory: MemoryPlan, length: number): number =>
-  memory.slots.reduce((sum, s) => sum + Math.max(...s.bytes.map((b) => at(b, length))), 0)
+const inPlace = (graph: Graph.Graph, donated: ReadonlyArray<string> = []): MemoryPlan["inPlace"] =>
+  (run(graph, donated).memory as MemoryPlan).inPlace
+
+/** Bytes of the arena of a graph at one length for every symbol. */
+const arena = (graph: Graph.Graph, length: number): number => {
+  const outputs = new Set(graph.outputs.map((o) => o.node))
+  const lives = livesOf(graph, portable.maxStorageBuffersPerShaderStage).filter((l) => !outputs.has(l.node))
+  return Arena.pack(lives.map((l) => ({ ...l, bytes: at(bytesOf(l.node), length) }))).bytes
+}
 
 const at = (dim: Dim.Dim, length: number): number =>
   Dim.evaluate(dim, Object.fromEntries(Dim.symbols(dim).map((s) => [s, length])))
@@ -62,15 +66,20 @@ const chain = (layers: number): Graph.Graph =>
   )
 
 describe("plan-memory", () => {
-  it("gives a chain of any length two buffers", () => {
+  it("says what is alive together: of a chain of any length two values", () => {
     const graph = kernels(chain(9))
-    const memory = plan(graph)
-    expect(memory.slots.length).toBe(2)
-    expect(memory.slotOf.size).toBe(8)
-    expect(peak(memory, 64)).toBe(bound(graph, intermediates(graph), 64))
+    expect(run(graph).diagnostics).toEqual([
+      {
+        pass: "plan-memory",
+        outcome: "note",
+        subject: "8 intermediate values in one arena, 0 results in place",
+        nearest: "bytes alive together: 8*T*T"
+      }
+    ])
+    expect(arena(graph, 64)).toBe(bound(graph, intermediates(graph), 64))
   })
 
-  it("reaches the least memory possible where values of several sizes come and go", () => {
+  it("knows the least memory where values of several sizes come and go", () => {
     const graph = kernels(
       graphOf(`
         %0: f32[T, 4] = input {name = "x"}
@@ -84,63 +93,23 @@ describe("plan-memory", () => {
         %8: f32[T, T] = dot %7, %1 ${dot}
         return %8`)
     )
-    const memory = plan(graph)
-    expect(memory.slotOf.size).toBe(6)
-    expect(peak(memory, 512)).toBe(bound(graph, intermediates(graph), 512))
+    expect(run(graph).diagnostics[0]?.nearest).toBe("bytes alive together: 8*T*T + 16*T, or 4*T*T + 32*T")
+    for (const length of [1, 3, 512])
+      expect(arena(graph, length)).toBe(bound(graph, intermediates(graph), length))
   })
 
-  it("gives a decoder no more than whole buffers can do with: of the largest, the second largest, … that are needed at once", () => {
-    const pipeline = Result.getOrThrow(Pipeline.parse(Pipeline.defaultText))
-    for (const layers of [1, 3]) {
-      const compiled = Result.getOrThrow(Pipeline.run(pipeline, transformer(layers), { limits: portable }))
-      const { graph, memory } = compiled as typeof compiled & { readonly memory: MemoryPlan }
-      const values = [...memory.slotOf.keys()]
-      const together = dispatchGroups(graph, portable.maxStorageBuffersPerShaderStage)
-      const alive = values.map((v) => {
-        const own = steps(graph, v)
-        const first = graph.nodes.indexOf(together.get(v as Node.NodeOf<"fused">) ?? v)
-        return { v, from: Math.min(first, ...own), to: Math.max(...own) }
-      })
-      for (const length of [1, 7, 512]) {
-        // WebGPU binds no buffer for reading and for writing at once, so a buffer holds one value at a time.
-        const ranked: Array<number> = []
-        graph.nodes.forEach((_, step) => {
-          const sizes = alive
-            .filter(({ from, to }) => from <= step && step <= to)
-            .map(({ v }) => at(bytesOf(v), length))
-          for (const [rank, size] of sizes.sort((a, b) => b - a).entries())
-            ranked[rank] = Math.max(ranked[rank] ?? 0, size)
-        })
-        const least = ranked.reduce((sum, size) => sum + size, 0)
-        expect(peak(memory, length)).toBe(least)
-        // What is alive at one step at most is nearly that.
-        expect(least).toBeLessThan(1.2 * bound(graph, values, length))
-      }
-    }
-  })
-
-  it("never puts two values into one slot that are needed at one step, and plans every intermediate value", () => {
-    let shared = 0
+  it("keeps every intermediate value from the step that writes it to the last that reads it", () => {
     for (let seed = 0; seed < 80; seed++) {
       const graph = kernels(randomGraph(seed, 30))
-      const memory = plan(graph)
-      const values = [...memory.slotOf.keys()]
-      expect(new Set(values)).toEqual(new Set(intermediates(graph)))
-      for (const a of values) {
-        const slot = memory.slotOf.get(a) as number
-        const sizes = memory.slots[slot]?.bytes.map(Dim.print)
-        expect(sizes).toContain(Dim.print(bytesOf(a)))
-        for (const b of values) {
-          if (a === b || memory.slotOf.get(b) !== slot) continue
-          shared++
-          expect(
-            steps(graph, a).filter((s) => steps(graph, b).includes(s)),
-            `seed ${seed}`
-          ).toEqual([])
-        }
+      const outputs = new Set(graph.outputs.map((o) => o.node))
+      const lives = livesOf(graph, portable.maxStorageBuffersPerShaderStage)
+      const own = lives.filter((l) => !outputs.has(l.node))
+      expect(own.map((l) => l.node)).toEqual(intermediates(graph))
+      for (const { node, from, to } of own) {
+        const needed = steps(graph, node)
+        expect([from <= (needed[0] as number), to]).toEqual([true, needed.at(-1)])
       }
     }
-    expect(shared).toBeGreaterThan(12)
   })
 
   it("keeps both results of one attention from the step of the first on", () => {
@@ -154,11 +123,10 @@ describe("plan-memory", () => {
         %5: f32[1, 1, T] = softmax %4 {axis = 2}
         return "a": %3, "b": %5`)
     )
-    const memory = plan(graph)
-    const lse = graph.nodes.find((n) => n.type.shape.length === 3 && n.op === "fused") as Node.Node
-    const others = [...memory.slotOf].filter(([n]) => n !== lse).map(([, slot]) => slot)
-    expect(others.length).toBe(2)
-    expect(others).not.toContain(memory.slotOf.get(lse))
+    const lives = livesOf(graph, portable.maxStorageBuffersPerShaderStage)
+    const [lse, result] = [3, 4].map((rank) => lives.find((l) => l.node.type.shape.length === rank))
+    expect(lse?.node).not.toBe(graph.nodes.find((n) => n.op === "fused"))
+    expect(lse?.from).toBe(result?.from)
   })
 
   const update = (more: string, results: string): Graph.Graph =>
@@ -174,9 +142,9 @@ describe("plan-memory", () => {
 
   it("writes an update of a donated input into that input", () => {
     const graph = update("%4: f32[C] = reduce_sum %3 {axes = [1]}", `"cache": %3, "sum": %4`)
-    expect([...plan(graph, ["cache"]).inPlace]).toEqual([[graph.outputs[0]?.node, 0]])
-    expect(plan(graph).inPlace.size).toBe(0)
-    expect(plan(graph, ["new"]).inPlace.size).toBe(0)
+    expect([...inPlace(graph, ["cache"])]).toEqual([[graph.outputs[0]?.node, 0]])
+    expect(inPlace(graph).size).toBe(0)
+    expect(inPlace(graph, ["new"]).size).toBe(0)
   })
 
   it.each([
@@ -208,7 +176,7 @@ describe("plan-memory", () => {
       "%4: f32[C, 4] = softmax %3 {axis = 1}\n%5: f32[C, 4] = add %4, %0",
       `"cache": %3, "both": %5`
     )
-    expect(plan(later, ["cache"]).inPlace.size).toBe(0)
-    expect(plan(update("", `"cache": %3, "old": %0`), ["cache"]).inPlace.size).toBe(0)
+    expect(inPlace(later, ["cache"]).size).toBe(0)
+    expect(inPlace(update("", `"cache": %3, "old": %0`), ["cache"]).size).toBe(0)
   })
 })

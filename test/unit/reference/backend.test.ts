@@ -3,12 +3,13 @@ import { describe, expect, it } from "vitest"
 import type { Plan } from "../../../backends/Backend.ts"
 import * as ReferenceBackend from "../../../backends/reference/Backend.ts"
 import * as HostArray from "../../../ir/HostArray.ts"
+import * as MemoryPlan from "../../../ir/MemoryPlan.ts"
 import { graphOf } from "../../support/evaluate.ts"
 
 const planOf = (text: string): Plan => ({
   graph: graphOf(text),
   schedules: new Map(),
-  memory: { slots: [], slotOf: new Map(), inPlace: new Map() }
+  memory: MemoryPlan.none
 })
 
 const double = planOf(

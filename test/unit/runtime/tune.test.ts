@@ -10,6 +10,7 @@ import { DeviceLost } from "../../../backends/errors.ts"
 import type { Graph } from "../../../ir/Graph.ts"
 import * as HostArray from "../../../ir/HostArray.ts"
 import * as Limits from "../../../ir/Limits.ts"
+import * as MemoryPlan from "../../../ir/MemoryPlan.ts"
 import type { Flash } from "../../../ir/Schedule.ts"
 import * as Pipeline from "../../../passes/Pipeline.ts"
 import { compileGraph } from "../../../src/compile.ts"
@@ -25,7 +26,7 @@ const sizes = { T: 512, S: 512 }
 const pipeline = Result.getOrThrow(Pipeline.parse("fuse-elementwise,choose-schedule"))
 const planOf = (graph: Graph): Plan => {
   const planned = Result.getOrThrow(Pipeline.run(pipeline, graph, { limits }))
-  const memory = { slots: [], slotOf: new Map(), inPlace: new Map() }
+  const memory = MemoryPlan.none
   return { graph: planned.graph, schedules: planned.schedules, memory }
 }
 const attention = { ...causal, heads: [2, 1], head: [64, 64] } as const

@@ -131,23 +131,27 @@ test("what a call needs of its own lies in one piece, part beside part", () => {
   const program: Program.Program = {
     ...{ symbols: ["T"], module: { imports: [], functions: [] }, constants: [], outputs: [] },
     inputs: ["a", "b"].map((name) => ({ name, type: TensorType.make("f32", [T, Dim.constant(3)]) })),
-    slots: [{ bytes: [T] }, { bytes: [Dim.constant(100), Dim.mul(T, T)] }, { bytes: [Dim.constant(1e9)] }],
+    slots: [T, Dim.mul(T, T), Dim.constant(1e9)].map((bytes) => ({ bytes })),
     kernels: [100, 500].map((bytes) => ({
       ...{ name: "k", func: { name: "k", exported: true, params: [], body: [] } },
       ...{ items: { times: T, of: T, per: 1 }, local: Dim.constant(bytes) }
     })),
-    steps: [0, 1].map((n) => ({ kernel: n, buffers: [{ _tag: "slot", index: n }], work: [] }))
+    steps: [0, 1].map((n) => ({
+      ...{ kernel: n, work: [] },
+      buffers: [0, n].map((index) => ({ _tag: "slot" as const, index }))
+    }))
   }
   const { bytes, ...at } = layout(program, program.steps, [1], { T: 30 }, 3)
   const parts = [
     [at.inputs.get(1), 360],
-    [at.slots.get(0), 30],
+    // Large values are placed first.
     [at.slots.get(1), 900],
+    [at.slots.get(0), 30],
     ...[0, 1, 2].map((n) => [at.local + n * at.localStride, 500]),
-    // Two steps of three threads: memory of their own, a length, a buffer.
-    [at.args, 2 * 3 * 12]
+    // Two steps of three threads: memory of their own, a length, two buffers.
+    [at.args, 2 * 3 * 16]
   ] as ReadonlyArray<readonly [from: number, bytes: number]>
-  expect([at.inputs.size, at.slots.size, at.argsStride]).toEqual([1, 2, 12])
+  expect([at.inputs.size, at.slots.size, at.argsStride]).toEqual([1, 2, 16])
   for (const [i, [from, length]] of parts.entries()) {
     expect(from % 64).toBe(0)
     expect(from + length + 64).toBeLessThanOrEqual(parts[i + 1]?.[0] ?? bytes)

@@ -78,7 +78,7 @@ return %y`)
       const slot = yield* failure(between.call([s], { N: 2 ** 29 }, none))
       expect([slot._tag, slot.message]).toEqual([
         "UnsupportedByDevice",
-        expect.stringContaining(`intermediate memory 0 takes ${2 ** 31} bytes`)
+        expect.stringContaining(`intermediate value 0 takes ${2 ** 31} bytes`)
       ])
       const large = { dtype: "f32", shape: [2 ** 29], data: new Float32Array(0) } as const
       const array = yield* failure(backend.upload(large))

@@ -1,4 +1,5 @@
 import { describe, expect, test } from "vitest"
+import * as Intermediates from "../../../backends/webgpu/Intermediates.ts"
 import { lower } from "../../../backends/webgpu/lower.ts"
 import * as Program from "../../../backends/webgpu/Program.ts"
 import * as Size from "../../../backends/webgpu/Size.ts"
@@ -40,7 +41,8 @@ describe.each(kinds)("products whose sums are split, on a %s", (_, limits) => {
     const rows = schedule.split?.rows ?? 0
     const most = Math.max(schedule.split?.most ?? 0, schedule.few?.tile.split?.most ?? 0)
     const bytes = (M: number) => program.slots.map((slot) => Size.evaluate(slot.bytes, { M }))
-    const used = (M: number) => Program.slotsOf(Program.steps(program, { M })).size
+    const used = (M: number) =>
+      Intermediates.of(program, Program.steps(program, { M }), { M }, limits).places.size
     expect(bytes(5)).toEqual([most * 5 * 64 * 4])
     expect(used(rows)).toBe(1)
     expect(bytes(100 * rows)).toEqual(bytes(rows))

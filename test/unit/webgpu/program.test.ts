@@ -1,4 +1,5 @@
 import { describe, expect, test } from "vitest"
+import * as Intermediates from "../../../backends/webgpu/Intermediates.ts"
 import { lower } from "../../../backends/webgpu/lower.ts"
 import * as Program from "../../../backends/webgpu/Program.ts"
 import * as Size from "../../../backends/webgpu/Size.ts"
@@ -71,8 +72,10 @@ describe("programs", () => {
       return "a": %a, "b": %b
     }`
     const program = lower(planOf(graphOf(text)), Limits.portable)
-    expect([program.steps.length, program.kernels.length, program.slots.length]).toEqual([4, 2, 1])
-    expect(Size.evaluate((program.slots[0] as Program.Slot).bytes, { T: 9, S: 100 })).toBe(48)
+    expect([program.steps.length, program.kernels.length]).toEqual([4, 2])
+    const { buffers, places } = Intermediates.of(program, program.steps, { T: 90, S: 100 }, Limits.portable)
+    expect(buffers).toEqual([512])
+    expect([...places.values()]).toEqual([0, 1].map(() => ({ buffer: 0, offset: 0, bytes: 512 })))
   })
 
   test("equal constants are stored once", () => {
