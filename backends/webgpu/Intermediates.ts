@@ -1,7 +1,7 @@
 import type { Bindings } from "../../ir/Dim.ts"
 import type { Limits } from "../../ir/Limits.ts"
 import * as Arena from "../Arena.ts"
-import type { Program, Slot, Step } from "./Program.ts"
+import type { Kernel, Program, Slot, Step } from "./Program.ts"
 import * as Size from "./Size.ts"
 
 /** Memory for what the kernels of one call leave for later ones. */
@@ -26,17 +26,17 @@ const unit = 256
 
 /** The intermediate memory of the steps that one call runs. */
 export const of = (
-  { slots }: Pick<Program, "slots">,
+  { kernels, slots }: Pick<Program, "kernels" | "slots">,
   running: ReadonlyArray<Step>,
   sizes: Bindings,
   limits: Pick<Limits, "maxBufferSize" | "maxStorageBufferBindingSize">
 ): Intermediates => {
   const piece = Math.floor(Math.min(limits.maxBufferSize, limits.maxStorageBufferBindingSize) / unit) * unit
+  const apart = onlyRead(kernels, running)
   const used = [...Arena.spans(running)].map(([index, span]) => {
-    const slot = slots[index] as Slot
-    const exact = Size.evaluate(slot.bytes, sizes)
+    const exact = Size.evaluate((slots[index] as Slot).bytes, sizes)
     const bytes = Math.ceil(exact / unit) * unit
-    return bytes > piece || slot.apart === true
+    return bytes > piece || apart.has(index)
       ? { index, apart: true, bytes: exact, ...span }
       : { index, apart: false, bytes, ...span }
   })
@@ -52,4 +52,18 @@ export const of = (
   for (const { index, bytes } of used.filter((u) => u.apart))
     places.set(index, { buffer: buffers.push(bytes) - 1, offset: 0, bytes })
   return { buffers, places }
+}
+
+/** Slots that some step binds only to read them, while it writes another: they lie in no buffer with that. */
+const onlyRead = (kernels: ReadonlyArray<Kernel>, running: ReadonlyArray<Step>): ReadonlySet<number> => {
+  const found = new Set<number>()
+  for (const { kernel, buffers } of running) {
+    const { bindings } = kernels[kernel] as Kernel
+    const slots = buffers.flatMap(({ _tag, index }, i) =>
+      _tag === "slot" ? [{ index, access: bindings[i]?.access }] : []
+    )
+    if (!slots.some(({ access }) => access === "read_write")) continue
+    for (const { access, index } of slots) if (access === "read") found.add(index)
+  }
+  return found
 }

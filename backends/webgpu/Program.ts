@@ -99,8 +99,6 @@ export interface Constant {
 /** An intermediate value. Where it lies follows from the steps that need it, see `intermediates`. */
 export interface Slot {
   readonly bytes: Size.Size
-  /** Whether some kernel needs it in a buffer that the kernel does not write to. */
-  readonly apart?: true
 }
 
 /**
@@ -247,7 +245,7 @@ export const print = (program: Program, options: PrintOptions = {}): string =>
       : []),
     ...program.inputs.map((p, i) => `  input ${i}: ${JSON.stringify(p.name)} ${TensorType.print(p.type)}`),
     ...program.constants.map((c, i) => `  constant ${i}: ${TensorType.print(c.type)}`),
-    ...program.slots.map((s, i) => `  slot ${i}: ${Size.print(s.bytes)} bytes${s.apart ? ", apart" : ""}`),
+    ...program.slots.map((s, i) => `  slot ${i}: ${Size.print(s.bytes)} bytes`),
     ...program.outputs.map(printOutput),
     ...program.kernels.flatMap((k, i) => [printKernel(k, i), ...(options.wgsl ? indented(k.wgsl) : [])]),
     ...program.steps.map((s) => printStep(program, s)),

@@ -253,7 +253,7 @@ export const lower = (plan: Plan, limits: Limits, options: Options = {}): Progra
     steps,
     inputs: [...graph.inputs.map((n) => port(n.attrs.name, n.type)), ...visits],
     constants,
-    slots: withApart(slots, kernels, steps),
+    slots,
     outputs: [
       ...graph.outputs.map((o, i) => {
         const donor = outputOf.get(o.node) === i ? donorOf(memory, graph, o.node) : undefined
@@ -267,24 +267,6 @@ export const lower = (plan: Plan, limits: Limits, options: Options = {}): Progra
     if (refused !== undefined) throw refused
   }
   return program
-}
-
-/** A slot that some kernel only reads, while it writes another, lies apart from that. */
-const withApart = (
-  slots: ReadonlyArray<Program.Slot>,
-  kernels: ReadonlyArray<Program.Kernel>,
-  steps: ReadonlyArray<Program.Step>
-): ReadonlyArray<Program.Slot> => {
-  const apart = new Set<number>()
-  for (const { kernel, buffers } of steps) {
-    const { bindings } = kernels[kernel] as Program.Kernel
-    const bound = buffers.flatMap(({ _tag, index }, i) =>
-      _tag === "slot" ? [{ index, access: bindings[i]?.access }] : []
-    )
-    if (!bound.some((b) => b.access === "read_write")) continue
-    for (const { access, index } of bound) if (access === "read") apart.add(index)
-  }
-  return slots.map((s, i) => (apart.has(i) ? { ...s, apart: true } : s))
 }
 
 /** Whether the result follows the anchor element by element, and the device binds all buffers at once. */
