@@ -59,12 +59,21 @@ export const livesOf = (graph: Graph, buffers: number): ReadonlyArray<Life> => {
 
 /** Bytes of what is alive together, but for sums that are never the largest: the arena takes the largest of these. */
 const sumsOf = (lives: ReadonlyArray<Life>): ReadonlyArray<Dim.Dim> => {
-  const sums = lives.map(({ from }) =>
-    lives
-      .filter((l) => l.from <= from && from <= l.to)
-      .map(({ node }) => bytesOf(node))
-      .reduce(Dim.add)
-  )
+  const change = new Map<number, Dim.Dim>()
+  const add = (step: number, bytes: Dim.Dim): void => {
+    change.set(step, Dim.add(change.get(step) ?? Dim.zero, bytes))
+  }
+  for (const { node, from, to } of lives) {
+    add(from, bytesOf(node))
+    add(to + 1, Dim.neg(bytesOf(node)))
+  }
+  let alive = Dim.zero
+  const sums = [...change]
+    .sort(([a], [b]) => a - b)
+    .map(([, bytes]) => {
+      alive = Dim.add(alive, bytes)
+      return alive
+    })
   const different = [...new Map(sums.map((sum) => [sum.key, sum])).values()]
   return different.filter((a) => !different.some((b) => b !== a && neverLess(b, a)))
 }
