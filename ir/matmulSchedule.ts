@@ -95,7 +95,7 @@ const forProcessor = (limits: Limits, products: number): Cutter => {
 }
 
 /** Elements of the tiles in workgroup memory, at one depth: lines are padded by one. */
-const tileElements = (rows: number, columns: number, products: number): number =>
+export const tileElements = (rows: number, columns: number, products: number): number =>
   rows + 1 + products * (columns + 1)
 
 const forGpu = (limits: Limits, products: number): Cutter => ({
@@ -127,38 +127,4 @@ export const sharedSchedule = (schedules: ReadonlyArray<Matmul>, limits: Limits)
 const smaller = ({ threadRows, threadColumns, quads }: MatmulTile): Partial<MatmulTile> => {
   const [rows, across] = [Math.min(16, threadRows), Math.min(4, threadColumns)]
   return { rows, threadRows: rows, columns: across * (quads ? 4 : 1), threadColumns: across }
-}
-
-/** Why a device cannot run a schedule; undefined where it can. */
-export const illegalMatmul = (schedule: Matmul, limits: Limits, products = 1): string | undefined => {
-  const { vector, few } = schedule
-  const sizes = [vector.threads, vector.share, vector.columns]
-  if (!sizes.every(isPower)) return "a size is no power of two"
-  if (vector.share > vector.threads) return "a part is larger than the whole"
-  if (vector.threads > limits.maxComputeInvocationsPerWorkgroup) return `${vector.threads} threads`
-  return (
-    illegalTile(schedule, limits, products) ??
-    (few === undefined ? undefined : illegalTile(few.tile, limits, products))
-  )
-}
-
-const isPower = (n: number): boolean => Number.isInteger(Math.log2(n))
-
-const illegalTile = (tile: MatmulTile, limits: Limits, products: number): string | undefined => {
-  const { rows, columns, depth, threadRows, threadColumns, quads, split, arithmetic } = tile
-  if (![rows, columns, depth, threadRows, threadColumns].every(isPower)) return "a size is no power of two"
-  if (threadRows > rows || threadColumns > columns) return "a part is larger than the whole"
-  if (split !== undefined && (split.depth < 1 || split.most < 1)) return "parts of nothing"
-  if (limits.kind === "cpu") {
-    if (arithmetic === "f16") return "a thread by itself multiplies in float32"
-    if (quads && (!haveQuads(limits) || threadRows < 4)) return "quads have no rows to share"
-    return columns === threadColumns * (quads ? 4 : 1) && rows === threadRows
-      ? undefined
-      : "no tile of one thread"
-  }
-  const threads = (rows / threadRows) * (columns / threadColumns)
-  const largest = arithmetic === "f16" ? 8 * (1 + products) : 0
-  const bytes = tileElements(rows, columns, products) * depth * 4 + largest
-  if (threads > limits.maxComputeInvocationsPerWorkgroup) return `${threads} threads`
-  return bytes > limits.maxComputeWorkgroupStorageSize ? `${bytes} bytes` : undefined
 }

@@ -1,8 +1,8 @@
 /**
- * Runs every legal schedule of attention (`ir/flashSchedules.ts`) on this machine's WebGPU and on the reference, those first that compile
- * soonest. There are thousands for each pair of head sizes: a run that was ended goes on with `--from`.
+ * Runs every legal schedule (`ir/flashSchedules.ts`, `ir/matmulSchedules.ts`) on this machine's WebGPU and on the reference, those first that
+ * compile soonest. Of attention there are thousands for each pair of head sizes, of products more: a run that was ended goes on with `--from`.
  *
- *     npm run schedules                                          all of head sizes 6 and 9
+ *     npm run schedules                                          all, attention of head sizes 6 and 9
  *     npm run schedules -- --head 64,64 --family decode          one family
  *     npm run schedules -- --from 1200 --limit 100 --every 7     some
  *     npm run schedules -- --count                               how many there are, for several devices
@@ -11,14 +11,15 @@
 import { parseArgs } from "node:util"
 import { describe } from "../backends/webgpu/runtime/deviceLimits.ts"
 import * as Limits from "../ir/Limits.ts"
-import type { Flash } from "../ir/Schedule.ts"
+import type { Arithmetic } from "../ir/Schedule.ts"
 import { sharedDevice } from "../test/support/dawn.ts"
+import { allOf, multiplied, productFamilies, productFamilyNames } from "../test/support/multiplied.ts"
 import { limitsOf, validate } from "../test/support/runProgram.ts"
 import {
-  type Family,
   families,
   familyNames,
   listed,
+  type Scheduled,
   scheduled,
   worstShare,
   written
@@ -36,8 +37,11 @@ const { values: given } = parseArgs({
   }
 })
 
-const known = familyNames.filter((name) => given.family === undefined || name === given.family)
-if (known.length === 0) throw new Error(`no family ${given.family}: one of ${familyNames.join(", ")}`)
+const isAsked = (name: string): boolean => given.family === undefined || name === given.family
+const known = familyNames.filter(isAsked)
+const products = productFamilyNames.filter(isAsked)
+if (known.length + products.length === 0)
+  throw new Error(`no family ${given.family}: one of ${[...familyNames, ...productFamilyNames].join(", ")}`)
 const heads = given.head.split(",").map(Number) as unknown as readonly [number, number]
 const [from, limit, every] = [given.from, given.limit, given.every].map(Number) as [number, number, number]
 
@@ -61,8 +65,10 @@ const count = (): void => {
       [256, 256]
     ] as const) {
       const counts = known.map((family) => `${listed(family, limits, sizes).length} ${family}`)
-      console.log(`${name}, head sizes ${sizes.join(" and ")}: ${counts.join(", ")}`)
+      if (known.length > 0) console.log(`${name}, head sizes ${sizes.join(" and ")}: ${counts.join(", ")}`)
     }
+    const counts = products.map((family) => `${allOf(family, limits).length} ${family}`)
+    if (products.length > 0) console.log(`${name}, products: ${counts.join(", ")}`)
   }
 }
 
@@ -75,10 +81,11 @@ const front = async (): Promise<void> => {
     for (const family of known.filter((name) => families[name].arithmetic === "f16")) {
       const sizes = [size, 257 - size] as const
       for (const [n, schedule] of listed(family, limits, sizes).entries()) {
-        if (family.startsWith("short") && n % 18 !== size % 18) continue
-        total++
+        // Numbers of splits change constants alone.
+        if (family === "short in f16" && n % 18 !== size % 18) continue
         const { program, kernels, name } = scheduled(family, schedule, sizes, limits, n)
         if (kernels.every((text) => seen.has(text))) continue
+        total++
         for (const text of kernels) seen.add(text)
         const refused = await validate(program).then(
           () => undefined,
@@ -95,32 +102,49 @@ const front = async (): Promise<void> => {
 }
 
 interface Entry {
-  readonly family: Family
+  readonly family: string
   readonly number: number
-  readonly schedule: Flash
+  readonly arithmetic: Arithmetic
+  /** What it takes to compile, roughly in multiply-adds that are written out. */
+  readonly cost: number
+  readonly draw: () => Scheduled
+}
+
+const entriesOf = (limits: Limits.Limits): ReadonlyArray<Entry> => {
+  // Products in f16 are emulated where the device has none, in several times the text.
+  const text = (arithmetic: Arithmetic): number => (arithmetic === "f16" && !limits.shaderF16 ? 4 : 1)
+  const attention = known.flatMap((family) => {
+    const { arithmetic } = families[family]
+    return listed(family, limits, heads).map((schedule, number) => ({
+      ...{ family, number, arithmetic },
+      cost: written(family, schedule, heads) * text(arithmetic),
+      draw: () => scheduled(family, schedule, heads, limits, number)
+    }))
+  })
+  const multiplications = products.flatMap((family) => {
+    const { arithmetic } = productFamilies[family]
+    return allOf(family, limits).map((schedule, number) => ({
+      ...{ family, number, arithmetic },
+      cost: 4 * (16 + schedule.threadRows * schedule.threadColumns) * text(arithmetic),
+      draw: () => multiplied(family, schedule, limits, number)
+    }))
+  })
+  return [...attention, ...multiplications].toSorted((a, b) => a.cost - b.cost)
 }
 
 const run = async (): Promise<void> => {
   const device = await sharedDevice()
   const limits = await limitsOf("cpu")
   console.log(describe(device.adapterInfo, limits))
-  // Products in f16 are emulated where the device has none, in several times the text.
-  const cost = ({ family, schedule }: Entry): number =>
-    written(family, schedule, heads) * (families[family].arithmetic === "f16" && !limits.shaderF16 ? 4 : 1)
-  const entries = known
-    .flatMap((family) =>
-      listed(family, limits, heads).map((schedule, number): Entry => ({ family, number, schedule }))
-    )
-    .toSorted((a, b) => cost(a) - cost(b))
+  const entries = entriesOf(limits)
   const chosen = entries.slice(from).filter((_, n) => n % every === 0)
   const seen = new Set<string>()
   let [ran, same, failed, worst, nearest] = [0, 0, 0, 0, ""]
   const state = (): string =>
-    `${ran} of ${entries.length} legal schedules of head sizes ${heads.join(" and ")} ran (${seen.size} distinct kernels, ${same} schedules of kernels that ran before), ${failed} failed; nearest to its tolerance at ${worst.toFixed(3)} of it`
+    `${ran} of ${entries.length} legal schedules ran (${seen.size} distinct kernels, ${same} schedules of kernels that ran before), ${failed} failed; nearest to its tolerance at ${worst.toFixed(3)} of it`
   let told = performance.now()
-  for (const [n, { family, number, schedule }] of chosen.slice(0, limit).entries()) {
-    const { arithmetic } = families[family]
-    const drawn = scheduled(family, schedule, heads, limits, number)
+  for (const [n, { family, number, arithmetic, draw }] of chosen.slice(0, limit).entries()) {
+    const drawn = draw()
     ran++
     if (drawn.kernels.every((text) => seen.has(text))) {
       same++

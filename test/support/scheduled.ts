@@ -1,6 +1,7 @@
 import * as Reference from "../../backends/reference/Reference.ts"
 import { lower } from "../../backends/webgpu/lower.ts"
 import type { Program } from "../../backends/webgpu/Program.ts"
+import type * as Dim from "../../ir/Dim.ts"
 import * as Budget from "../../ir/flashBudget.ts"
 import { all, legal, type Variant } from "../../ir/flashSchedules.ts"
 import type { Graph } from "../../ir/Graph.ts"
@@ -65,7 +66,9 @@ export interface Scheduled {
   readonly name: string
   readonly graph: Graph
   readonly program: Program
-  readonly lengths: ReadonlyArray<{ readonly T: number; readonly S: number }>
+  readonly lengths: ReadonlyArray<Dim.Bindings>
+  /** What elements look like; normally distributed unless given. */
+  readonly data?: arrays.Kind
   /** Texts of the kernels of the variant. */
   readonly kernels: ReadonlyArray<string>
 }
@@ -142,14 +145,14 @@ export const scheduled = (
 
 /** The error nearest to what is allowed, as a share of it. Throws where one is larger. */
 export const worstShare = async (
-  { graph, program, lengths, name }: Scheduled,
+  { graph, program, lengths, data, name }: Scheduled,
   arithmetic: Arithmetic
 ): Promise<number> => {
   let share = 0
   for (const sizes of lengths) {
     const from = arrays.random(7)
     const inputs = graph.inputs.map(({ type }) =>
-      arrays.array(from, type.dtype, Shape.evaluate(type.shape, sizes))
+      arrays.array(from, type.dtype, Shape.evaluate(type.shape, sizes), data)
     )
     const expected = Reference.evaluate(graph, inputs, sizes, { precision: "f64" })
     const actual = await runProgram(program, inputs, sizes)

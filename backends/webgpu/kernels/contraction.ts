@@ -1,8 +1,10 @@
 import * as Dim from "../../../ir/Dim.ts"
 import { matmulSchedule } from "../../../ir/matmulSchedule.ts"
+import { illegalMatmul } from "../../../ir/matmulSchedules.ts"
 import type { Node, NodeOf } from "../../../ir/Node.ts"
 import type { Matmul } from "../../../ir/Schedule.ts"
 import * as Shape from "../../../ir/Shape.ts"
+import { UnsupportedByDevice } from "../../errors.ts"
 import { anchorsOf, type Job } from "../Job.ts"
 import * as Size from "../Size.ts"
 import * as Body from "../wgsl/body.ts"
@@ -167,7 +169,11 @@ export const divides = (per: number, size: Dim.Dim): boolean =>
 export const steps = (n: number): ReadonlyArray<number> => Array.from({ length: n }, (_, i) => i)
 
 export const scheduleOf = (job: Job, c: Omit<Contraction, "lhs">): Matmul => {
-  if (job.schedule?.kind === "matmul") return job.schedule
+  if (job.schedule?.kind === "matmul") {
+    const refused = illegalMatmul(job.schedule, job.limits, c.rhs.length)
+    if (refused === undefined) return job.schedule
+    throw new UnsupportedByDevice({ message: `dot: the schedule does not fit: ${refused}` })
+  }
   const [batch, rows, columns, depth] = [c.batch, c.rows, c.columns, c.depth].map((axes) =>
     Dim.value(Shape.size(axes))
   )

@@ -1,140 +1,96 @@
-import { describe, expect, test } from "vitest"
-import type { Graph } from "../../../ir/Graph.ts"
-import { illegalMatmul } from "../../../ir/matmulSchedule.ts"
-import type { Node } from "../../../ir/Node.ts"
-import type { Matmul, MatmulSplit, MatmulTile, Schedule } from "../../../ir/Schedule.ts"
-import { agree } from "../../support/agree.ts"
-import { input } from "../../support/irText.ts"
+import { expect, test } from "vitest"
+import { lower } from "../../../backends/webgpu/lower.ts"
+import * as Limits from "../../../ir/Limits.ts"
+import { illegalMatmul } from "../../../ir/matmulSchedules.ts"
+import type { Matmul, Schedule } from "../../../ir/Schedule.ts"
+import * as arrays from "../../support/arrays.ts"
+import { graphOf } from "../../support/evaluate.ts"
+import { allOf, multiplied, productFamilies, productFamilyNames } from "../../support/multiplied.ts"
+import { planOf } from "../../support/plans.ts"
 import { limitsOf } from "../../support/runProgram.ts"
+import { worstShare } from "../../support/scheduled.ts"
 
-const all = <A>(...lists: ReadonlyArray<ReadonlyArray<A>>): ReadonlyArray<ReadonlyArray<A>> =>
-  lists.reduce<ReadonlyArray<ReadonlyArray<A>>>(
-    (rows, list) => rows.flatMap((row) => list.map((x) => [...row, x])),
-    [[]]
-  )
+const draws = 8
 
-/** Variants for few rows are the same for either kind of device, but for the exchange in quads. */
-const vectors = all([4, 16, 64], [1, 4, 16, 64], [1, 2, 8]) as ReadonlyArray<
-  readonly [number, number, number]
->
+test.each(productFamilyNames)(
+  "schedules drawn from all that are legal agree with the reference: %s",
+  async (family) => {
+    const limits = await limitsOf("gpu")
+    const all = allOf(family, limits)
+    const from = arrays.random(productFamilyNames.indexOf(family))
+    for (let n = 0; n < draws; n++) {
+      const number = from.integer(0, all.length - 1)
+      const drawn = multiplied(family, all[number] as Matmul, limits, number)
+      const again = `npm run schedules -- --family "${family}" --from ${number} --limit 1`
+      await expect(worstShare(drawn, productFamilies[family].arithmetic), again).resolves.toBeLessThanOrEqual(
+        1
+      )
+    }
+  }
+)
 
-const vectorOf = (n: number): Matmul["vector"] => {
-  const [threads, share, columns] = vectors[n % vectors.length] as readonly [number, number, number]
-  return { rows: 1 + (n % 4), threads, share: Math.min(threads, share), columns }
+const portable = Limits.portable
+const software: Limits.Limits = { ...portable, kind: "cpu", subgroups: { min: 4, max: 4 } }
+
+const shared: Matmul = {
+  kind: "matmul",
+  ...{ rows: 64, columns: 64, depth: 16, threadRows: 4, threadColumns: 4, quads: false, split: undefined },
+  vector: { rows: 3, threads: 64, share: 64, columns: 4 },
+  few: undefined
 }
 
-/** Every third sums parts of the depth apart, some of them of nothing. */
-const splitOf = (n: number): MatmulSplit | undefined =>
-  n % 3 === 0 ? { rows: 64, depth: 1 + (n % 7), most: 1 + (n % 5) } : undefined
-
-/** Every cut into threads, each with another variant for few rows, some with another cut. */
-const schedulesOf = (tiles: ReadonlyArray<MatmulTile>): ReadonlyArray<Matmul> =>
-  tiles.map((tile, n) => ({
-    kind: "matmul",
-    ...tile,
-    vector: vectorOf(n),
-    few: n % 2 === 0 ? { rows: 12, tile: tiles[(n * 5 + 3) % tiles.length] as MatmulTile } : undefined
-  }))
-
-const schedules: { readonly [K in "cpu" | "gpu"]: ReadonlyArray<Matmul> } = {
-  cpu: schedulesOf(
-    all([1, 2, 4, 8, 16, 32], [1, 2, 4, 8], [0, 1]).map(([rows, columns, quads], n) => ({
-      rows: rows as number,
-      columns: (columns as number) * (quads === 1 ? 4 : 1),
-      depth: 4,
-      threadRows: rows as number,
-      threadColumns: columns as number,
-      quads: quads === 1,
-      split: splitOf(n)
-    }))
-  ),
-  gpu: schedulesOf(
-    all([4, 16, 64], [8, 32], [4, 16], [1, 4], [2, 4]).map(([rows, columns, depth, down, across], n) => ({
-      rows: rows as number,
-      columns: columns as number,
-      depth: depth as number,
-      threadRows: down as number,
-      threadColumns: across as number,
-      quads: false,
-      split: splitOf(n)
-    }))
-  )
+const own: Matmul = {
+  ...shared,
+  ...{ rows: 32, columns: 32, depth: 4, threadRows: 32, threadColumns: 8, quads: true }
 }
 
-const [rows, depths, columns] = [
-  [1, 2, 9, 1, 33],
-  [1, 4, 12, 7, 64, 130],
-  [1, 4, 5, 16, 20, 36, 67]
-] as const
-
-/** Operands as they are or transposed, of any or of a known size, over one axis or over several. */
-const layouts = [
-  "%x: f32[M, K]; %y: f32[K, N]; f32[M, N]; [1]; [0]",
-  "%x: f32[M, K]; %y: f32[N, K]; f32[M, N]; [1]; [1]",
-  "%x: f32[K, M]; %y: f32[K, N]; f32[M, N]; [0]; [0]",
-  "%x: f16[2, M, K]; %y: f16[N, K]; f16[2, M, N]; [2]; [1]",
-  "%x: f32[M, 3, K]; %y: bf16[N, 3, K]; f32[M, N]; [1, 2]; [1, 2]"
+const refused: ReadonlyArray<readonly [reason: string, schedule: Matmul, limits: Limits.Limits]> = [
+  ["48 rows are none of 1, 2, 4, 8, 16, 32, 64", { ...shared, rows: 48 }, portable],
+  ["a part is larger than the whole", { ...shared, rows: 2 }, portable],
+  ["1024 threads exceed 256", { ...shared, threadRows: 2, threadColumns: 2 }, portable],
+  ["16640 bytes of workgroup memory exceed 16384", { ...shared, depth: 32 }, portable],
+  ["threads that share tiles do not pass on what they load", { ...shared, quads: true }, portable],
+  [
+    "8 of 4 threads cannot share a sum",
+    { ...shared, vector: { ...shared.vector, threads: 4, share: 8 } },
+    portable
+  ],
+  ["rows are counts", { ...shared, vector: { ...shared.vector, rows: 1.5 } }, portable],
+  [
+    "3 of the depth in a part are none of 1, 4, 64, 256",
+    { ...shared, split: { rows: 4, depth: 3, most: 2 } },
+    portable
+  ],
+  [
+    "128 rows are none of 1, 2, 4, 8, 16, 32, 64",
+    { ...shared, few: { rows: 4, tile: { ...shared, rows: 128 } } },
+    portable
+  ],
+  ["16 of the depth are none of 4", { ...own, depth: 16 }, software],
+  ["quads cannot pass on what they load", own, { ...software, subgroups: undefined }],
+  ["quads have no rows to share", { ...own, rows: 2, threadRows: 2 }, software],
+  ["the tile is not that of one thread, or of a quad", { ...own, quads: false }, software],
+  ["a thread by itself multiplies in float32", { ...own, arithmetic: "f16" }, software]
 ]
 
-const textOf = (n: number, known: { readonly [name: string]: number }, half = false): string => {
-  const layout = layouts[n % layouts.length] as string
-  const [x, y, type, lhs, rhs] = (half ? layout.replace(/\bb?f(16|32)\b/g, "f16") : layout)
-    .split("; ")
-    .map((part) => part.replace(/\b[KN]\b/g, (name) => String(known[name] ?? name)))
-  const wide = y?.includes("bf16") === true
-  return [
-    "graph {",
-    input((x as string).split(": ")[1] as string, "x"),
-    input((y as string).split(": ")[1] as string, "y"),
-    ...(wide ? [`%w: ${y?.split(": ")[1]?.replace("bf16", "f32")} = cast %y`] : []),
-    `%r: ${type} = dot %x, ${wide ? "%w" : "%y"} {lhsBatch = [], rhsBatch = [], lhsContract = ${lhs}, rhsContract = ${rhs}}`,
-    "return %r",
-    "}"
-  ].join("\n")
-}
-
-const inHalf = <T extends MatmulTile>(tile: T): T => ({ ...tile, arithmetic: "f16" })
-
-test("products in f16 agree with the reference by every legal schedule, at odd sizes and of any numbers", async () => {
-  const limits = await limitsOf("gpu")
-  const legal = schedules.gpu
-    .map((s) => ({ ...inHalf(s), few: s.few && { ...s.few, tile: inHalf(s.few.tile) } }))
-    .filter((s) => illegalMatmul(s, limits) === undefined)
-  expect(legal.length).toBeGreaterThan(20)
-  for (const [n, schedule] of legal.entries()) {
-    const sizes = {
-      M: 9 + (n % 9),
-      K: depths[n % depths.length] as number,
-      N: columns[n % columns.length] as number
-    }
-    await agree(textOf(n, n % 2 === 0 ? sizes : {}, true), sizes, {
-      kind: "gpu",
-      arithmetic: "f16",
-      data: (["normal", "huge", "holes"] as const)[n % 3] as "normal",
-      schedules: (graph: Graph) =>
-        new Map<Node, Schedule>([[graph.nodes.find((node) => node.op === "dot") as Node, schedule]])
-    })
-  }
-})
-
-describe.each(["cpu", "gpu"] as const)("products by every legal schedule, for a %s", (kind) => {
-  test("agree with the reference at odd sizes", async () => {
-    const limits = await limitsOf(kind)
-    const legal = schedules[kind].filter((s) => illegalMatmul(s, limits) === undefined)
-    expect(legal.length).toBeGreaterThan(20)
-    for (const [n, schedule] of legal.entries()) {
-      const sizes = {
-        M: rows[n % rows.length] as number,
-        K: depths[n % depths.length] as number,
-        N: columns[n % columns.length] as number
-      }
-      await agree(textOf(n, n % 2 === 0 ? sizes : {}), sizes, {
-        kind,
-        schedules: (graph: Graph) => {
-          const dot = graph.nodes.find((node) => node.op === "dot") as Node
-          return new Map<Node, Schedule>([[dot, schedule]])
-        }
+test("a schedule that does not fit is refused before anything is compiled, with the reason", () => {
+  const graph = graphOf(`graph {
+    %x: f32[M, 64] = input {name = "x"}
+    %w: f32[64, 64] = input {name = "w"}
+    %0: f32[M, 64] = dot %x, %w {lhsBatch = [], rhsBatch = [], lhsContract = [1], rhsContract = [0]}
+    return %0
+  }`)
+  const lowered = (schedule: Schedule, limits: Limits.Limits): unknown =>
+    lower(planOf(graph, new Map([[graph.nodes.at(-1) as (typeof graph.nodes)[0], schedule]])), limits)
+  expect(illegalMatmul(shared, portable)).toBeUndefined()
+  expect(illegalMatmul(own, software)).toBeUndefined()
+  for (const [reason, schedule, limits] of refused) {
+    expect(illegalMatmul(schedule, limits)).toBe(reason)
+    expect(() => lowered(schedule, limits)).toThrow(
+      expect.objectContaining({
+        _tag: "UnsupportedByDevice",
+        message: `dot: the schedule does not fit: ${reason}`
       })
-    }
-  })
+    )
+  }
 })
