@@ -9,6 +9,7 @@ import { writeFileSync } from "node:fs"
 import { fileURLToPath } from "node:url"
 import * as Markdown from "../scripts/markdown.ts"
 import { bytesOf, type Case, cpuCases, flopsOf, gpuCases } from "./cases/cases.ts"
+import { forGpus } from "./cases/forGpus.ts"
 import { type Limit, limitOf } from "./ceilings/limit.ts"
 import { wasmCeilings } from "./ceilings/wasm.ts"
 import { gpuCeilings } from "./ceilings/webgpu.ts"
@@ -192,6 +193,8 @@ What a mask hides is not counted: who computes it is further from the limit. Tim
 ${await onWasm()}
 
 ${await onGpu()}
+
+${forGpus()}
 `
 
 const file = fileURLToPath(new URL("FLOOR.md", import.meta.url))
