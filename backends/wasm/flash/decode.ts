@@ -6,6 +6,7 @@ import * as Frame from "../emit/Frame.ts"
 import * as Storage from "../emit/storage.ts"
 import * as Value from "../emit/Value.ts"
 import type { Lowered, Ref } from "../Job.ts"
+import { liesAcross, liesAlong } from "../kernels/pack.ts"
 import { tileColumns } from "../kernels/tile.ts"
 import { nameOf } from "./attend.ts"
 import * as Lines from "./lines.ts"
@@ -54,11 +55,13 @@ export const decode = (problem: Problem, parts: Ref, tiles: Tiles): Lowered => {
   const keyRows = operands.terms.map(({ k }, n) => {
     const lines = Lines.of(job, k, 4)
     const step = stepOf((terms[n] as Problem["terms"][number]).D, 4)
-    return { node: k, lines, copied: memory(Lines.always(lines) ? 0 : tiles.keys, step) }
+    const across = lines === undefined && liesAcross(job, (terms[n] as Problem["terms"][number]).k)
+    return { node: k, lines, across, copied: memory(Lines.always(lines) ? 0 : tiles.keys, step) }
   })
   const { v } = operands
   const valueLines = Lines.of(job, v, tileColumns)
   const valueStep = stepOf(E, tileColumns)
+  const valuesAcross = valueLines === undefined && liesAlong(job, problem.v)
   const valueCopy = memory(hasValues(problem) && !Lines.always(valueLines) ? tiles.keys : 0, valueStep)
   const stream = Stream.make(frame)
   /** Reads the values of a key of a tile where they lie, if they always do. */
@@ -92,7 +95,7 @@ export const decode = (problem: Problem, parts: Ref, tiles: Tiles): Lowered => {
     const logits: Rows.Source["logits"] = (_, { start, count }, n, block) => {
       const { k, D } = terms[n] as Problem["terms"][number]
       const { at, step } = queries[n] as (typeof queries)[number]
-      const { node, lines, copied } = keyRows[n] as (typeof keyRows)[number]
+      const { node, lines, across, copied } = keyRows[n] as (typeof keyRows)[number]
       const shared = k.batch.map((d, axis) =>
         Dim.isOne(d) ? Value.integer(0) : (batch[axis] as Value.Value)
       )
@@ -108,7 +111,8 @@ export const decode = (problem: Problem, parts: Ref, tiles: Tiles): Lowered => {
             width: D,
             at: (row, d) => k.at(body, e, shared, Value.delinearize(e, row, k.free), [d]),
             to: copied,
-            step
+            step,
+            across
           }),
         goOn: (from, keyStep, vectors) =>
           Logits.dots(frame, {
@@ -138,7 +142,8 @@ export const decode = (problem: Problem, parts: Ref, tiles: Tiles): Lowered => {
             at: (row, column) =>
               problem.v.at(body, e, batch, [column], Value.delinearize(e, row, problem.v.depth)),
             to: valueCopy,
-            step: valueStep
+            step: valueStep,
+            across: valuesAcross
           }),
         goOn: (at, step, vectors) => then({ values: at, panelBytes: i32(2 * vectors.bytes), step, vectors })
       })

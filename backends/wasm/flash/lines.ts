@@ -40,9 +40,7 @@ export const of = (job: Job, node: Node, vector: number): Lines | undefined => {
   const { shape, dtype } = node.type
   const width = Dim.value(shape[3] as Dim.Dim)
   if (!isReadable(dtype) || width === undefined || width % vector !== 0) return undefined
-  const lines = follow(job, node, { axis: 2, aligned: true, run: undefined, open: [] })
-  // Copies are f32: only what is never copied is read in 16 bits.
-  return dtype === "f32" || always(lines) ? lines : undefined
+  return follow(job, node, { axis: 2, aligned: true, run: undefined, open: [] })
 }
 
 const isReadable = (dtype: DType): dtype is Dtype => dtype === "f32" || dtype === "f16" || dtype === "bf16"
@@ -174,7 +172,7 @@ export const reach = (
     return
   }
   const inPlace = e.bind(together(frame, lines, tile.start, tile.count))
-  if (lines.step === copied.step) {
+  if (lines.step === copied.step && lines.dtype === "f32") {
     const at = e.variable(copied.at)
     e.branch(inPlace, () => at.set(from()), copy)
     goOn(at.value, copied.step, floats)
@@ -182,7 +180,7 @@ export const reach = (
   }
   e.branch(
     inPlace,
-    () => goOn(from(), lines.step, floats),
+    () => goOn(from(), lines.step, Storage.vectors(lines.dtype)),
     () => {
       copy()
       goOn(copied.at, copied.step, floats)

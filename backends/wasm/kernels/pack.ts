@@ -181,7 +181,8 @@ const turned = (frame: Frame.Frame, side: Side, { panel, batch, first, to }: Pan
   })
 }
 
-const transposed = (e: Emitter, [a, b, c, d]: readonly [V, V, V, V]): ReadonlyArray<V> => {
+/** Rows of four as columns. */
+export const transposed = (e: Emitter, [a, b, c, d]: readonly [V, V, V, V]): ReadonlyArray<V> => {
   const low = (x: V, y: V): V => e.now(shuffle(x, y, [0, 4, 1, 5]))
   const high = (x: V, y: V): V => e.now(shuffle(x, y, [2, 6, 3, 7]))
   const [ac, bd, ca, db] = [low(a, c), low(b, d), high(a, c), high(b, d)]
@@ -189,21 +190,24 @@ const transposed = (e: Emitter, [a, b, c, d]: readonly [V, V, V, V]): ReadonlyAr
 }
 
 /** Whether a vector of a row is read at once and a vector across rows is not. */
-const liesAlong = (job: Job, side: Side): boolean => {
-  const reads = (free: 0 | 1, depth: 0 | 1): number => {
-    const frame = Frame.open(job)
-    const { e } = frame
-    const vector = (shape: Shape.Shape, step: 0 | 1): Indices =>
-      Value.delinearize(
-        e,
-        { _tag: "affine", base: frame.begin, step, align: 4, below: Shape.size(shape) },
-        shape
-      )
-    const batch = side.batch.map(() => Value.uniform(frame.end))
-    side.at(Body.make(frame, job.body), e, batch, vector(side.free, free), vector(side.depth, depth))
-    return laneLoads(e.statements())
-  }
-  return reads(0, 1) < reads(1, 0)
+export const liesAlong = (job: Job, side: Side): boolean => reads(job, side, 0, 1) < reads(job, side, 1, 0)
+
+/** The other way round. */
+export const liesAcross = (job: Job, side: Side): boolean => reads(job, side, 1, 0) < reads(job, side, 0, 1)
+
+/** Elements that are read one by one for a vector along these axes. */
+const reads = (job: Job, side: Side, free: 0 | 1, depth: 0 | 1): number => {
+  const frame = Frame.open(job)
+  const { e } = frame
+  const vector = (shape: Shape.Shape, step: 0 | 1): Indices =>
+    Value.delinearize(
+      e,
+      { _tag: "affine", base: frame.begin, step, align: 4, below: Shape.size(shape) },
+      shape
+    )
+  const batch = side.batch.map(() => Value.uniform(frame.end))
+  side.at(Body.make(frame, job.body), e, batch, vector(side.free, free), vector(side.depth, depth))
+  return laneLoads(e.statements())
 }
 
 /** How many elements statements read one by one into vectors. */

@@ -77,18 +77,25 @@ const cases: { readonly [name: string]: Case } = {
     inputs: [["x", "f32[B, 2, 8, W]"]],
     lines: ["%k: f32[B, 2, W, 8] = transpose %x {perm = [0, 1, 3, 2]}"],
     lies: undefined
+  },
+  "an odd number of elements before keys": {
+    inputs: [["x", "f32[B, 2, 7, W]"]],
+    lines: ["%k: f32[B, 2, W, 7] = transpose %x {perm = [0, 1, 3, 2]}"],
+    lies: undefined
   }
 }
 
-const graphsOf = ({ inputs, lines }: Case): Graph =>
-  graphOf(
+const graphsOf = ({ inputs, lines }: Case): Graph => {
+  const type = `f32[B, 4, T, ${/, (\d)\] =/.exec(lines.at(-1) as string)?.[1]}]`
+  return graphOf(
     fused(
-      [["q", "f32[B, 4, T, 8]"], ...inputs],
-      "f32[B, 4, T, 8]",
-      [...lines, `%out: f32[B, 4, T, 8] = ${plainAttention("%q, %k, %k")}`],
+      [["q", type], ...inputs],
+      type,
+      [...lines, `%out: ${type} = ${plainAttention("%q, %k, %k")}`],
       "out"
     )
   )
+}
 
 test.each(Object.entries(cases))("%s: where rows lie, and what they give", async (_, own) => {
   const graph = graphsOf(own)
@@ -106,4 +113,7 @@ test.each(Object.entries(cases))("%s: where rows lie, and what they give", async
   ]
   await agree(graph, lengths)
   await agree(Print.graph(graph).replaceAll("f32", "f64"), lengths)
+  // Scores stay as they are.
+  for (const dtype of ["f16", "bf16"])
+    await agree(Print.graph(graph).replaceAll(/f32(?=\[\w)/g, dtype), lengths)
 })
