@@ -22,6 +22,8 @@ export interface Limits {
   readonly twinProducts?: boolean
   /** Whether a kernel of contractions may write what it gives straight into a tensor, as a cache takes keys and values. */
   readonly productsInPlace?: boolean
+  /** Whether a kernel of a normalisation may end with what mixes the elements of a row, as RoPE does, and write that into a tensor. */
+  readonly rowEpilogues?: boolean
   /** Smallest and largest subgroup a shader may run with, where subgroups are available. */
   readonly subgroups?: { readonly min: number; readonly max: number } | undefined
 }

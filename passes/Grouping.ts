@@ -7,6 +7,7 @@ import type { Node, NodeOf } from "../ir/Node.ts"
 import { parts } from "../ir/ops/flashAttention.ts"
 import * as Shape from "../ir/Shape.ts"
 import { areTwins } from "../ir/twinProducts.ts"
+import { rowEnds } from "./rowEnds.ts"
 import * as traits from "./traits.ts"
 
 /**
@@ -160,6 +161,8 @@ interface Facts {
   readonly setOf: ReadonlyMap<Node, ReadonlySet<Node>>
   /** Whether a contraction may be written straight into a tensor. */
   readonly inPlace: boolean
+  /** Values that the kernel of a normalisation may end with. */
+  readonly rowEnds: ReadonlyMap<Node, ReadonlySet<Node>>
 }
 
 const factsOf = (graph: Graph.Graph, { joins, sets }: Parts, limits: Limits): Facts => {
@@ -181,7 +184,8 @@ const factsOf = (graph: Graph.Graph, { joins, sets }: Parts, limits: Limits): Fa
     firstOf,
     joins,
     setOf: new Map(sets.flatMap((set) => [...set].map((dot) => [dot, set] as const))),
-    inPlace: limits.productsInPlace === true
+    inPlace: limits.productsInPlace === true,
+    rowEnds: limits.rowEpilogues === true ? rowEnds(graph) : new Map()
   }
 }
 
@@ -224,6 +228,10 @@ const sums = (draft: Draft, place: Place, dot: Node): boolean =>
 
 /** Whether the kernel can have this anchor: only contractions are written into tensors. */
 const isWritable = ({ root }: Draft, anchor: Node): boolean => !isUpdate(root) || anchor.op === "dot"
+
+/** Whether the kernel computes its result, or what it writes into a tensor, row by row of this normalisation. */
+const endsRows = ({ root }: Draft, anchor: Node, { rowEnds }: Facts): boolean =>
+  rowEnds.get(anchor)?.has(isUpdate(root) ? (root.operands[1] as Node) : root) === true
 
 /** A cast that makes a value smaller belongs to the kernel that computes the value: less is written and read. */
 const narrows = (node: Node, facts: Facts): boolean => {
@@ -268,9 +276,12 @@ export const group = (
   /** The kernels that compute a node. */
   const kernelsOf = new Map<Node, ReadonlyArray<Draft>>()
 
-  /** What is read for values that are not there yet: views fold into their reader. */
+  /** What is read for values that are not there yet: views fold into their reader, and a contraction of parts into the kernel of the others. */
   const readsOf = (nodes: ReadonlyArray<Node>): ReadonlyArray<Node> =>
-    nodes.filter((node) => !facts.free.has(node)).map(traits.behindViews)
+    nodes
+      .filter((node) => !facts.free.has(node))
+      .map(traits.behindViews)
+      .flatMap((node) => (facts.setOf.has(node) ? node.operands.map(traits.behindViews) : [node]))
 
   const begin = (node: Node, readers: Iterable<Draft> = []): void => {
     for (const reader of readers) reader.operands.add(node)
@@ -345,8 +356,10 @@ export const group = (
     const isLater = (o: Node): boolean => (facts.ids.get(o) as number) > (first as number)
     if (first !== undefined && [...operandsWith(draft, node)].some(isLater)) return false
     const begins = (anchor: Node): boolean =>
-      draft.anchor === undefined ? place.onto && isWritable(draft, anchor) : follows(draft, place, anchor)
-    if (traits.isAnchor(node)) return place.paths.size === 1 && begins(node)
+      draft.anchor === undefined
+        ? (place.onto && isWritable(draft, anchor)) || endsRows(draft, anchor, facts)
+        : follows(draft, place, anchor)
+    if (traits.isAnchor(node)) return (place.paths.size === 1 || endsRows(draft, node, facts)) && begins(node)
     const repeated = place.spread || place.paths.size > 1
     if (repeated && !(traits.isElementwise(node) && traits.isCheap(node))) return false
     if (place.paths.size > mostWays) return false

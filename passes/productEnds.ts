@@ -49,7 +49,7 @@ export const productEnds = (graph: Graph.Graph): ReadonlyArray<ProductEnds> => {
     if (slices.size < 2 || waiting.size > 0) return undefined
     // Views alone fold into whoever reads them.
     const computes = [...behind].some((node) => !traits.isView(node))
-    const isWritten = [...ends].some((end) => usersOf(end).some(isUpdate))
+    const isWritten = [...ends].some((end) => outputs.has(end) || usersOf(end).some(isUpdate))
     return ends.size === 1 || computes || isWritten ? { dot, ends, between } : undefined
   }
   return graph.nodes.flatMap((node) => {

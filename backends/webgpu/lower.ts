@@ -26,6 +26,7 @@ import { update } from "./kernels/update.ts"
 import * as Program from "./Program.ts"
 import * as Size from "./Size.ts"
 import * as Epilogue from "./wgsl/epilogue.ts"
+import { isRowByRow } from "./wgsl/rowEpilogue.ts"
 import { workOf } from "./work.ts"
 
 export interface Options {
@@ -275,7 +276,9 @@ const fitsOneKernel = (job: Job): boolean => {
   const alone = job.anchor === undefined || job.body.outputs[0]?.node === job.anchor
   const tensors = job.body.nodes.filter((n) => n.op === "constant" && n.attrs.values.length > 1).length
   const fits = job.body.inputs.length + tensors < job.limits.maxStorageBuffersPerShaderStage
-  return (sum === undefined ? Epilogue.isDirect(job) : isOneKernel(job, sum)) && (fits || alone)
+  return (
+    (sum === undefined ? Epilogue.isDirect(job) || isRowByRow(job) : isOneKernel(job, sum)) && (fits || alone)
+  )
 }
 
 /** The job that copies what another writes into, where that one writes nothing else. */

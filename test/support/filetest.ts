@@ -3,7 +3,7 @@ import { type ParseError, printLocation, type VerifyError } from "../../ir/error
 import * as Form from "../../ir/Form.ts"
 import type { Graph } from "../../ir/Graph.ts"
 import * as Json from "../../ir/Json.ts"
-import { portable } from "../../ir/Limits.ts"
+import { type Limits, portable } from "../../ir/Limits.ts"
 import * as Parse from "../../ir/Parse.ts"
 import * as Print from "../../ir/Print.ts"
 import * as Verify from "../../ir/Verify.ts"
@@ -73,6 +73,8 @@ const option = (words: ReadonlyArray<string>, name: string): string | undefined 
   return at < 0 ? undefined : words[at + 1]
 }
 
+const able: Limits = { ...portable, twinProducts: true, productsInPlace: true, rowEpilogues: true }
+
 type Command = (input: string, words: ReadonlyArray<string>) => string
 
 /** Every command of the filetests. Adding one is a line here. */
@@ -95,10 +97,14 @@ export const commands: { readonly [name: string]: Command } = {
     const result = parsed(input)
     return Result.isFailure(result) ? explained(result.failure) : "no error"
   },
-  /** The graph after `--passes a,b`; with `--explain`, what the passes say follows as comments. */
+  /**
+   * The graph after `--passes a,b`; with `--explain`, what the passes say follows as comments; with `--able` for a device whose kernels may
+   * do all that limits speak of.
+   */
   opt: (input, words) => {
     const pipeline = get(Pipeline.parse(option(words, "--passes") ?? ""))
-    const { graph, diagnostics } = get(Pipeline.run(pipeline, graphOf(input), { limits: portable }))
+    const limits = words.includes("--able") ? able : portable
+    const { graph, diagnostics } = get(Pipeline.run(pipeline, graphOf(input), { limits }))
     const said = words.includes("--explain") ? diagnostics.map(Diagnostic.print) : []
     return [Print.graph(graph), ...said.map((text) => text.replace(/^/gm, "// "))].join("\n")
   }

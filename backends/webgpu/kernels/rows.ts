@@ -6,6 +6,7 @@ import * as Size from "../Size.ts"
 import * as Body from "../wgsl/body.ts"
 import type { Emitter } from "../wgsl/Emitter.ts"
 import * as Epilogue from "../wgsl/epilogue.ts"
+import * as RowEpilogue from "../wgsl/rowEpilogue.ts"
 import { compute } from "../wgsl/scalar.ts"
 import { combine } from "./combine.ts"
 import type { Extent } from "./Part.ts"
@@ -26,7 +27,10 @@ export const rows = (emitter: Emitter, job: Job, workgroup: string): Extent => {
   const count = Shape.size(sizes(kept))
 
   const body = Body.make(emitter, job.body)
-  const epilogue = Epilogue.make(emitter, job, () => Body.make(emitter, job.body))
+  const direct = Epilogue.isDirect(job)
+    ? Epilogue.make(emitter, job, () => Body.make(emitter, job.body))
+    : undefined
+  const byRow = direct === undefined ? RowEpilogue.make(emitter, job) : undefined
   const threads = rowThreads(job, length, count)
   const perGroup = threads === 1 ? (job.limits.kind === "cpu" ? 32 : 64) : 1
 
@@ -42,7 +46,7 @@ export const rows = (emitter: Emitter, job: Job, workgroup: string): Extent => {
     )
   }
 
-  const inPairs = epilogue.storePair !== undefined && axes.length === 1 && axes[0] === x.type.shape.length - 1
+  const inPairs = direct?.storePair !== undefined && axes.length === 1 && axes[0] === x.type.shape.length - 1
   const held = heldColumns(emitter, anchor, Dim.value(length), threads, lane, inPairs ? 2 : 1)
   const markPair = ([even, odd]: readonly [string, string]): void =>
     emitter.markPair(
@@ -66,7 +70,7 @@ export const rows = (emitter: Emitter, job: Job, workgroup: string): Extent => {
   const storePairs = (value: (column: string) => string): void => {
     const put = (both: readonly [string, string]): void => {
       const [even, odd] = both.map((column) => ({ indices: indicesAt(column), values: [value(column)] }))
-      if (even !== undefined && odd !== undefined) epilogue.storePair?.(even, odd)
+      if (even !== undefined && odd !== undefined) direct?.storePair?.(even, odd)
     }
     if (held !== undefined) {
       within(emitter, held, (own) => put(own as readonly [string, string]))
@@ -80,6 +84,15 @@ export const rows = (emitter: Emitter, job: Job, workgroup: string): Extent => {
     })
   }
 
+  /** Results that each need several elements of the row. */
+  const storeRows = ({ count, store }: RowEpilogue.RowEpilogue, value: (column: string) => string): void => {
+    const own = indicesAt("0")
+    const at = axes[0] as number
+    emitter.loop(lane, emitter.dim(count), String(threads), (number) =>
+      store(own, number, (indices) => value(indices[at] as string))
+    )
+  }
+
   const context: RowOp = {
     emitter,
     type: compute(x.type.dtype),
@@ -90,14 +103,17 @@ export const rows = (emitter: Emitter, job: Job, workgroup: string): Extent => {
     element: (column) => registers.get(column) ?? body.at(x, indicesAt(column)),
     combine: (parts, merge) => combine(emitter, { threads, share: threads }, lane, parts, merge),
     storeRow: (value) => {
-      const put = () => epilogue.store(rowIndices, value)
+      const put = () => direct?.store(rowIndices, value)
       if (threads === 1) put()
       else emitter.branch(`${lane} == 0`, put)
     },
-    storeElement: (column, value) => epilogue.store(indicesAt(column), value),
-    storeColumns: inPairs
-      ? storePairs
-      : (value) => columns((column) => epilogue.store(indicesAt(column), value(column)))
+    storeElement: (column, value) => direct?.store(indicesAt(column), value),
+    storeColumns:
+      byRow !== undefined
+        ? (value) => storeRows(byRow, value)
+        : inPairs
+          ? storePairs
+          : (value) => columns((column) => direct?.store(indicesAt(column), value(column)))
   }
   rowOps[anchor.op](context, anchor as never)
   return { threads: threads === 1 ? perGroup : threads, workgroups: Size.ceilDiv(count, perGroup) }

@@ -18,6 +18,7 @@ export const deviceLimits = (device: GPUDevice, info: GPUAdapterInfo): Limits =>
     shaderF16: features.has("shader-f16"),
     twinProducts: true,
     productsInPlace: true,
+    rowEpilogues: true,
     subgroups: features.has("subgroups")
       ? { min: info.subgroupMinSize ?? 4, max: info.subgroupMaxSize ?? 128 }
       : undefined

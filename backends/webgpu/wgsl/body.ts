@@ -23,8 +23,8 @@ export interface Body {
   readonly at: (node: Node, indices: ReadonlyArray<string>) => string
   /** Where a gather finds the element of its result in its first operand. */
   readonly found: (gather: NodeOf<"gather">, indices: ReadonlyArray<string>) => ReadonlyArray<string>
-  /** Fixes the value of a node, whatever the index: the anchor's element at hand, a parameter of a region. */
-  readonly give: (node: Node, value: string) => void
+  /** Fixes the value of a node: whatever the index, as the anchor's element at hand or a parameter of a region, or by it. */
+  readonly give: (node: Node, value: string | ((indices: ReadonlyArray<string>) => string)) => void
   /** Says which part of a concat the elements that are asked for lie in. */
   readonly pick: (node: NodeOf<"concat">, part: number) => void
 }
@@ -40,7 +40,7 @@ export type Sources = (
 
 const body = (emitter: Emitter, graph: Graph, sources: Sources): Body => {
   const { module } = emitter
-  const given = new Map<Node, string>()
+  const given = new Map<Node, string | ((indices: ReadonlyArray<string>) => string)>()
   const picked = new Map<Node, number>()
   const numbers = new Map(graph.nodes.map((n, i) => [n, i] as const))
   const sourceOf = new Map(graph.inputs.map((n, i) => [n as Node, sources(n, i)] as const))
@@ -48,7 +48,7 @@ const body = (emitter: Emitter, graph: Graph, sources: Sources): Body => {
 
   const at = (node: Node, indices: ReadonlyArray<string>): string => {
     const value = given.get(node)
-    if (value !== undefined) return value
+    if (value !== undefined) return typeof value === "string" ? value : value(indices)
     return emitter.remember(`${scope}:${numbers.get(node)}@${indices.join(",")}`, () => emit(node, indices))
   }
 

@@ -69,6 +69,25 @@ export interface Epilogue {
   readonly value: (indices: ReadonlyArray<string>, ...values: ReadonlyArray<string>) => string
 }
 
+/** Gives the place in the result of what is computed at an index to `write`, unless it is written into a tensor and has none. */
+export const placed = (
+  emitter: Emitter,
+  job: Anchored,
+  make: () => Body.Body,
+  indices: ReadonlyArray<string>,
+  write: (position: string) => void
+): void => {
+  const update = updateOf(job.body)
+  if (update === undefined) {
+    write(emitter.linearize(indices, root(job).type.shape))
+    return
+  }
+  const { position, inside } = updated(emitter, make(), update, indices)
+  const put = (): void => write(position())
+  if (inside === undefined) put()
+  else emitter.branch(inside, put)
+}
+
 /** `make` is the body's emitter for a new element: the anchor's value differs from one to the next. */
 export const make = (emitter: Emitter, job: Job, make: () => Body.Body): Epilogue => {
   const paths = pathsOut(job)
@@ -84,19 +103,9 @@ export const make = (emitter: Emitter, job: Job, make: () => Body.Body): Epilogu
     for (const [concat, part] of path.parts) body.pick(concat, part)
     return body.at(Body.stored(last), move(emitter, path, indices))
   }
-  const positionOn = (path: Path, indices: ReadonlyArray<string>): string =>
-    emitter.linearize(move(emitter, path, indices), shape)
   /** Gives the place of an element to `write`, unless it has none. */
-  const placed = (path: Path, indices: ReadonlyArray<string>, write: (position: string) => void): void => {
-    if (update === undefined) {
-      write(positionOn(path, indices))
-      return
-    }
-    const { position, inside } = updated(emitter, make(), update, move(emitter, path, indices))
-    const put = (): void => write(position())
-    if (inside === undefined) put()
-    else emitter.branch(inside, put)
-  }
+  const placedOn = (path: Path, indices: ReadonlyArray<string>, write: (position: string) => void): void =>
+    placed(emitter, job, make, move(emitter, path, indices), write)
   const [first] = paths as readonly [Path]
   const isEven = ({ type }: Node): boolean => (Dim.value(type.shape.at(-1) ?? Dim.one) ?? 1) % 2 === 0
   // Along this axis neighbours need not stay neighbours.
@@ -109,18 +118,18 @@ export const make = (emitter: Emitter, job: Job, make: () => Body.Body): Epilogu
     isEven(job.anchor) &&
     !apart
   return {
-    position: (indices) => positionOn(first, indices),
+    position: (indices) => emitter.linearize(move(emitter, first, indices), shape),
     value: (indices, ...values) => valueOn(first, { indices, values }),
     store: (indices, ...values) => {
       const results = paths.map((path) => valueOn(path, { indices, values }))
       for (const [n, path] of paths.entries())
-        placed(path, indices, (at) => store(emitter, job.result, dtype, at, results[n] as string))
+        placedOn(path, indices, (at) => store(emitter, job.result, dtype, at, results[n] as string))
     },
     storePair: isPaired
       ? (even, odd) => {
           const words = paths.map((path) => [valueOn(path, even), valueOn(path, odd)] as const)
           for (const [n, path] of paths.entries()) {
-            placed(path, even.indices, (at) =>
+            placedOn(path, even.indices, (at) =>
               storePair(emitter, job.result, dtype, emitter.bind(`${at} / 2`), words[n] as (typeof words)[0])
             )
           }

@@ -71,3 +71,46 @@ describe.each(["cpu", "gpu"] as const)(
     })
   }
 )
+
+describe.each(["cpu", "gpu"] as const)(
+  "heads that are normalised turn in the same kernel, on a %s",
+  (kind) => {
+    test.each([
+      [one({ norm: "rms", turned: 8 })],
+      [one({ norm: "layer", products: "packed", spelling: "neighbours", size: 10, turned: 6 })],
+      [one({ norm: "rms", spelling: "behind", heads: 3, kvHeads: 1, size: 7 })],
+      [one({ norm: "layer", products: "perHead", spelling: "strided", heads: 2, kvHeads: 2 })],
+      [one({ norm: "rms", spelling: "whole", size: 64, turned: 48 })]
+    ] as const)("%o", async (config) => {
+      const norm = `${config.norm}_norm`
+      const names = await kernels(config, kind, [1, 5, 0, 33])
+      expect(names.map((own) => own.filter((name) => !name.startsWith("matmul")))).toEqual([
+        [norm],
+        [norm],
+        [],
+        [norm]
+      ])
+    })
+
+    test("however they are spelled", async () => {
+      for (const spelling of ["halves", "rotateHalf", "neighbours", "strided", "behind", "whole"] as const) {
+        const [names = []] = await kernels(one({ norm: "rms", spelling }), kind, [3])
+        // Cosines that are written twice are a kernel of their own, once for all layers.
+        expect(names.filter((name) => name !== "map")).toEqual([
+          expect.stringContaining("matmul"),
+          "rms_norm"
+        ])
+      }
+    })
+
+    test.each(["f32", "f16", "bf16"] as const)("and go into caches of %s", async (cached) => {
+      for (const config of [
+        one({ norm: "rms", products: "packed" }),
+        one({ norm: "layer", size: 7, spelling: "behind" })
+      ]) {
+        const names = await kernels(config, kind, [1, 6], cached)
+        expect(names.map((n) => n.length)).toEqual([2, 2])
+      }
+    })
+  }
+)

@@ -252,12 +252,16 @@ describe("packed contractions are one for each of those who read a part", () => 
     expect(kernels(lines)).toEqual(["dot", "dot"])
   })
 
-  test("not where all of them are views", () => {
-    expect(kernels(`${part("q", 0, 8)} ${part("v", 8, 24)} return "q": %q, "v": %v`)).toEqual([
-      "dot",
-      "map",
-      "map"
-    ])
+  test("where they are results", () => {
+    expect(kernels(`${part("q", 0, 8)} ${part("v", 8, 24)} return "q": %q, "v": %v`)).toEqual(["dot", "dot"])
+  })
+
+  test("not where all of them are views, which fold into who reads them", () => {
+    const lines = `${part("q", 0, 8)} ${part("v", 8, 24)}
+      %m: f32[B, T] = reduce_max %q {axes = [2]}
+      %n: f32[B, T] = reduce_max %v {axes = [2]}
+      return "m": %m, "n": %n`
+    expect(kernels(lines)).toEqual(["dot", "reduce_max", "reduce_max"])
   })
 
   test("not where two of them need the same columns", () => {

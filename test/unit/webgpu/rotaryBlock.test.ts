@@ -65,7 +65,8 @@ const base: Limits.Limits = {
   ...Limits.portable,
   maxStorageBuffersPerShaderStage: 12,
   twinProducts: true,
-  productsInPlace: true
+  productsInPlace: true,
+  rowEpilogues: true
 }
 const devices = {
   software: {
@@ -98,6 +99,12 @@ const models: { readonly [name: string]: Rotary.Rotary } = {
   "Phi-4: packed, three quarters turn": { ...some, turned: 12, products: "packed" }
 }
 
+/** Heads are normalised before they turn, which needs all of a head: a kernel more, of queries and keys. */
+const normalised: typeof models = {
+  "Qwen 3: RMS norms, all turns": { ...some, products: "apart", norm: "rms" },
+  "packed, layer norms, a quarter turns": { ...some, turned: 4, products: "packed", norm: "layer" }
+}
+
 const prompt = ["norm", "matmul", "flash_prefill", "matmul", "norm", "matmul", "matmul"]
 const word = [
   "norm",
@@ -127,6 +134,15 @@ describe.each(Object.entries(devices))("on a %s device", (_, limits) => {
 
     test("one more word is eight, attention being two", () => {
       expect(layer(config, true, { B: 1, T: 1, C: 4096 })).toEqual(word)
+    })
+  })
+
+  describe.each(Object.entries(normalised))("%s", (_name, config) => {
+    test("norm and rotation of queries and keys are one dispatch more, which writes keys in place", () => {
+      const one = ([first, product, ...rest]: ReadonlyArray<string>) => [first, product, "norm", ...rest]
+      expect(layer(config, false, { B: 1, T: 512 })).toEqual(one(prompt))
+      expect(layer(config, true, { B: 1, T: 512, C: 512 })).toEqual(one(prompt))
+      expect(layer(config, true, { B: 1, T: 1, C: 4096 })).toEqual(one(word))
     })
   })
 })
