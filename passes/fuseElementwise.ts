@@ -48,11 +48,14 @@ const grouped = (
 ): { readonly graph: Graph.Graph; readonly kernels: ReadonlyArray<Kernel> } => {
   if (limits.twinProducts !== true) return { graph: original, kernels: group(original, limits) }
   const refused = new Set<Node.Node>()
+  // Software devices compile a shader in time that grows faster than its text: seven loops take longer than any call saves.
+  const most = limits.kind === "cpu" ? 2 : Infinity
   for (;;) {
     const { graph, products, joins } = partProducts(original, refused)
     const kernels = group(graph, limits, { joins, sets: products.flatMap(({ parts = [] }) => parts) })
     const stays = ({ parts = [] }: Product): boolean =>
-      parts.every((dots) => kernels.some((kernel) => follows(kernel, dots, joins))) && parts.length > 0
+      parts.every((dots) => dots.size <= most && kernels.some((kernel) => follows(kernel, dots, joins))) &&
+      parts.length > 0
     const apart = products.filter((product) => !stays(product))
     if (apart.length === 0) return { graph, kernels }
     for (const { dot } of apart) refused.add(dot)

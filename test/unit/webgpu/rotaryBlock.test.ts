@@ -127,13 +127,21 @@ describe.each(Object.entries(devices))("on a %s device", (_, limits) => {
   }
 
   describe.each(Object.entries(models))("%s", (_name, config) => {
+    /** Software devices compile a shader of so many products too slowly: what turns in part is a kernel of its own there. */
+    const apart = limits.kind === "cpu" && config.turned < config.size
+    const [prompts, words] = [prompt, word].map(([first, product, ...rest]) =>
+      apart ? [first, product, "turns", ...rest] : [first, product, ...rest]
+    )
+    const kernels = (cached: boolean, sizes: Bindings): ReadonlyArray<string> =>
+      layer(config, cached, sizes).map((name) => (name.startsWith("map") ? "turns" : name))
+
     test("a prompt is seven dispatches a layer, with a cache and without", () => {
-      expect(layer(config, false, { B: 1, T: 512 })).toEqual(prompt)
-      expect(layer(config, true, { B: 1, T: 512, C: 512 })).toEqual(prompt)
+      expect(kernels(false, { B: 1, T: 512 })).toEqual(prompts)
+      expect(kernels(true, { B: 1, T: 512, C: 512 })).toEqual(prompts)
     })
 
     test("one more word is eight, attention being two", () => {
-      expect(layer(config, true, { B: 1, T: 1, C: 4096 })).toEqual(word)
+      expect(kernels(true, { B: 1, T: 1, C: 4096 })).toEqual(words)
     })
   })
 
