@@ -97,13 +97,14 @@ export const choose = (
   const prefill = all.find(fitting)
   if (prefill === undefined)
     throw new Error(`no flash schedule fits head sizes ${each(D).join(", ")} and ${E}`)
+  const neighbours = prefill.quads ? ({ quads: true } as const) : {}
   const shorter = all.find((p) => p.tiles === "workgroup" && p.rows <= mostShortRows && fitting(p))
   const shortAbove = (rows: number) =>
     shorter === undefined || shorter.rows <= rows ? {} : { short: shorter }
   const least = group ?? 1
   for (const decodeRows of [Math.max(least, wanted), least]) {
     for (const threads of counts) {
-      const decode = asSubgroup({ threads, tiles, keysPerSplit, maxSplits }, limits)
+      const decode = { ...asSubgroup({ threads, tiles, keysPerSplit, maxSplits }, limits), ...neighbours }
       const schedule: Flash = { kind: "flash", prefill, decode, decodeRows, ...shortAbove(decodeRows) }
       if (decodeRows <= mostDecodeRows && fits(schedule)) return schedule
     }

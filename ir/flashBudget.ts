@@ -31,6 +31,8 @@ export interface Tile {
   /** Whether each thread owns whole rows and shares nothing, or only what four neighbours load. */
   readonly owned: boolean
   readonly quads: boolean
+  /** Whether four neighbours have the same rows, each a quarter of their vectors. */
+  readonly shared: boolean
   /** Whether the threads are one subgroup. */
   readonly subgroup: boolean
   /** Whether staged tiles are f16, and multiplied so. */
@@ -104,9 +106,19 @@ const owned = (
     staged: false,
     owned: true,
     quads,
+    shared: false,
     subgroup: false,
     half: false
   }
+}
+
+/** Calls of fewer rows leave it to each thread to weigh keys of its own. */
+const leastShared = 3
+
+/** Four threads that share their rows: of every four keys each weighs one, of every vector of each it multiplies a quarter. */
+const shared = (rows: number, D: HeadSizes, E: number): Tile | undefined => {
+  const alone = owned(rows, 1, 1, 4, true, D, E)
+  return alone && { ...alone, keys: 4, chunks: alone.chunks / 4, shared: true }
 }
 
 const tile = (
@@ -139,6 +151,7 @@ const tile = (
     staged,
     owned: false,
     quads: false,
+    shared: false,
     subgroup: false,
     half
   }
@@ -182,9 +195,11 @@ export const decodeTile = (
   D: HeadSizes,
   E: number
 ): Tile | undefined => {
-  const { threads, keysPerSplit, maxSplits, tiles, subgroup = false } = schedule
+  const { threads, keysPerSplit, maxSplits, tiles, subgroup = false, quads = false } = schedule
   if (![threads, keysPerSplit, maxSplits, rows].every(isCount)) return undefined
   if (subgroup && tiles === "registers") return undefined
+  if (quads && (tiles !== "registers" || threads !== 4)) return undefined
+  if (quads && rows >= leastShared) return shared(rows, D, E)
   if (tiles === "registers") {
     const keys = Math.max(1, Math.min(2, keysPerSplit, Math.floor(mostOwned / rows)))
     return owned(rows, 1, keys, threads, false, D, E)

@@ -88,7 +88,7 @@ const illegalSplits = ({ keysPerSplit, maxSplits }: FlashDecode): Reason =>
 
 /** Of the variant for at most `rows` packed rows. */
 const illegalDecode = (cut: FlashDecode, rows: number, { limits, D, E }: Place): Reason => {
-  const { threads, tiles, subgroup } = cut
+  const { threads, tiles, subgroup, quads } = cut
   if (!Number.isInteger(rows) || rows < 1 || rows > mostDecodeRows)
     return `${rows} rows of decode are not 1 to ${mostDecodeRows}`
   const listed = tiles === "registers" ? sizes.ownedThreads : sizes.threads
@@ -97,6 +97,9 @@ const illegalDecode = (cut: FlashDecode, rows: number, { limits, D, E }: Place):
   if (subgroup === true && tiles === "registers") return "threads that own rows add up nothing together"
   if (subgroup === true && !Budget.areSubgroup(threads, limits))
     return `${threads} threads may be more than one subgroup`
+  if (quads === true && !haveQuads(limits)) return "threads cannot pass on what they load"
+  if (quads === true && (tiles === "workgroup" || threads !== 4))
+    return "four threads that own rows share keys, and no others"
   const tile = Budget.decodeTile(cut, rows, D, E)
   return tile === undefined
     ? `decode of ${rows} rows needs too many registers`
@@ -165,6 +168,7 @@ const splits = product(sizes.keysPerSplit, sizes.maxSplits)
 
 const decodes: ReadonlyArray<FlashDecode> = splits.flatMap(([keysPerSplit, maxSplits]) => [
   ...sizes.ownedThreads.map((threads) => ({ threads, tiles: "registers", keysPerSplit, maxSplits }) as const),
+  { threads: 4, tiles: "registers", keysPerSplit, maxSplits, quads: true },
   ...sizes.threads.flatMap((threads) => {
     const cut = { threads, tiles: "workgroup", keysPerSplit, maxSplits } as const
     return [cut, { ...cut, subgroup: true } as const]

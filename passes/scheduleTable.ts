@@ -46,7 +46,7 @@ export const describe = (schedule: Schedule): string => {
         ...(decodeRows === 0
           ? []
           : [
-              `up to ${decodeRows} rows: ${decode.threads} threads${decode.subgroup === true ? ", a subgroup," : ""} over ${places[decode.tiles]}`
+              `up to ${decodeRows} rows: ${decode.threads} threads${decode.subgroup === true ? ", a subgroup," : decode.quads === true ? ", sharing keys," : ""} over ${places[decode.tiles]}`
             ]),
         ...(short === undefined ? [] : [`up to ${short.rows} rows: ${tilesOf(short)}`])
       ]

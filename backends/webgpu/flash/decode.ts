@@ -9,20 +9,27 @@ import * as Frame from "./frame.ts"
 import * as Output from "./output.ts"
 import * as Owned from "./owned.ts"
 import { kernelName, type Problem } from "./Problem.ts"
+import * as Quarters from "./quarters.ts"
 import * as Rows from "./rows.ts"
 import { fade } from "./scores.ts"
 import * as Tile from "./tile.ts"
-import { limitOf } from "./visit.ts"
+import * as Visit from "./visit.ts"
 import * as Visits from "./visits.ts"
 
 /** Splits that a call is divided into: none has fewer than the schedule's keys, but for the last. */
-export const splitsOf = ({ schedule, S }: Problem): Size.Size =>
-  Size.max(1, Size.min(schedule.decode.maxSplits, Size.ceilDiv(S, schedule.decode.keysPerSplit)))
+export const splitsOf = ({ schedule, S }: Problem, tile: Budget.Tile): Size.Size =>
+  Size.max(
+    1,
+    Size.min(
+      Math.ceil(schedule.decode.maxSplits / (tile.shared ? 4 : 1)),
+      Size.ceilDiv(S, Visit.leastKeys(schedule, tile))
+    )
+  )
 
 /** Bytes of the parts that splits leave for the combining kernel. A call of more than `most` rows is a prefill and leaves none. */
-export const partBytes = (problem: Problem, most: number): Size.Size =>
+export const partBytes = (problem: Problem, tile: Budget.Tile, most: number): Size.Size =>
   Size.mul(
-    Frame.workgroups(problem, splitsOf(problem)),
+    Frame.workgroups(problem, splitsOf(problem, tile)),
     Size.mul(Size.min(problem.R, most), Rows.partWidth(problem) * 16)
   )
 
@@ -39,22 +46,24 @@ export const decode = (
   when: ReadonlyArray<Condition>
 ): Lowered => {
   const module = Module.make(problem.job)
-  const splits = splitsOf(problem)
+  const splits = splitsOf(problem, tile)
   const frame = Frame.open(module, problem, tile, splits)
   const { e, b, head, split } = frame
-  if (tile.owned) Owned.loop(frame)
+  if (tile.shared) Quarters.loop(frame)
+  else if (tile.owned) Owned.loop(frame)
   else Tile.loop(frame)
   const sums = Rows.join(frame)
   const buffer = module.buffer(parts, { ...partElement, access: "read_write" })
   const alone = `${frame.splits} == 1`
+  const threadSplits = tile.owned && !tile.shared
   e.branch(
-    tile.owned ? allOf(alone, `${split} == 0`) : alone,
+    threadSplits ? allOf(alone, `${split} == 0`) : alone,
     () => Rows.storeResult(frame, sums),
     () => {
       const pair = e.add(e.mul(b, e.dim(problem.Hkv)), head)
       const first = e.mul(e.add(e.mul(pair, frame.splits), split), frame.rowCount)
       const store = (): void => Rows.storePartial(frame, sums, buffer, first)
-      if (tile.owned) e.branch(`${split} < ${frame.splits}`, store)
+      if (threadSplits) e.branch(`${split} < ${frame.splits}`, store)
       else store()
     }
   )
@@ -71,7 +80,12 @@ export const decode = (
 }
 
 /** Merges the parts of the splits, those of a softmax each relative to its own maximum: one thread for each row and chunk of four values. */
-export const combine = (problem: Problem, parts: Ref, when: ReadonlyArray<Condition>): Lowered => {
+export const combine = (
+  problem: Problem,
+  splitsOfCall: Size.Size,
+  parts: Ref,
+  when: ReadonlyArray<Condition>
+): Lowered => {
   const module = Module.make(problem.job)
   const e = Emitter.make(module)
   const threads = 64
@@ -80,7 +94,7 @@ export const combine = (problem: Problem, parts: Ref, when: ReadonlyArray<Condit
   const chunks = hasResult ? Math.ceil(problem.E / 4) : 1
   const items = Size.mul(Frame.workgroups(problem, R), chunks)
   const buffer = module.buffer(parts, { ...partElement, access: "read" })
-  const splits = e.bind(Size.wgsl(splitsOf(problem), module.symbol))
+  const splits = e.bind(Size.wgsl(splitsOfCall, module.symbol))
 
   const item = e.constant(`${Module.workgroupIndex} * ${threads} + i32(lix)`)
   e.line(`if (${item} >= ${Size.wgsl(items, module.symbol)}) { return; }`)
@@ -124,7 +138,7 @@ export const combine = (problem: Problem, parts: Ref, when: ReadonlyArray<Condit
     }
     const weighted = e.constant(`${own()} * ${weight}`)
     // Masked keys that took part in a split may take none in the row: only what is not finite still shows them.
-    const limit = limitOf({ e, problem })
+    const limit = Visit.limitOf({ e, problem })
     const isClosed = allOf(`${part}.x <= ${limit}`, `${top} > ${limit}`)
     const isShown = `(${Owned.isInfinite(weighted, "vec4<f32>")}) & vec4<bool>(${isClosed})`
     e.line(`${value} += select(${weighted}, vec4<f32>(), vec4<bool>(${isEmpty}) | (${isShown}));`)
@@ -146,7 +160,7 @@ export const combine = (problem: Problem, parts: Ref, when: ReadonlyArray<Condit
     workgroups: Size.ceilDiv(items, threads),
     when
   })
-  return { ...lowered, work: Size.mul(items, Size.mul(splitsOf(problem), 4)) }
+  return { ...lowered, work: Size.mul(items, Size.mul(splitsOfCall, 4)) }
 }
 
 const splitNumber = (e: Emitter.Emitter, number: string, by: string | number): readonly [string, string] => {

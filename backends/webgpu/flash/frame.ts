@@ -95,7 +95,7 @@ export const open = (
   const size = (s: Size.Size): string => e.bind(Size.wgsl(s, module.symbol))
   const pairs = Size.mul(B, Hkv)
   const blocks = blocksOf(problem, tile, splits)
-  const threadSplits = splits !== undefined && tile.owned
+  const threadSplits = splits !== undefined && tile.owned && !tile.shared
 
   const group = e.constant(workgroupIndex)
   e.line(`if (${group} >= ${size(Size.mul(pairs, blocks))}) { return; }`)
@@ -108,7 +108,12 @@ export const open = (
   const b = e.bind(`${pair} / ${heads}`)
   const head = e.bind(`${pair} - ${b} * ${heads}`)
 
-  const column = tile.owned ? "0" : e.bind(tile.rowGroups === 1 ? "i32(lix)" : `i32(lix % ${tile.columns}u)`)
+  const lane = tile.quads ? e.bind("i32(sgi & 3u)") : "0"
+  const column = tile.shared
+    ? lane
+    : tile.owned
+      ? "0"
+      : e.bind(tile.rowGroups === 1 ? "i32(lix)" : `i32(lix % ${tile.columns}u)`)
   const rowGroup = tile.rowGroups === 1 ? "0" : e.bind(`i32(lix / ${tile.columns}u)`)
   const split = threadSplits ? e.bind(`${part} * ${tile.threads} + i32(lix)`) : part
   const slice = tile.slices === 1 ? "0" : e.bind(`${column} / ${tile.valueColumns}`)
@@ -172,7 +177,7 @@ export const open = (
         )
       : [],
     owned,
-    lane: tile.quads ? e.bind("i32(sgi & 3u)") : "0",
+    lane,
     nothing,
     lowest,
     zero
@@ -184,11 +189,11 @@ export const open = (
 /** Workgroups of one batch and key/value head: blocks of rows, or splits, of which a workgroup takes one for each thread that owns its rows. */
 export const blocksOf = (
   { R }: Problem,
-  { owned, threads, rows }: Budget.Tile,
+  { owned, shared, threads, rows }: Budget.Tile,
   splits: Size.Size | undefined
 ): Size.Size => {
   if (splits === undefined) return Size.ceilDiv(R, rows)
-  return owned ? Size.ceilDiv(splits, threads) : splits
+  return owned && !shared ? Size.ceilDiv(splits, threads) : splits
 }
 
 export const rowOf = (

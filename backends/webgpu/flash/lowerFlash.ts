@@ -25,16 +25,27 @@ export const lowerFlash = (job: Job): ReadonlyArray<Lowered> => {
   const rows = Size.from(R)
   const above = (n: number): Condition => ({ _tag: "size", left: rows, relation: ">", right: Size.from(n) })
   const atMost = (n: number): Condition => ({ _tag: "size", left: rows, relation: "<=", right: Size.from(n) })
-  const variants = Budget.splitVariants(schedule, D, E, group, Dim.value(problem.T))
+  const variants = Budget.splitVariants(schedule, D, E, group, Dim.value(problem.T)).map(
+    ({ most, tile }, n, all) => ({ least: all[n - 1]?.most ?? 0, most, tile: tile as Budget.Tile })
+  )
   const most = variants.at(-1)?.most
   if (most !== undefined) {
-    const parts = job.scratch(partBytes(problem, most))
-    variants.forEach((variant, n) => {
-      const when = [above(variants[n - 1]?.most ?? 0), atMost(variant.most)]
-      lowered.push(decode(problem, variant.tile as Budget.Tile, parts, when))
+    // Parts of as many splits are combined by one kernel.
+    const [own, shared] = [false, true].map((shared) => variants.filter((v) => v.tile.shared === shared))
+    const combined = [own, shared].flatMap((those = []) => {
+      const [first, last] = [those[0], those.at(-1)]
+      return first === undefined || last === undefined ? [] : [{ ...last, least: first.least }]
     })
-    const several: Condition = { _tag: "size", left: splitsOf(problem), relation: ">", right: Size.one }
-    lowered.push(combine(problem, parts, [above(0), atMost(most), several]))
+    const parts = job.scratch(
+      combined.map(({ tile, most }) => partBytes(problem, tile, most)).reduce((a, b) => Size.max(a, b))
+    )
+    for (const { least, most, tile } of variants)
+      lowered.push(decode(problem, tile, parts, [above(least), atMost(most)]))
+    for (const { least, most, tile } of combined) {
+      const splits = splitsOf(problem, tile)
+      const several: Condition = { _tag: "size", left: splits, relation: ">", right: Size.one }
+      lowered.push(combine(problem, splits, parts, [above(least), atMost(most), several]))
+    }
   }
   const static_ = Dim.value(R)
   if (most === undefined || static_ === undefined || static_ > most) {

@@ -2,7 +2,7 @@ import * as Budget from "../../../ir/flashBudget.ts"
 import { type Frame, laneOf, lanes, range, rowOf } from "./frame.ts"
 import * as Regions from "./regions.ts"
 import { excludedBits, type KeyTile, type OwnKeys, plainWeights, score, weigh } from "./scores.ts"
-import { together } from "./share.ts"
+import { reduce, together } from "./share.ts"
 import * as Visit from "./visit.ts"
 
 /**
@@ -89,7 +89,7 @@ const turns = ({ tile }: Frame): ReadonlyArray<(typeof passes)[number]> =>
   tile.quads ? passes : passes.slice(0, 1)
 
 /** A vector of an operand; zeros past the last. */
-const vectorAt = (
+export const vectorAt = (
   { e, tile }: Frame,
   operand: Frame["v"],
   index: readonly [string, string, string],
@@ -103,13 +103,18 @@ const vectorAt = (
 }
 
 /** The number of the thread's n-th vector of a row. */
-const vectorOf = ({ e, tile, lane }: Frame, n: string): string => (tile.quads ? e.bind(`${n} ^ ${lane}`) : n)
+export const vectorOf = ({ e, tile, lane }: Frame, n: string): string =>
+  tile.shared ? e.add(e.mul(n, "4"), lane) : tile.quads ? e.bind(`${n} ^ ${lane}`) : n
+
+/** Vectors of a row that a thread has. */
+export const vectorsOf = ({ tile }: Frame, size: number): number =>
+  Budget.ownedVectors(size, tile.quads) / (tile.shared ? 4 : 1)
 
 /** The queries of the thread's rows as a private array, row by row. */
-const loadQueries = (frame: Frame, term: number): string => {
+export const loadQueries = (frame: Frame, term: number): string => {
   const { e, tile, problem, rows, rowGroup, firstRow, b, head, rowCount } = frame
   const { q, size } = frame.terms[term] as Frame["terms"][number]
-  const vectors = Budget.ownedVectors(size, tile.quads)
+  const vectors = vectorsOf(frame, size)
   const array = e.array("vec4<f32>", vectors * rows.length)
   const threadRow = e.add(firstRow, e.mul(rowGroup, String(tile.threadRows)))
   e.loop("0", String(rows.length), "1", (a) => {
@@ -147,10 +152,10 @@ const logits = (frame: Frame, term: number, queries: string, waiting: Waiting): 
   }
 }
 
-const quadsOf = ({ tile }: Frame): number => Math.ceil(tile.threadRows / 4)
+export const quadsOf = ({ tile }: Frame): number => Math.ceil(tile.threadRows / 4)
 
 /** Four of a list of numbers as a vector. */
-const gather = (numbers: ReadonlyArray<string>, four: number): string =>
+export const gather = (numbers: ReadonlyArray<string>, four: number): string =>
   `vec4<f32>(${lanes.map((_, n) => numbers[four * 4 + n] ?? "0.0").join(", ")})`
 
 /** The thread's keys: written out where what is computed for a pair is short, else in a loop. */
@@ -200,13 +205,14 @@ const ownKeys = (
 }
 
 /** Makes weights of the logits; gives the factors on what was summed so far, where a softmax's maximum may rise. */
-const weights = (frame: Frame, own: OwnKeys, tile: KeyTile): ReadonlyArray<string> | undefined => {
+export const weights = (frame: Frame, own: OwnKeys, tile: KeyTile): ReadonlyArray<string> | undefined => {
   const { e, problem, maxima } = frame
   if (!problem.normalised) {
     plainWeights(frame, own, tile)
     return undefined
   }
-  const tops = score(frame, own, tile)
+  const ofThread = score(frame, own, tile)
+  const tops = frame.tile.shared ? reduce(frame, ofThread, "max") : ofThread
   if (!problem.onlyMaxima) return weigh(frame, own, tops).before
   maxima.forEach((m, quad) => {
     e.line(`${m} = max(${m}, ${tops[quad]});`)
@@ -241,8 +247,12 @@ const putWeights = (
   })
 }
 
-const isExcluded = (frame: Frame, x: string): string =>
+export const isExcluded = (frame: Frame, x: string): string =>
   `bitcast<vec4<u32>>(${x}) == vec4<u32>(${excludedBits(frame)})`
+
+/** Which of these numbers a row sees that has this weight for them. */
+export const isSeen = (frame: Frame, numbers: string, weight: string): string =>
+  `${numbers} & vec4<bool>(bitcast<u32>(${weight}) != ${excludedBits(frame)})`
 
 /** Whether numbers are infinite or NaN; `type` is theirs. */
 export const isInfinite = (x: string, type: string): string => {
@@ -313,8 +323,9 @@ const accumulate = (
     const x = load(key, vectorOf(frame, n))
     const bad = e.constant(isInfinite(x, "vec4<f32>"))
     const weight = e.constant(`${waiting.raw(a, `${key} / 4`)}[${key} % 4]`)
-    const seen = `${bad} & vec4<bool>(bitcast<u32>(${weight}) != ${excludedBits(frame)})`
-    e.line(`${frame.owned}[${inKey}] += select(vec4<f32>(), ${weight} * ${x}, ${seen});`)
+    e.line(
+      `${frame.owned}[${inKey}] += select(vec4<f32>(), ${weight} * ${x}, ${isSeen(frame, bad, weight)});`
+    )
   })
 }
 
@@ -338,7 +349,7 @@ export const eachValue = (
         const chunk = vectorOf(frame, n)
         const give = (): void =>
           inside({ ...row, a }, chunk, e.constant(`${frame.owned}[${a} * ${tile.chunks} + ${n}]`))
-        if (tile.chunks === needed) give()
+        if (tile.chunks * (tile.shared ? 4 : 1) === needed) give()
         else e.branch(`${chunk} < ${needed}`, give)
       })
     })

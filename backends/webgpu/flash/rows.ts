@@ -8,7 +8,7 @@ import { joinSlices, reduce } from "./share.ts"
 
 /** Sums of whole rows, for each four rows of the thread; the values of the first slice are whole afterwards. */
 export const join = (frame: Frame): ReadonlyArray<string> => {
-  if (frame.tile.owned) return frame.sums
+  if (frame.tile.owned && !frame.tile.shared) return frame.sums
   const sums = reduce(frame, frame.sums, "sum")
   joinSlices(frame)
   return sums

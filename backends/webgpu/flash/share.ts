@@ -15,6 +15,11 @@ export const reduce = (
   reduction: keyof typeof reductions
 ): ReadonlyArray<string> => {
   const { combine, builtin } = reductions[reduction]
+  if (tile.shared)
+    return ["quadSwapX", "quadSwapY"].reduce(
+      (xs, swap) => xs.map((x) => e.constant(combine(x, `${swap}(${x})`))),
+      own
+    )
   if (tile.subgroup) return own.map((x) => e.constant(`${builtin}(${x})`))
   const width = Math.min(tile.columns, Budget.reductionWidth)
   if (tile.columns === 1) {

@@ -1,4 +1,6 @@
+import type { Tile } from "../../../ir/flashBudget.ts"
 import { negligibleBelow } from "../../../ir/ops/flashAttention.ts"
+import type { Flash } from "../../../ir/Schedule.ts"
 import { visits } from "../Job.ts"
 import { allOf, anyOf, literal } from "../wgsl/scalar.ts"
 import type { Frame } from "./frame.ts"
@@ -72,16 +74,20 @@ export const count = (frame: Frame, from: From, end: string, full: string | unde
   const whole = full ?? String(regions.mask === undefined)
   const counters = e.module.buffer(visits, { dtype: "u32", access: "read_write", type: "atomic<u32>" })
   // A thread that owns its rows alone visits keys of its own.
-  e.branch(tile.owned && tile.rowGroups === 1 ? "true" : "lix == 0u", () => {
+  e.branch(tile.owned && tile.rowGroups === 1 && !tile.shared ? "true" : "lix == 0u", () => {
     e.line(`atomicAdd(&${counters}[0], 1u);`)
     e.line(`atomicAdd(&${counters}[1], select(0u, 1u, ${whole}));`)
     e.line(`atomicAdd(&${counters}[2], u32(min(${tile.keys}, ${end} - ${from.name})));`)
   })
 }
 
+/** Keys that are worth a split: four threads share one of four times as many. */
+export const leastKeys = ({ decode }: Flash, tile: Tile): number =>
+  decode.keysPerSplit * (tile.shared ? 4 : 1)
+
 /** Keys of a split, a multiple of the tile and no fewer than a split is worth. */
 const perSplit = ({ e, problem, tile, splits }: Frame, length: string): string => {
-  const least = problem.schedule.decode.keysPerSplit
+  const least = leastKeys(problem.schedule, tile)
   const even = e.bind(`max((${length} + ${splits} - 1) / ${splits}, ${least})`)
   return e.bind(`(${even} + ${tile.keys - 1}) / ${tile.keys} * ${tile.keys}`)
 }

@@ -50,6 +50,21 @@ test.each(familyNames)(
   }
 )
 
+test("rows that four neighbours share agree with the reference, whatever the attention", async () => {
+  const device = await limitsOf("cpu")
+  const from = arrays.random(12)
+  const kinds = new Set<string>()
+  for (let n = 0; n < 10; n++) {
+    const heads = [from.integer(1, 20), from.integer(1, 20)] as const
+    const all = listed("decode", device, heads).filter((s) => s.decode.quads === true && s.decodeRows === 8)
+    const drawn = scheduled("decode", from.pick(all), heads, device, n)
+    kinds.add(drawn.name.split(";")[0] as string)
+    expect(drawn.kernels.join()).toContain("quadSwap")
+    await expect(worstShare(drawn, "f32"), drawn.name).resolves.toBeLessThanOrEqual(1)
+  }
+  expect(kinds.size).toBe(10)
+})
+
 test("a schedule that does not fit is refused before anything is compiled", () => {
   const graph = graphOf(flashText({ head: [D, E] }))
   const lowered = (schedule: Flash, limits = Limits.portable) =>
@@ -63,6 +78,11 @@ test("a schedule that does not fit is refused before anything is compiled", () =
     refused("5 rows are not 1 to 16 for each of 2 threads")
   )
   expect(() => lowered(smallQuads)).toThrow(refused("threads cannot pass on what they load"))
+  const neighbours = { ...small, decode: { ...small.decode, quads: true }, decodeRows: 4 } as const
+  expect(() => lowered(neighbours)).toThrow(refused("threads cannot pass on what they load"))
+  expect(() => lowered({ ...neighbours, decode: { ...neighbours.decode, threads: 8 } }, limits)).toThrow(
+    refused("four threads that own rows share keys, and no others")
+  )
   expect(() => lowered(smallStaged, { ...Limits.portable, maxComputeWorkgroupStorageSize: 64 })).toThrow(
     refused("588 bytes of workgroup memory exceed 64")
   )
