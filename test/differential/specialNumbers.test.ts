@@ -13,6 +13,7 @@ import {
   schedulesOf,
   small,
   smallDecode,
+  smallDecodeQuads,
   smallDecodeShared,
   smallQuads,
   smallStaged
@@ -90,19 +91,18 @@ describe.each(Object.entries(programs))("%s", (_, a) => {
     }
   })
 
-  test.each(Object.entries({ small, smallQuads, smallStaged, smallDecode, smallDecodeShared }))(
-    "WebGPU, %s",
-    async (_, schedule) => {
-      for (const bindings of sizes) {
-        if (bindings.T > 8 && schedule.decodeRows > 0) continue
-        for (const seed of seeds) {
-          const inputs = draw(a, bindings, seed)
-          const actual = await runGraph(graph, inputs, bindings, "gpu", schedulesOf(schedule)(graph))
-          expectOutputs(graph, bindings, actual, expected(inputs, bindings), options)
-        }
+  test.each(
+    Object.entries({ small, smallQuads, smallStaged, smallDecode, smallDecodeShared, smallDecodeQuads })
+  )("WebGPU, %s", async (_, schedule) => {
+    for (const bindings of sizes) {
+      if (bindings.T > 8 && schedule.decodeRows > 0) continue
+      for (const seed of seeds) {
+        const inputs = draw(a, bindings, seed)
+        const actual = await runGraph(graph, inputs, bindings, "gpu", schedulesOf(schedule)(graph))
+        expectOutputs(graph, bindings, actual, expected(inputs, bindings), options)
       }
     }
-  )
+  })
 })
 
 describe("visible scores that lie both sides of where a fill becomes negligible", () => {
@@ -161,7 +161,7 @@ describe("visible scores that lie both sides of where a fill becomes negligible"
         const { run } = await compiled(graph, { ...features, threads: 1 })
         expectOutputs(graph, bindings, await run(inputs, bindings), expected)
       }
-      for (const schedule of [small, smallDecode, smallDecodeShared]) {
+      for (const schedule of [small, smallDecode, smallDecodeShared, smallDecodeQuads]) {
         if (bindings.T > 8 && schedule.decodeRows > 0) continue
         const actual = await runGraph(graph, inputs, bindings, "gpu", schedulesOf(schedule)(graph))
         expectOutputs(graph, bindings, actual, expected)

@@ -9,6 +9,7 @@ import {
   schedulesOf,
   small,
   smallDecode,
+  smallDecodeQuads,
   smallDecodeShared,
   smallQuads,
   smallStaged
@@ -76,16 +77,15 @@ describe.each([[["lse"]], [["max"]], [["sum"]], [["result", "lse"]], [["result",
       }
     })
 
-    test.each(Object.entries({ small, smallQuads, smallStaged, smallDecode, smallDecodeShared }))(
-      "WebGPU, %s",
-      async (_, schedule) => {
-        for (const S of lengths) {
-          const { inputs, bindings, expected } = drawn(S)
-          const actual = await runGraph(graph, inputs, bindings, "gpu", schedulesOf(schedule)(graph))
-          expectOutputs(graph, bindings, actual, expected, options)
-        }
+    test.each(
+      Object.entries({ small, smallQuads, smallStaged, smallDecode, smallDecodeShared, smallDecodeQuads })
+    )("WebGPU, %s", async (_, schedule) => {
+      for (const S of lengths) {
+        const { inputs, bindings, expected } = drawn(S)
+        const actual = await runGraph(graph, inputs, bindings, "gpu", schedulesOf(schedule)(graph))
+        expectOutputs(graph, bindings, actual, expected, options)
       }
-    )
+    })
   }
 )
 

@@ -169,6 +169,12 @@ export const smallDecode: Flash = { ...small, decodeRows: 8 }
 /** The same, with rows that the threads of a workgroup share. */
 export const smallDecodeShared: Flash = { ...smallDecode, decode: { ...small.decode, tiles: "workgroup" } }
 
+/** The same, with several rows that four neighbours share. */
+export const smallDecodeQuads: Flash = {
+  ...smallDecode,
+  decode: { ...small.decode, keysPerSplit: 1, quads: true }
+}
+
 /** Splits keys for several rows. */
 export const smallShort: Flash = { ...small, short: smallStaged.prefill }
 

@@ -10,12 +10,13 @@ import {
   schedulesOf,
   small,
   smallDecode,
+  smallDecodeQuads,
   smallStaged,
   window
 } from "../../support/flashText.ts"
 import { runGraph } from "../../support/runProgram.ts"
 
-const schedules = [small, smallStaged, smallDecode]
+const schedules = [small, smallStaged, smallDecode, smallDecodeQuads]
 const outputs = ["result", "lse"] as const
 
 const everywhere = async (attention: Attention, sizes: { readonly [s: string]: number }): Promise<void> => {

@@ -8,6 +8,7 @@ import {
   schedulesOf,
   small,
   smallDecode,
+  smallDecodeQuads,
   smallDecodeShared,
   smallQuads,
   smallShort,
@@ -20,6 +21,7 @@ const variants = [
   ["workgroup", smallStaged],
   ["decode", smallDecode],
   ["decode, shared rows", smallDecodeShared],
+  ["decode, rows of neighbours", smallDecodeQuads],
   ["short", smallShort]
 ] as const
 

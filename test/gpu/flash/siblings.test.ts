@@ -21,6 +21,7 @@ import {
   flashText,
   small,
   smallDecode,
+  smallDecodeQuads,
   smallStaged,
   window
 } from "../../support/flashText.ts"
@@ -41,7 +42,7 @@ const planned = (text: string, limits: Limits.Limits, schedule?: Flash) => {
   return { graph, schedules: own, memory }
 }
 
-const schedules = { prefill: small, staged: smallStaged, decode: smallDecode }
+const schedules = { prefill: small, staged: smallStaged, decode: smallDecode, neighbours: smallDecodeQuads }
 
 /** Half of the keys, none for row 0. */
 const sparse: ReadonlyArray<string> = [
