@@ -39,7 +39,7 @@ export default defineConfig({
       kind("unit"),
       kind("filetests"),
       kind("laws"),
-      kind("differential"),
+      kind("differential", { shared: true }),
       kind("gpu", { timeout: 120_000, shared: true }),
       kind("browser", { timeout: 120_000 }),
       kind("package", { timeout: 240_000 }),

@@ -35,9 +35,11 @@ const must = (command: string, args: ReadonlyArray<string>, options: SpawnSyncOp
   if (status !== 0) process.exit(status ?? 130)
 }
 
-/** Writes `dist/`, so that what runs is what is published. */
-export const build = (): void =>
+/** Writes `dist/`, so that what runs is what is published; a test run has done so before its tests. */
+export const build = (): void => {
+  if (process.env["EFFUSE_BUILT"] === "1") return
   must(process.execPath, [fileURLToPath(new URL("../scripts/build.mjs", import.meta.url))])
+}
 
 /** Puts what `package.json` here names into `node_modules` here, once. Install scripts would fetch what is not needed. */
 export const install = (): void => {

@@ -5,7 +5,7 @@
  *     npm test -- unit          one kind: a folder of test/, or a check by its name
  *     npm test -- gpu flash     tests of a kind whose file or name contains the word
  */
-import { spawnSync } from "node:child_process"
+import { spawn, spawnSync } from "node:child_process"
 import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
@@ -15,31 +15,39 @@ const root = fileURLToPath(new URL("..", import.meta.url))
 const kinds = ["types", "unit", "filetests", "laws", "differential", "gpu", "browser", "package"]
 
 const bin = (/** @type {string} */ name) => join("node_modules", ".bin", name)
-/** Check by name; the ones after the build look at what it made. */
-const checks = {
+/** Checks by name, in two rows that run side by side: of the sources, and of what the build makes of them. */
+const ofSources = {
   lint: [bin("biome"), "check", "--error-on-warnings", "--max-diagnostics=50"],
   check: [bin("tsc"), "-p", "tsconfig.json"],
   page: [bin("tsc"), "-p", "examples/browser"],
+  knip: [bin("knip"), "--no-progress"]
+}
+const ofBuild = {
   build: [process.execPath, "scripts/build.mjs"],
-  knip: [bin("knip"), "--no-progress"],
   publint: [bin("publint"), "--strict"],
   attw: [bin("attw"), "--pack", ".", "--profile", "esm-only", "--no-emoji", "--format", "ascii"],
   size: [process.execPath, "scripts/size.mjs"]
 }
+const checks = { ...ofSources, ...ofBuild }
 
 /** @type {Array<import("./reporter.mjs").Outcome>} */
 const outcomes = []
 
 const seconds = (/** @type {number} */ since) => `${((Date.now() - since) / 1000).toFixed(1)} s`
 
-const runCheck = (/** @type {keyof typeof checks} */ name) => {
+const runCheck = async (/** @type {keyof typeof checks} */ name) => {
   const [command = "", ...args] = checks[name]
   const started = Date.now()
-  const run = spawnSync(command, args, { cwd: root, encoding: "utf8", shell: process.platform === "win32" })
-  const output = [run.stdout, run.stderr, run.error?.message].filter(Boolean).join("\n").trim()
-  const ok = run.status === 0
+  const child = spawn(command, args, { cwd: root, shell: process.platform === "win32" })
+  let output = ""
+  for (const stream of [child.stdout, child.stderr]) stream.on("data", (text) => (output += text))
+  /** @type {boolean} */
+  const ok = await new Promise((resolve) => {
+    child.on("error", (error) => (output += error.message))
+    child.on("close", (code) => resolve(code === 0))
+  })
   console.log(`${ok ? "passed" : "FAILED"}  ${name}  ${seconds(started)}`)
-  if (!ok || name === "size") console.log(output.replace(/^/gm, "    "))
+  if (!ok || name === "size") console.log(output.trim().replace(/^/gm, "    "))
   outcomes.push({
     kind: "checks",
     name,
@@ -71,6 +79,7 @@ const runVitest = (chosen, words, flags) => {
   const folder = mkdtempSync(join(tmpdir(), "effuse-test-"))
   const report = join(folder, "outcomes.json")
   const started = Date.now()
+  const isBuilt = outcomes.some(({ name, state }) => name === "build" && state === "passed")
   const { status } = spawnSync(
     process.execPath,
     [
@@ -79,7 +88,17 @@ const runVitest = (chosen, words, flags) => {
       ...(names.length === 0 ? [] : ["-t", names.join(".*")]),
       ...["--reporter=default", "--reporter=./scripts/reporter.mjs", "--passWithNoTests", ...flags]
     ],
-    { cwd: root, stdio: "inherit", env: { ...process.env, EFFUSE_TEST_OUTCOMES: report } }
+    {
+      cwd: root,
+      stdio: "inherit",
+      env: {
+        // Programs of ours that tests start come in through code that Node has compiled before.
+        NODE_COMPILE_CACHE: join(root, "node_modules", ".cache", "effuse", "compiled"),
+        ...process.env,
+        EFFUSE_TEST_OUTCOMES: report,
+        ...(isBuilt ? { EFFUSE_BUILT: "1" } : {})
+      }
+    }
   )
   /** @type {typeof outcomes} */
   const found = existsSync(report) ? JSON.parse(readFileSync(report, "utf8")) : []
@@ -134,9 +153,14 @@ const dist = join(root, "dist")
 const built = existsSync(dist)
 
 console.log(`Node ${process.version}`)
-for (const name of words.length === 0 ? checkNames : chosenChecks) runCheck(name)
+const wanted = words.length === 0 ? checkNames : chosenChecks
+await Promise.all(
+  [ofSources, ofBuild].map(async (row) => {
+    for (const name of wanted) if (name in row) await runCheck(name)
+  })
+)
 if (words.length === 0 || chosenKinds.length > 0 || rest.length > 0) {
-  if (chosenKinds.includes("package") && !chosenChecks.includes("build")) runCheck("build")
+  if (chosenKinds.includes("package") && !chosenChecks.includes("build")) await runCheck("build")
   runVitest(chosenKinds.length > 0 ? chosenKinds : kinds, rest, flags)
 }
 if (!built) rmSync(dist, { recursive: true, force: true })

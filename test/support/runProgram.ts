@@ -164,8 +164,17 @@ export const variants: ReadonlyArray<readonly [name: string, limits: Limits.Limi
   )
 )
 
+/** Kernels that the front end has seen, by what it sees of them: programs share many. */
+const validated = new Map<string, Promise<GPUComputePipeline>>()
+
 /** Compiles every kernel with Dawn's compiler front end, which sees all features; runs nothing. Rejects with its message. */
 export const validate = async (program: Program.Program): Promise<void> => {
   const device = await nullDevice()
-  await Promise.all(program.kernels.map((kernel) => compile(device, kernel)))
+  const valid = (kernel: Program.Kernel): Promise<GPUComputePipeline> => {
+    const text = `${kernel.bindings.map((b) => b.access).join(",")}\n${kernel.wgsl}`
+    const made = validated.get(text) ?? compile(device, kernel)
+    validated.set(text, made)
+    return made
+  }
+  await Promise.all(program.kernels.map(valid))
 }
