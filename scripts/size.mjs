@@ -20,7 +20,7 @@ for (const [name, target] of Object.entries(manifest.exports)) {
     external: ["webgpu", /^node:/],
     logLevel: "warn"
   })
-  const { output } = await bundle.generate({ format: "esm", minify: true })
+  const { output } = await bundle.generate({ format: "esm", minify: true, codeSplitting: false })
   await bundle.close()
   const entry = output[0]
   const needsNode = entry.imports.filter((id) => id.startsWith("node:") || id === "webgpu")

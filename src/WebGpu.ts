@@ -1,7 +1,6 @@
 import { Effect, Layer } from "effect"
 import { Backend } from "../backends/Backend.ts"
 import { UnsupportedByDevice } from "../backends/errors.ts"
-import * as WebGpuBackend from "../backends/webgpu/Backend.ts"
 import { type OpenOptions, openDevice } from "../backends/webgpu/runtime/openDevice.ts"
 import { type DawnOptions, openDawn } from "./webgpu/dawn.ts"
 
@@ -32,6 +31,20 @@ const findGpu = (options: Options): Effect.Effect<GPU, UnsupportedByDevice> => {
   })
 }
 
+/** The backend, which is loaded when somebody has a device for it: who computes elsewhere reads none of it. */
+const backend = (device: GPUDevice, info: GPUAdapterInfo) =>
+  Effect.flatMap(
+    Effect.tryPromise({
+      try: () => import("../backends/webgpu/Backend.ts"),
+      catch: (cause) =>
+        new UnsupportedByDevice({
+          message: `the WebGPU backend could not be loaded: ${String(cause)}`,
+          hint: "serve all files of the package, or of what a bundler made of it, at one place"
+        })
+    }),
+    ({ make }) => make(device, info)
+  )
+
 /** Runs on the best WebGPU adapter there is; the layer's scope closes the device. */
 export const layerWith = (options: Options): Layer.Layer<Backend, UnsupportedByDevice> =>
   Layer.effect(
@@ -39,7 +52,7 @@ export const layerWith = (options: Options): Layer.Layer<Backend, UnsupportedByD
     Effect.gen(function* () {
       const gpu = yield* findGpu(options)
       const { device, info } = yield* openDevice(gpu, options)
-      return yield* WebGpuBackend.make(device, info)
+      return yield* backend(device, info)
     })
   )
 
@@ -48,4 +61,4 @@ export const layer: Layer.Layer<Backend, UnsupportedByDevice> = layerWith({})
 
 /** Runs on a device that the caller already has and keeps: it is not destroyed with the layer. */
 export const layerDevice = (device: GPUDevice): Layer.Layer<Backend> =>
-  Layer.effect(Backend, WebGpuBackend.make(device, device.adapterInfo))
+  Layer.effect(Backend, Effect.orDie(backend(device, device.adapterInfo)))
