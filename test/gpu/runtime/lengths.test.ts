@@ -132,13 +132,22 @@ test("10,000 calls at varying lengths: memory of the device and of the host stay
       x: spec("f32", ["M", 4]),
       w: spec("f32", [4, "N"])
     })
+    const attend = yield* attention
     const w = yield* Effect.forEach([1, 2, 3, 4, 5, 6], (n) => upload(HostArray.zeros("f32", [4, n])))
     const held = backend.buffersAlive()
+    /** Attention of one query and of several, whose keys are split into as many parts as there are. */
+    const operands = (n: number) => {
+      const array = (length: number) => HostArray.zeros("f32", [1, 2, length, 4])
+      const [t, s] = [n % 2 === 0 ? 1 : 9, 1 + 9 * (n % 50)]
+      return { q: array(t), k: array(s), v: array(s) }
+    }
     // Every length is met with every other and read now and then, all of it within 2,100 calls.
     let i = 0
     const call = Effect.suspend((): Effect.Effect<unknown, RunError> => {
       const inputs = { x: HostArray.zeros("f32", [i % 50, 4]), w: w[i % 6] as DeviceArray }
+      const qkv = i % 6 === 0 ? operands(i / 6) : undefined
       i++
+      if (qkv !== undefined) return i % 7 === 0 ? attend(qkv) : Effect.scoped(attend.onDevice(qkv))
       return i % 7 === 0 ? f(inputs) : Effect.scoped(f.onDevice(inputs))
     })
     const after = (calls: number) =>
