@@ -76,7 +76,7 @@ test("a process that has used the GPU ends by itself", async (ctx) => {
     await device.queue.onSubmittedWorkDone()
     console.log("done")`
   const run = promisify(execFile)
-  const { stdout } = await run(process.execPath, ["--input-type=module", "-e", script], { timeout: 30_000 })
+  const { stdout } = await run(process.execPath, ["--input-type=module", "-e", script], { timeout: 90_000 })
   expect(stdout).toBe("done\n")
 })
 

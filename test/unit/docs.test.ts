@@ -58,7 +58,7 @@ describe("programs", () => {
     const tsc = join(root, "node_modules", ".bin", "tsc")
     const checked = await promisify(execFile)(tsc, ["-p", writeConfig()]).catch((error) => error)
     expect(checked.stdout).toBe("")
-  }, 60_000)
+  })
 })
 
 describe("commands", () => {

@@ -62,7 +62,7 @@ const on = async <A, E>(
     yield* effect({ watched, asked, hold })
     expect((yield* Backend).buffersAlive()).toBe(0)
   }).pipe(
-    Effect.timeout(20_000),
+    Effect.timeout(100_000),
     Effect.provide(Layer.effect(Backend, WebGpuBackend.make(device, info))),
     Effect.runPromise
   )

@@ -72,7 +72,7 @@ describe("typos", () => {
   })
 })
 
-describe("the process", { timeout: 60_000 }, () => {
+describe("the process", () => {
   test("ends with the code of what happened, results and complaints on their own streams", async () => {
     const done = await spawnEffuse(["dump", `${fixtures}#attention`, "--before"])
     expect([done.code, done.err]).toEqual([0, ""])

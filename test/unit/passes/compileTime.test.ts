@@ -72,7 +72,7 @@ it("the rules tried grow with the layers", () => {
   expect(growth([few, some, many])).toBeLessThan(1.03)
 })
 
-it("steps grow with the layers", { timeout: 60_000 }, () => {
+it("steps grow with the layers", () => {
   // What is computed once and kept is not counted.
   compile(transformer(1))
   const [few, some, many] = layers.map((n) => steps(transformer(n))) as [number, number, number]

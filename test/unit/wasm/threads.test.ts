@@ -149,7 +149,7 @@ describe("threads are started by the second call that is worth it", () => {
       )
       const printed = execFileSync(process.execPath, [pathToFileURL(file).pathname], {
         encoding: "utf8",
-        timeout: 15_000
+        timeout: 45_000
       })
       expect(printed).toMatch(/^WebAssembly, .*, 3 threads 1\n$/)
     } finally {
