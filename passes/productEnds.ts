@@ -39,6 +39,11 @@ export const productEnds = (graph: Graph.Graph): ReadonlyArray<ProductEnds> => {
     while (waiting.size > 0 && between.size < mostBetween) {
       const node = [...waiting].reduce((a, b) => ((ids.get(a) as number) < (ids.get(b) as number) ? a : b))
       waiting.delete(node)
+      if (node.op === "concat" && !node.operands.every((o) => between.has(o))) {
+        // What stands beside something else, as keys behind those of a cache, is there before.
+        for (const operand of node.operands) if (between.has(operand)) ends.add(operand)
+        continue
+      }
       between.add(node)
       if (node.op === "slice") slices.add(node)
       if (node.operands.some((o) => slices.has(o) || behind.has(o))) behind.add(node)

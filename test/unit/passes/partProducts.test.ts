@@ -12,7 +12,7 @@ import { fuseElementwise } from "../../../passes/fuseElementwise.ts"
 import * as arrays from "../../support/arrays.ts"
 import { graphOf } from "../../support/evaluate.ts"
 
-const sizes: Dim.Bindings = { B: 2, T: 3 }
+const sizes: Dim.Bindings = { B: 2, T: 3, S: 2 }
 
 /** What each kernel is around, in order; the graph is checked and gives what it gave. */
 const kernels = (lines: string, twinProducts = true): ReadonlyArray<string> => {
@@ -240,6 +240,14 @@ describe("packed contractions are one for each of those who read a part", () => 
 
   test("where one of them computes", () => {
     expect(kernels(`${turned} ${part("v", 8, 24)} return "q": %o, "v": %v`)).toEqual(["dot dot", "dot"])
+  })
+
+  test("where keys come behind others", () => {
+    const lines = `${turned} ${part("v", 8, 24)}
+      %past: f32[B, 2, S, 4] = input {name = "past"}
+      %k: f32[B, 2, S + T, 4] = concat %past, %o {axis = 2}
+      return "k": %k, "v": %v`
+    expect(kernels(lines)).toEqual(["dot dot", "map", "dot"])
   })
 
   test("where heads lie in groups that do not divide the whole", () => {
