@@ -9,8 +9,10 @@ import { donorOf } from "../../ir/MemoryPlan.ts"
 import { sharedSchedule } from "../../ir/matmulSchedule.ts"
 import type * as Node from "../../ir/Node.ts"
 import { productsOf } from "../../ir/products.ts"
+import type { Schedule } from "../../ir/Schedule.ts"
 import * as Shape from "../../ir/Shape.ts"
 import * as TensorType from "../../ir/TensorType.ts"
+import { illegalThreads } from "../../ir/threadSchedules.ts"
 import type { Plan } from "../Backend.ts"
 import { UnsupportedByDevice } from "../errors.ts"
 import { constantOf } from "./constants.ts"
@@ -88,7 +90,7 @@ export const lower = (plan: Plan, limits: Limits, options: Options = {}): Progra
     const jobOf = (body: Graph.Graph, index: number): Job => ({
       body,
       anchor: KernelBody.anchorOf(body),
-      schedule: plan.schedules.get(nodes[index] as Node.Node),
+      schedule: fitting(plan.schedules.get(nodes[index] as Node.Node), limits),
       limits,
       symbols,
       counts: options.visits === true,
@@ -315,6 +317,14 @@ const lowerJob = (job: Job): ReadonlyArray<Lowered> => {
 /** Whether the kernel has products that each give a part of its result. */
 const isSeveral = (node: Node.Node): boolean =>
   node.op === "fused" && (productsOf(node.attrs.body)?.length ?? 0) > 1
+
+/** A schedule that workgroups have the threads for. Tiles are refused where their kernels are made. */
+const fitting = (schedule: Schedule | undefined, limits: Limits): Schedule | undefined => {
+  if (schedule?.kind !== "rows" && schedule?.kind !== "elementwise") return schedule
+  const refused = illegalThreads(schedule.threads, limits)
+  if (refused === undefined) return schedule
+  throw new UnsupportedByDevice({ message: `${schedule.kind}: the schedule does not fit: ${refused}` })
+}
 
 const refuseF64 = (graph: Graph.Graph): void => {
   for (const node of Graph.everyNode(graph)) {

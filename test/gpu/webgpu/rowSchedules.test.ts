@@ -1,9 +1,13 @@
-import { describe, test } from "vitest"
+import { describe, expect, test } from "vitest"
+import { lower } from "../../../backends/webgpu/lower.ts"
 import type { Graph } from "../../../ir/Graph.ts"
+import * as Limits from "../../../ir/Limits.ts"
 import type { Node } from "../../../ir/Node.ts"
 import type { Schedule } from "../../../ir/Schedule.ts"
 import { agree } from "../../support/agree.ts"
+import { graphOf } from "../../support/evaluate.ts"
 import { input } from "../../support/irText.ts"
+import { planOf } from "../../support/plans.ts"
 import { limitsOf } from "../../support/runProgram.ts"
 
 const ops = {
@@ -42,5 +46,24 @@ describe("rows by any number of threads", () => {
         }
       }
     }
+  )
+})
+
+test("threads that no workgroup has are refused before anything is compiled", () => {
+  const graph = graphOf(`${input("f32[T, S]")}\n%1: f32[T, S] = softmax %x {axis = 1}\nreturn %1`)
+  const lowered = (threads: number, kind: "rows" | "elementwise" = "rows"): unknown => {
+    const schedule: Schedule = { kind, threads }
+    return lower(planOf(graph, new Map([[graph.outputs[0]?.node as Node, schedule]])), Limits.portable)
+  }
+  const refused = (message: string): unknown =>
+    expect.objectContaining({ _tag: "UnsupportedByDevice", message })
+  expect(() => lowered(48)).toThrow(
+    refused("rows: the schedule does not fit: 48 threads are no power of two")
+  )
+  expect(() => lowered(0.5)).toThrow(
+    refused("rows: the schedule does not fit: 0.5 threads are no power of two")
+  )
+  expect(() => lowered(512, "elementwise")).toThrow(
+    refused("elementwise: the schedule does not fit: 512 threads exceed 256")
   )
 })

@@ -6,6 +6,7 @@ import { type Limits, portable } from "../../../ir/Limits.ts"
 import * as MemoryPlan from "../../../ir/MemoryPlan.ts"
 import { illegalMatmul } from "../../../ir/matmulSchedules.ts"
 import type { Schedule, Schedules } from "../../../ir/Schedule.ts"
+import { illegalThreads } from "../../../ir/threadSchedules.ts"
 import { chooseSchedule } from "../../../passes/chooseSchedule.ts"
 import { fuseElementwise } from "../../../passes/fuseElementwise.ts"
 import { scheduleTable } from "../../../passes/scheduleTable.ts"
@@ -45,10 +46,7 @@ const attention = (D: number | string, E: number | string, heads = 8, keyHeads =
 const broken = (schedule: Schedule, limits: Limits): string | undefined => {
   if (schedule.kind === "flash") return undefined
   if (schedule.kind === "matmul") return illegalMatmul(schedule, limits)
-  if (!Number.isInteger(Math.log2(schedule.threads))) return `${schedule.threads} threads are no power of two`
-  return schedule.threads > limits.maxComputeInvocationsPerWorkgroup
-    ? `${schedule.threads} threads`
-    : undefined
+  return illegalThreads(schedule.threads, limits)
 }
 
 describe.each(devices)("choose-schedule on %s", (_, limits) => {
