@@ -158,3 +158,84 @@ describe("reductions", () => {
     }
   })
 })
+
+describe("values that are infinite where a row sees them, and where it does not", () => {
+  // The greatest score, of the last keys, is above where the fill becomes negligible; those of earlier keys are not.
+  const own: Attention = {
+    captures: { scores: "f32[S]", seen: "bool[S]", factors: "f32[S]" },
+    score: ["%score: f32[] = load %scores, %j"],
+    mask: ["%own: bool[] = load %seen, %j"],
+    probability: ["%factor: f32[] = load %factors, %j"],
+    fill: "-80"
+  }
+  const sinks: Attention = { ...own, captures: { ...own.captures, sinks: "f32[2]" } }
+  const programs = {
+    "a greater score": { ...own, outputs: ["result", "lse"] },
+    "a sink": { ...sinks, sink: ["%sink: f32[] = load %sinks, %h"] }
+  } satisfies { readonly [name: string]: Attention }
+
+  describe.each(Object.entries(programs))("%s", (_, program) => {
+    const graph = graphOf(flashText(program))
+    const drawn = (S: number, high: number, factor: number, value: number) => {
+      const of = (shape: ReadonlyArray<number>, number: (i: number) => number) =>
+        HostArray.fromNumbers(
+          "f32",
+          shape,
+          Array.from({ length: shape.reduce((a, b) => a * b, 1) }, (_, i) => number(i))
+        )
+      const T = 3
+      const keyOf = (i: number): number => Math.floor(i / 8) % S
+      const isSeen = (j: number): boolean => j % 5 !== 3
+      const chosen: { readonly [name: string]: HostArray.HostArray } = {
+        q: of([1, 2, T, 8], (i) => i % 3),
+        k: of([1, 2, S, 8], (i) => i % 5),
+        // One column of hidden keys is infinite, one of a visible key, and one of both.
+        v: of([1, 2, S, 8], (i) => {
+          const [j, column] = [keyOf(i), i % 8]
+          if (!isSeen(j)) return column === 1 || column === 3 ? Infinity : column === 4 ? NaN : 1
+          return j === 2 && (column === 2 || column === 3) ? value : (i % 7) - 2
+        }),
+        scores: of([S], (j) => (j >= S - 5 ? high : 3)),
+        seen: HostArray.fromNumbers(
+          "bool",
+          [S],
+          Array.from({ length: S }, (_, j) => (isSeen(j) ? 1 : 0))
+        ),
+        factors: of([S], (j) => (j === 1 ? factor : 1)),
+        sinks: of([2], (h) => (h === 0 ? 30 : -9))
+      }
+      const inputs = graph.inputs.map(({ attrs }) => chosen[attrs.name as string] as HostArray.HostArray)
+      const bindings = { T, S }
+      return { inputs, bindings, expected: Reference.evaluate(graph, inputs, bindings) }
+    }
+    const draws = [13, 300, 700].flatMap((S) =>
+      [3, 30].flatMap((high) =>
+        [
+          [1, -Infinity],
+          [-Infinity, 1],
+          [1, NaN],
+          [1, 1]
+        ].map(([factor, value]) => drawn(S, high, factor as number, value as number))
+      )
+    )
+    const options = { expected: "rounded" } as const
+
+    test("WebAssembly, with vectors and without", async () => {
+      for (const features of [{}, { simd: false }]) {
+        const { run } = await compiled(graph, { ...features, threads: 1 })
+        for (const { inputs, bindings, expected } of draws)
+          expectOutputs(graph, bindings, await run(inputs, bindings), expected, options)
+      }
+    })
+
+    test.each(Object.entries({ small, smallQuads, smallStaged, smallDecode, smallDecodeShared }))(
+      "WebGPU, %s",
+      async (_, schedule) => {
+        for (const { inputs, bindings, expected } of draws) {
+          const actual = await runGraph(graph, inputs, bindings, "gpu", schedulesOf(schedule)(graph))
+          expectOutputs(graph, bindings, actual, expected, options)
+        }
+      }
+    )
+  })
+})

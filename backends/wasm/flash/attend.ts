@@ -44,7 +44,7 @@ export const attend = (
     const first = e.mul(e.sub(item, e.mul(pair, blocks)), i32(tiles.rows))
     const rowCount = e.min(i32(tiles.rows), e.sub(allRows, first))
     const place = Place.of(e, problem, pair, first, rowCount)
-    rows.reset(i32(tiles.rows))
+    rows.reset(place, i32(tiles.rows))
     problem.terms.forEach(({ q, D }, n) => {
       stage(frame, {
         first,
@@ -85,7 +85,8 @@ export const attend = (
             vectors: Storage.vectors("f32")
           })
         }
-      }
+      },
+      () => {}
     )
     e.loop(i32(0), rowCount, 1, (r) => {
       const { max, sum } = rows.statistics

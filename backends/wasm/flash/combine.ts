@@ -5,7 +5,7 @@ import { madd } from "../emit/math.ts"
 import type { Lowered, Ref } from "../Job.ts"
 import { nameOf } from "./attend.ts"
 import { part, partBytes, splits } from "./decode.ts"
-import { kept, stays } from "./hidden.ts"
+import { turns, visibleFrom } from "./hidden.ts"
 import * as Output from "./output.ts"
 import * as Place from "./Place.ts"
 import type { Problem } from "./Problem.ts"
@@ -24,7 +24,7 @@ export const combine = (problem: Problem, parts: Ref, tiles: Tiles): Lowered => 
   const { e } = frame
   const put = Output.make(frame, problem)
   const rowCount = e.dim(R)
-  const many = splits(frame, problem, tiles)
+  const many = e.mul(splits(frame, problem, tiles), i32(turns(problem)))
   const bytes = partBytes(problem)
   const apart = e.mul(rowCount, i32(bytes))
 
@@ -33,20 +33,26 @@ export const combine = (problem: Problem, parts: Ref, tiles: Tiles): Lowered => 
     const row = e.sub(item, e.mul(pair, rowCount))
     const first = e.add(e.mul(e.mul(pair, many), apart), e.mul(row, i32(bytes)))
     const start = e.add(frame.pointer(parts), first)
-    const each = (inside: (at: I) => void): void =>
-      e.loop(i32(0), many, 1, (n) => inside(e.add(start, e.mul(n, apart))))
+    const each = (inside: (at: I, n: I) => void): void =>
+      e.loop(i32(0), many, 1, (n) => inside(e.add(start, e.mul(n, apart)), n))
     const max = e.variable(splatF32(-Infinity))
     const sum = e.variable(splat(0))
     if (problem.normalised) {
       each((at) => max.set(greater(problem, max.value, load("v128.load", at, part.max))))
       const base = finite(e, max.value)
-      each((at) => {
+      const isOpen =
+        problem.fill === undefined ? undefined : e.now(op("v128.not", visibleFrom(problem, max.value)))
+      each((at, n) => {
         const own = e.now(load("v128.load", at, part.max))
         const factor = e.now(weight(e, problem, finite(e, own), base))
-        sum.set(madd(e, load("v128.load", at, part.sum), factor, sum.value))
+        const total = load("v128.load", at, part.sum)
+        // Every other part is of masked keys.
+        const isVisible = op("i32x4.splat", op("i32.sub", op("i32.and", n, i32(1)), i32(1)))
+        const taken = isOpen && e.now(op("v128.or", isOpen, isVisible))
+        sum.set(madd(e, taken === undefined ? total : op("v128.and", total, taken), factor, sum.value))
         // In place of the maximum and the sum, which nobody reads any more.
         e.line(store("v128.store", at, factor, part.max))
-        if (problem.fill !== undefined) e.line(store("v128.store", at, stays(problem, own, base), part.sum))
+        if (taken !== undefined) e.line(store("v128.store", at, taken, part.sum))
       })
     }
     put(Place.of(e, problem, pair, row, i32(1)), i32(0), {
@@ -57,7 +63,7 @@ export const combine = (problem: Problem, parts: Ref, tiles: Tiles): Lowered => 
         const offset = e.mul(column, i32(4))
         each((at) => {
           const all = e.now(load("v128.load", op("i32.add", at, offset), part.values))
-          const own = problem.fill === undefined ? all : kept(e, all, load("v128.load", at, part.sum))
+          const own = problem.fill === undefined ? all : op("v128.and", all, load("v128.load", at, part.sum))
           total.set(
             problem.normalised
               ? madd(e, own, load("v128.load", at, part.max), total.value)

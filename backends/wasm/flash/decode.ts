@@ -9,6 +9,7 @@ import type { Lowered, Ref } from "../Job.ts"
 import { liesAcross, liesAlong } from "../kernels/pack.ts"
 import { tileColumns } from "../kernels/tile.ts"
 import { nameOf } from "./attend.ts"
+import { turns } from "./hidden.ts"
 import * as Lines from "./lines.ts"
 import * as Logits from "./logits.ts"
 import * as Place from "./Place.ts"
@@ -38,7 +39,7 @@ const stepOf = (width: Dim.Dim, vector: number): number => 4 * roundUp(Dim.value
 
 /**
  * All queries of a head look at some of the keys, which are read where they lie, or from a copy of a tile where they lie in another way. What
- * they come to is a part for each row.
+ * they come to is a part for each row, and another of masked keys that take part, since greater scores of other keys may exclude these.
  */
 export const decode = (problem: Problem, parts: Ref, tiles: Tiles): Lowered => {
   const { job, node, B, Hkv, S, E, terms } = problem
@@ -79,7 +80,7 @@ export const decode = (problem: Problem, parts: Ref, tiles: Tiles): Lowered => {
     const to = e.min(e.add(from, i32(tiles.split)), keys)
     const place = Place.of(e, problem, pair, i32(0), rowCount)
     const batch = [place.b, place.keyHead]
-    rows.reset(rowCount)
+    rows.reset(place, rowCount)
     terms.forEach(({ q, D }, n) => {
       const { at, step } = queries[n] as (typeof queries)[number]
       stage(frame, {
@@ -147,21 +148,24 @@ export const decode = (problem: Problem, parts: Ref, tiles: Tiles): Lowered => {
           }),
         goOn: (at, step, vectors) => then({ values: at, panelBytes: i32(2 * vectors.bytes), step, vectors })
       })
-    rows.pass(place, { from, to }, { logits, values })
-    stream.keep()
-
     const bytes = partBytes(problem)
-    const start = e.add(frame.pointer(parts), e.mul(e.mul(item, rowCount), i32(bytes)))
-    e.loop(i32(0), rowCount, 1, (row) => {
-      const at = e.add(start, e.mul(row, i32(bytes)))
-      const { max, sum } = rows.statistics
-      e.line(store("v128.store", at, max(row), part.max))
-      e.line(store("v128.store", at, sum(row), part.sum))
-      const sums = rows.sumsOf(row)
-      e.loop(i32(0), i32(bytes - part.values), 16, (c) =>
-        e.line(store("v128.store", e.add(at, c), load("v128.load", e.add(sums, c)), part.values))
-      )
-    })
+    const storePart = (turn: I): void => {
+      const number = e.add(e.mul(item, i32(turns(problem))), turn)
+      const start = e.add(frame.pointer(parts), e.mul(e.mul(number, rowCount), i32(bytes)))
+      e.loop(i32(0), rowCount, 1, (row) => {
+        const at = e.add(start, e.mul(row, i32(bytes)))
+        const { max, sum } = rows.statistics
+        e.line(store("v128.store", at, max(row), part.max))
+        e.line(store("v128.store", at, sum(row), part.sum))
+        const sums = rows.sumsOf(row)
+        e.loop(i32(0), i32(bytes - part.values), 16, (c) =>
+          e.line(store("v128.store", e.add(at, c), load("v128.load", e.add(sums, c)), part.values))
+        )
+      })
+      if (turns(problem) > 1) rows.forget(rowCount)
+    }
+    rows.pass(place, { from, to }, { logits, values }, storePart)
+    stream.keep()
   })
   return frame.finish(nameOf("decode", problem), { times: Dim.mul(B, Hkv), of: S, per: tiles.split })
 }

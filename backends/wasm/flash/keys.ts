@@ -34,18 +34,25 @@ export interface Tile {
  * Emits the work of some rows of a block, from `row` on, on a tile of keys: those that are visible or, where masked keys have a score and `hidden` is 1,
  * the others.
  */
-type Emit = (place: Place.Place, row: I, tile: Tile, certain: Softmax.Run, hidden: I | undefined) => void
+export type Emit = (
+  place: Place.Place,
+  row: I,
+  tile: Tile,
+  certain: Softmax.Run,
+  hidden: I | undefined
+) => void
 
 /**
  * The tiles of keys that a block of rows visits, and each of its rows. What is visible comes first. Where masked keys take part with a finite score, they
- * follow unless every row has a score so far above it that they take none.
+ * follow unless every row has a score so far above it that they take none. `after` is emitted behind each turn.
  */
 export const each = (
   frame: Frame,
   problem: Problem,
   ranges: Range.Ranges,
   { place, statistics, from, to, tile, rows }: Block,
-  emit: Emit
+  emit: Emit,
+  after: (turn: I) => void
 ): void => {
   const { e } = frame
   const isMasked = problem.node.attrs.mask !== undefined
@@ -100,6 +107,7 @@ export const each = (
   const end = range === undefined ? to : e.min(e.max(range.hi, lo), to)
   if (problem.fill === undefined) {
     tiles(lo, end)
+    after(i32(0))
     return
   }
   e.loop(i32(0), i32(2), 1, (hidden) => {
@@ -108,6 +116,7 @@ export const each = (
     const start = e.bind(select(from, lo, hidden))
     const stop = e.now(select(select(to, end, hidden), start, open.value))
     tiles(start, stop, hidden)
+    after(hidden)
   })
 }
 

@@ -9,6 +9,7 @@ import { attend } from "./attend.ts"
 import { combine } from "./combine.ts"
 import { decode, partBytes } from "./decode.ts"
 import { double } from "./double.ts"
+import { turns } from "./hidden.ts"
 import * as Lines from "./lines.ts"
 import * as Problem from "./Problem.ts"
 import * as Range from "./range.ts"
@@ -37,7 +38,7 @@ export const flash = (job: Job, tiles: Tiles): ReadonlyArray<Lowered> => {
 const ofFew = (problem: Problem.Problem, most: Tiles): ReadonlyArray<Lowered> => {
   const tiles = { ...most, keys: keysOf(problem, most) }
   const { B, Hkv, S } = problem
-  const perKey = Math.ceil((tiles.rows * partBytes(problem)) / tiles.split)
+  const perKey = Math.ceil((tiles.rows * turns(problem) * partBytes(problem)) / tiles.split)
   const parts = problem.job.scratch(
     Dim.product([B, Hkv, Dim.add(S, Dim.constant(tiles.split - 1)), Dim.constant(perKey)])
   )

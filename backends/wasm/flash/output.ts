@@ -3,7 +3,6 @@ import { call, type Expr, i32, op, splatF32 } from "../assembler/Instruction.ts"
 import * as Epilogue from "../emit/epilogue.ts"
 import * as Frame from "../emit/Frame.ts"
 import * as Value from "../emit/Value.ts"
-import { kept, stays } from "./hidden.ts"
 import type { Place } from "./Place.ts"
 import type { Problem } from "./Problem.ts"
 import * as Regions from "./regions.ts"
@@ -69,15 +68,8 @@ const normalise = (
   const hasKeys = op("i32.sub", i32(0), op("i32.ne", e.dim(problem.S), i32(0)))
   const isSome = extra === undefined ? some : op("v128.and", some, op("i32x4.splat", hasKeys))
   const factor = e.now(op("v128.and", inverse, isSome))
-  const isOpen =
-    extra === undefined || problem.fill === undefined
-      ? undefined
-      : e.now(op("v128.or", stays(problem, own, max), op("f32x4.ne", total, total)))
   return {
-    quotient: (x) => {
-      const value = op("f32x4.mul", x, factor)
-      return isOpen === undefined ? value : kept(e, e.now(value), isOpen)
-    },
+    quotient: (x) => op("f32x4.mul", x, factor),
     max: () => max,
     sum: () => total,
     lse: () => {

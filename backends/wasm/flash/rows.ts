@@ -1,8 +1,11 @@
 import * as Dim from "../../../ir/Dim.ts"
-import { type Expr, i32, splat, store } from "../assembler/Instruction.ts"
+import { type Expr, i32, splat, splatF32, store } from "../assembler/Instruction.ts"
 import type { Frame } from "../emit/Frame.ts"
+import { choose } from "../emit/math.ts"
+import * as Value from "../emit/Value.ts"
 import { panels } from "../kernels/pack.ts"
 import { tileColumns } from "../kernels/tile.ts"
+import { visibleFrom } from "./hidden.ts"
 import * as Keys from "./keys.ts"
 import type { Place } from "./Place.ts"
 import { hasValues, type Problem } from "./Problem.ts"
@@ -35,8 +38,16 @@ export interface Rows {
   readonly statistics: Softmax.Statistics
   /** Where the sum of weighted values of a row lies. */
   readonly sumsOf: (row: I) => I
-  readonly reset: (count: I) => void
-  readonly pass: (place: Place, keys: { readonly from: I; readonly to: I }, source: Source) => void
+  readonly reset: (place: Place, count: I) => void
+  /** Starts rows anew, but for maxima above which a row takes no masked keys. */
+  readonly forget: (count: I) => void
+  /** `after` is emitted behind each turn of keys, whose number it is given. */
+  readonly pass: (
+    place: Place,
+    keys: { readonly from: I; readonly to: I },
+    source: Source,
+    after: (turn: I) => void
+  ) => void
 }
 
 /**
@@ -60,18 +71,38 @@ export const make = (frame: Frame, problem: Problem, { rows, keys }: Tiles, tili
     range: Regions.optional(frame, problem, range),
     rowRange: Regions.optional(frame, problem, rowRange)
   }
+  const sink =
+    problem.fill === undefined ? undefined : Regions.optional(frame, problem, problem.node.attrs.sink)
+  const clear = (count: I): void => {
+    if (!hasValues(problem)) return
+    e.loop(i32(0), e.mul(stride, count), 16, (at) => e.line(store("v128.store", e.add(sums, at), splat(0))))
+  }
   return {
     statistics,
     sumsOf,
-    reset: (count) => {
+    reset: (place, count) => {
       statistics.reset(count)
-      if (!hasValues(problem)) return
-      e.loop(i32(0), e.mul(stride, count), 16, (at) => e.line(store("v128.store", e.add(sums, at), splat(0))))
+      clear(count)
+      // What a sink leaves of masked keys is known before they are visited.
+      if (sink === undefined) return
+      e.loop(i32(0), place.rowCount, 1, (row) => {
+        const own = sink(place.b, place.headOf(row), place.queryOf(row))[0] as Value.Value
+        statistics.set(row, "max", Value.toVector(e, own))
+      })
     },
-    pass: (block, { from, to }, source) => {
+    forget: (count) => {
+      e.loop(i32(0), count, 1, (row) => {
+        const max = e.now(statistics.max(row))
+        const kept = choose(e, max, splatF32(-Infinity), visibleFrom(problem, max))
+        statistics.set(row, "max", kept)
+        statistics.set(row, "sum", splat(0))
+      })
+      clear(count)
+    },
+    pass: (block, { from, to }, source, after) => {
       const apart = tiling.exact ? {} : { rows: together }
       const all = { place: block, statistics, from, to, tile: keys, ...apart }
-      Keys.each(frame, problem, regions, all, (place, row, tile, certain, masked) => {
+      const visit: Keys.Emit = (place, row, tile, certain, masked) => {
         const { start, count, unseen } = tile
         const own = statistics.from(row)
         problem.terms.forEach((_, n) => {
@@ -110,7 +141,8 @@ export const make = (frame: Frame, problem: Problem, { rows, keys }: Tiles, tili
             count: e.sub(count, unseen)
           })
         )
-      })
+      }
+      Keys.each(frame, problem, regions, all, visit, after)
     }
   }
 }

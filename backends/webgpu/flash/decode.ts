@@ -26,10 +26,13 @@ export const splitsOf = ({ schedule, S }: Problem, tile: Budget.Tile): Size.Size
     )
   )
 
+/** Parts of a row: splits, of which each leaves what it saw of masked keys apart, since greater scores elsewhere may exclude these. */
+const partsOf = (problem: Problem, splits: Size.Size): Size.Size => Size.mul(splits, Visit.turns(problem))
+
 /** Bytes of the parts that splits leave for the combining kernel. A call of more than `most` rows is a prefill and leaves none. */
 export const partBytes = (problem: Problem, tile: Budget.Tile, most: number): Size.Size =>
   Size.mul(
-    Frame.workgroups(problem, splitsOf(problem, tile)),
+    Frame.workgroups(problem, partsOf(problem, splitsOf(problem, tile))),
     Size.mul(Size.min(problem.R, most), Rows.partWidth(problem) * 16)
   )
 
@@ -49,24 +52,36 @@ export const decode = (
   const splits = splitsOf(problem, tile)
   const frame = Frame.open(module, problem, tile, splits)
   const { e, b, head, split } = frame
-  if (tile.shared) Quarters.loop(frame)
-  else if (tile.owned) Owned.loop(frame)
-  else Tile.loop(frame)
-  const sums = Rows.join(frame)
   const buffer = module.buffer(parts, { ...partElement, access: "read_write" })
-  const alone = `${frame.splits} == 1`
+  const turns = Visit.turns(problem)
+  const { loop } = tile.shared ? Quarters : tile.owned ? Owned : Tile
   const threadSplits = tile.owned && !tile.shared
-  e.branch(
-    threadSplits ? allOf(alone, `${split} == 0`) : alone,
-    () => Rows.storeResult(frame, sums),
-    () => {
-      const pair = e.add(e.mul(b, e.dim(problem.Hkv)), head)
-      const first = e.mul(e.add(e.mul(pair, frame.splits), split), frame.rowCount)
-      const store = (): void => Rows.storePartial(frame, sums, buffer, first)
-      if (threadSplits) e.branch(`${split} < ${frame.splits}`, store)
-      else store()
-    }
-  )
+  const storePart = (sums: ReadonlyArray<string>, turn: string): void => {
+    const pair = e.add(e.mul(b, e.dim(problem.Hkv)), head)
+    const number = e.add(e.mul(turn, frame.splits), split)
+    const first = e.mul(e.add(e.mul(pair, e.mul(frame.splits, String(turns))), number), frame.rowCount)
+    const store = (): void => Rows.storePartial(frame, sums, buffer, first)
+    if (threadSplits) e.branch(`${split} < ${frame.splits}`, store)
+    else store()
+  }
+  const alone = threadSplits ? allOf(`${frame.splits} == 1`, `${split} == 0`) : `${frame.splits} == 1`
+  if (turns === 1) {
+    loop(frame, () => {})
+    const sums = Rows.join(frame)
+    e.branch(
+      alone,
+      () => Rows.storeResult(frame, sums),
+      () => storePart(sums, "0")
+    )
+  } else {
+    loop(frame, (turn) =>
+      e.branch(`${frame.splits} > 1`, () => {
+        storePart(Rows.join(frame), turn)
+        Rows.forget(frame)
+      })
+    )
+    e.branch(alone, () => Rows.storeResult(frame, Rows.join(frame)))
+  }
   const blocks = Frame.blocksOf(problem, tile, splits)
   const lowered = module.finish({
     name: kernelName(tile.staged ? "flash_short" : "flash_decode", problem),
@@ -95,6 +110,7 @@ export const combine = (
   const items = Size.mul(Frame.workgroups(problem, R), chunks)
   const buffer = module.buffer(parts, { ...partElement, access: "read" })
   const splits = e.bind(Size.wgsl(splitsOfCall, module.symbol))
+  const count = e.bind(Size.wgsl(partsOf(problem, splitsOfCall), module.symbol))
 
   const item = e.constant(`${Module.workgroupIndex} * ${threads} + i32(lix)`)
   e.line(`if (${item} >= ${Size.wgsl(items, module.symbol)}) { return; }`)
@@ -104,7 +120,7 @@ export const combine = (
   const [i, member] = splitNumber(e, row, e.dim(problem.group))
   const h = e.add(e.mul(head, e.dim(problem.group)), member)
   const rowAt = (split: string): string =>
-    e.mul(e.add(e.mul(e.add(e.mul(pair, splits), split), e.dim(R)), row), String(width))
+    e.mul(e.add(e.mul(e.add(e.mul(pair, count), split), e.dim(R)), row), String(width))
   const statistics = (split: string): string =>
     e.bindLoad(`${buffer}[${e.add(rowAt(split), String(width - 1))}]`)
 
@@ -112,11 +128,16 @@ export const combine = (
   const sum = e.variable("f32", "0.0")
   const value = e.variable("vec4<f32>", "vec4<f32>()")
   if (problem.normalised) {
-    e.loop("0", splits, "1", (split) => {
+    e.loop("0", count, "1", (split) => {
       e.line(`${top} = max(${top}, ${statistics(split)}.x);`)
     })
   }
-  e.loop("0", splits, "1", (split) => {
+  // Masked keys take no part in a row whose greatest score is far above theirs.
+  const taken =
+    problem.fill === undefined
+      ? count
+      : e.constant(`select(${count}, ${splits}, ${top} > ${Visit.limitOf({ e, problem })})`)
+  e.loop("0", taken, "1", (split) => {
     const own = (): string => `${buffer}[${e.add(rowAt(split), chunk)}]`
     if (!problem.normalised) {
       e.line(`${value} += ${own()};`)
@@ -131,17 +152,7 @@ export const combine = (
     e.line(`${sum} += ${part}.y * ${weight};`)
     if (!hasResult) return
     // A split without keys left no values.
-    const isEmpty = `${part}.y == 0.0`
-    if (problem.fill === undefined) {
-      e.line(`${value} += select(${own()} * ${weight}, vec4<f32>(), ${isEmpty});`)
-      return
-    }
-    const weighted = e.constant(`${own()} * ${weight}`)
-    // Masked keys that took part in a split may take none in the row: only what is not finite still shows them.
-    const limit = Visit.limitOf({ e, problem })
-    const isClosed = allOf(`${part}.x <= ${limit}`, `${top} > ${limit}`)
-    const isShown = `(${Owned.isInfinite(weighted, "vec4<f32>")}) & vec4<bool>(${isClosed})`
-    e.line(`${value} += select(${weighted}, vec4<f32>(), vec4<bool>(${isEmpty}) | (${isShown}));`)
+    e.line(`${value} += select(${own()} * ${weight}, vec4<f32>(), ${part}.y == 0.0);`)
   })
   for (const { kind, job } of outputs) {
     const output = Output.make(e, problem, job)
@@ -160,7 +171,7 @@ export const combine = (
     workgroups: Size.ceilDiv(items, threads),
     when
   })
-  return { ...lowered, work: Size.mul(items, Size.mul(splitsOfCall, 4)) }
+  return { ...lowered, work: Size.mul(items, Size.mul(partsOf(problem, splitsOfCall), 4)) }
 }
 
 const splitNumber = (e: Emitter.Emitter, number: string, by: string | number): readonly [string, string] => {

@@ -9,13 +9,13 @@ import * as Visit from "./visit.ts"
  * Emits the loop over keys where a thread owns whole rows. Queries, sums and what waits between two steps lie in private arrays that only constants
  * index, but for code that is run rarely and walks them in a loop: so a software device, whose compiler finds room in registers only for what lives
  * shortly, reads each number where it is needed. With quads four neighbours load a quarter of each key and value and pass it around, so
- * that each lane meets the vectors of a row in an order of its own: n XOR lane.
+ * that each lane meets the vectors of a row in an order of its own: n XOR lane. `after` is emitted behind each turn of keys.
  */
-export const loop = (frame: Frame): void => {
+export const loop = (frame: Frame, after: (turn: string) => void): void => {
   const { e, tile, values } = frame
   const queries = frame.terms.map((_, n) => loadQueries(frame, n))
   const waiting = waitingOf(frame)
-  Visit.keys(frame, (from, end, full, masked) => {
+  const tiles: Visit.Tiles = (from, end, full, masked) => {
     e.block(
       "loop",
       `for (var ${from.name} = ${from.start}; ${from.name} < ${end}; ${from.name} += ${tile.keys})`,
@@ -34,7 +34,8 @@ export const loop = (frame: Frame): void => {
         if (values.length > 0) accumulate(frame, waiting, own, fades)
       }
     )
-  })
+  }
+  Visit.keys(frame, tiles, after)
 }
 
 /** Where numbers wait between the steps of a tile: vectors in private memory, by their numbers. */
@@ -255,7 +256,7 @@ export const isSeen = (frame: Frame, numbers: string, weight: string): string =>
   `${numbers} & vec4<bool>(bitcast<u32>(${weight}) != ${excludedBits(frame)})`
 
 /** Whether numbers are infinite or NaN; `type` is theirs. */
-export const isInfinite = (x: string, type: string): string => {
+const isInfinite = (x: string, type: string): string => {
   const bits = type.replace("f32", "u32")
   return `(bitcast<${bits}>(${x}) & ${bits}(0x7f800000u)) == ${bits}(0x7f800000u)`
 }

@@ -16,8 +16,8 @@ import * as Visits from "./visits.ts"
 export const prefill = (problem: Problem, tile: Budget.Tile, when: ReadonlyArray<Condition>): Lowered => {
   const module = Module.make(problem.job)
   const frame = Frame.open(module, problem, tile, undefined)
-  if (tile.owned) Owned.loop(frame)
-  else Tile.loop(frame)
+  const { loop } = tile.owned ? Owned : Tile
+  loop(frame, () => {})
   Rows.storeResult(frame, Rows.join(frame))
   const lowered = module.finish({
     name: kernelName("flash_prefill", problem),

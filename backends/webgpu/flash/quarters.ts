@@ -13,14 +13,14 @@ const swapped = (n: number, x: string): string => (n === 0 ? x : `${swaps[n]}(${
 /**
  * Emits the loop over keys of few rows, which four neighbours share: each multiplies a quarter of every vector of four keys, weighs one of the keys,
  * and sums a quarter of the values. So little is written out that it compiles in a third of the time in which rows of a thread's own do. A thread
- * meets the keys in an order of its own: n XOR lane.
+ * meets the keys in an order of its own: n XOR lane. `after` is emitted behind each turn of keys.
  */
-export const loop = (frame: Frame): void => {
+export const loop = (frame: Frame, after: (turn: string) => void): void => {
   const { e, tile, values, keys, lane } = frame
   const queries = frame.terms.map((_, n) => Owned.loadQueries(frame, n))
   const places = e.array("i32", tile.keys)
   const waiting = e.array("vec4<f32>", tile.keys * Owned.quadsOf(frame))
-  Visit.keys(frame, (from, end, full, masked) => {
+  const tiles: Visit.Tiles = (from, end, full, masked) => {
     e.block(
       "loop",
       `for (var ${from.name} = ${from.start}; ${from.name} < ${end}; ${from.name} += ${tile.keys})`,
@@ -38,7 +38,8 @@ export const loop = (frame: Frame): void => {
         if (values.length > 0) accumulate(frame, places, weight, fades)
       }
     )
-  })
+  }
+  Visit.keys(frame, tiles, after)
 }
 
 /** q·k of four rows each and the thread's key: the quarters that its neighbours have of it, and its own. */

@@ -5,6 +5,7 @@ import * as Output from "./output.ts"
 import * as Owned from "./owned.ts"
 import type { Problem, Statistic } from "./Problem.ts"
 import { joinSlices, reduce } from "./share.ts"
+import * as Visit from "./visit.ts"
 
 /** Sums of whole rows, for each four rows of the thread; the values of the first slice are whole afterwards. */
 export const join = (frame: Frame): ReadonlyArray<string> => {
@@ -12,6 +13,16 @@ export const join = (frame: Frame): ReadonlyArray<string> => {
   const sums = reduce(frame, frame.sums, "sum")
   joinSlices(frame)
   return sums
+}
+
+/** Starts rows anew, whose sums are stored, but for maxima above which a row takes no masked keys. */
+export const forget = ({ e, problem, maxima, sums, values, owned, lowest }: Frame): void => {
+  const limit = Visit.limitOf({ e, problem })
+  for (const m of maxima) e.line(`${m} = select(vec4<f32>(${lowest}), ${m}, ${m} > vec4<f32>(${limit}));`)
+  for (const sum of sums) e.line(`${sum} = vec4<f32>();`)
+  const all = values.flat()
+  if (owned === "") for (const value of all) e.line(`${value} = vec4<f32>();`)
+  else e.loop("0", String(all.length), "1", (n) => e.line(`${owned}[${n}] = vec4<f32>();`))
 }
 
 /** Runs `each` for the rows of the thread that exist. `row` is the number of the row within the thread, static. */

@@ -7,13 +7,13 @@ import { excludedBits, type Fades, type KeyTile, type OwnKeys, plainWeights, sco
 import { reduce } from "./share.ts"
 import * as Visit from "./visit.ts"
 
-/** Emits the loops over keys. Afterwards maxima are those of the row, sums and values are partial. */
-export const loop = (frame: Frame): void => {
+/** Emits the loops over keys, and `after` behind each turn of them. Afterwards maxima are those of the row, sums and values are partial. */
+export const loop = (frame: Frame, after: (turn: string) => void): void => {
   const { e, tile } = frame
   const care = careOf(frame)
   const queries = Halves.largestQueries(frame)
   const values = frame.terms.length
-  Visit.keys(frame, (from, end, full, masked) => {
+  const tiles: Visit.Tiles = (from, end, full, masked) => {
     e.block(
       "loop",
       `for (var ${from.name} = ${from.start}; ${from.name} < ${end}; ${from.name} += ${tile.keys})`,
@@ -36,7 +36,8 @@ export const loop = (frame: Frame): void => {
         e.line("workgroupBarrier();")
       }
     )
-  })
+  }
+  Visit.keys(frame, tiles, after)
 }
 
 /** How threads learn whether some row of the tile does not take part with some key; undefined where they need not. */

@@ -4,6 +4,7 @@ import type { Flash } from "../../../ir/Schedule.ts"
 import { visits } from "../Job.ts"
 import { allOf, anyOf, literal } from "../wgsl/scalar.ts"
 import type { Frame } from "./frame.ts"
+import type { Problem } from "./Problem.ts"
 import * as Regions from "./regions.ts"
 import { together } from "./share.ts"
 
@@ -13,7 +14,7 @@ export interface From {
   readonly start: string
 }
 
-type Tiles = (from: From, end: string, full: string | undefined, masked?: Masked) => void
+export type Tiles = (from: From, end: string, full: string | undefined, masked?: Masked) => void
 
 /** Where masked keys have a score: a condition that holds if it is they who take part, and a score above which a row has none of them. */
 export interface Masked {
@@ -21,12 +22,15 @@ export interface Masked {
   readonly limit: string
 }
 
+/** The turns that keys are visited in: those that are visible, and those that are masked where they have a score. */
+export const turns = ({ fill }: Problem): number => (fill === undefined ? 1 : 2)
+
 /**
  * Emits which keys a workgroup visits, around `tiles`, which emits the loop over tiles from `from` below `end`; `full` is a condition that
  * holds where a tile is visible to all rows. What is visible comes first. Where masked keys take part with a finite
- * score, they follow unless every row has a score so far above it that they take none.
+ * score, they follow unless every row has a score so far above it that they take none. `after` is emitted behind each turn, whose number it is given.
  */
-export const keys = (frame: Frame, tiles: Tiles): void => {
+export const keys = (frame: Frame, tiles: Tiles, after: (turn: string) => void): void => {
   const { e, problem, tile, keys, split, splits } = frame
   const bounds = visible(frame)
   const name = e.module.fresh("k")
@@ -44,6 +48,7 @@ export const keys = (frame: Frame, tiles: Tiles): void => {
   }
   if (problem.fill === undefined) {
     tiles({ name, start }, stop, full(stop))
+    after("0")
     return
   }
   // Masked keys are divided among the splits that have visible ones, or among all.
@@ -55,11 +60,12 @@ export const keys = (frame: Frame, tiles: Tiles): void => {
   const masked = { turn: `${part} == 1`, limit: limitOf(frame) }
   e.block("loop", `for (var ${part} = 0; ${part} < 2; ${part} += 1)`, () => {
     e.known(part)
-    needMasked(frame, masked)
+    const last = e.constant(`select(0, ${maskedStop}, ${needMasked(frame, masked)})`)
     const from = e.constant(`select(${start}, ${maskedStart}, ${masked.turn})`)
-    const end = e.constant(`select(${stop}, ${maskedStop}, ${masked.turn})`)
+    const end = e.constant(`select(${stop}, ${last}, ${masked.turn})`)
     const visible = full(end)
     tiles({ name, start: from }, end, visible && allOf(`${part} == 0`, visible), masked)
+    after(part)
   })
 }
 
@@ -167,22 +173,21 @@ const queries = (frame: Frame): { readonly first: string; readonly last: string 
   return { first: e.bind(`${firstRow} / ${group}`), last: e.bind(`${lastRow(frame)} / ${group}`) }
 }
 
-/** Leaves the loop over masked keys where these take part in no row of the workgroup. */
-const needMasked = (frame: Frame, { turn, limit }: Masked): void => {
+/** Whether masked keys take part in some row of the workgroup. */
+const needMasked = (frame: Frame, { turn, limit }: Masked): string => {
   const { e, tile, rows, rowCount, rowGroup, column, maxima } = frame
   const needs = rows.map((row, a) =>
     allOf(`${row.number} < ${rowCount}`, `!(${maxima[a >> 2]}.${"xyzw"[a & 3]} > ${limit})`)
   )
   if (tile.owned) {
-    const any = together(frame, e.constant(`select(0u, 1u, ${anyOf(...needs)})`))
-    e.line(`if (${turn} && ${any} == 0u) { break; }`)
-    return
+    return e.constant(`${together(frame, e.constant(`select(0u, 1u, ${anyOf(...needs)})`))} != 0u`)
   }
   const flags = e.module.workgroupArray("u32", tile.rowGroups, 4 * tile.rowGroups)
+  const any = e.variable("u32", "0u")
   e.line(`if (${turn}) {`)
   e.line(`  if (${column} == 0) { ${flags}[${rowGroup}] = select(0u, 1u, ${anyOf(...needs)}); }`)
   e.line(`  let flags = workgroupUniformLoad(&${flags});`)
-  const any = Array.from({ length: tile.rowGroups }, (_, n) => `flags[${n}]`).join(" | ")
-  e.line(`  if ((${any}) == 0u) { break; }`)
+  e.line(`  ${any} = ${Array.from({ length: tile.rowGroups }, (_, n) => `flags[${n}]`).join(" | ")};`)
   e.line("}")
+  return e.constant(`${any} != 0u`)
 }
