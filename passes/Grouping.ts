@@ -248,9 +248,10 @@ const widens = (node: Node, facts: Facts): boolean =>
   traits.isCheap(node) &&
   node.operands.every((o) => facts.free.has(o) || traits.isSmaller(o, node))
 
-/** Whether every kernel that uses the value may compute it for itself. Bits that are counted cost less than to read them. */
+/** Whether every kernel that uses the value may compute it for itself. Bits that are counted, and places around a value, cost less than to read them. */
 const repeats = (node: Node, facts: Facts): boolean =>
   traits.isView(node) ||
+  node.op === "pad" ||
   widens(node, facts) ||
   facts.free.has(node) ||
   node.op === "random_bits" ||

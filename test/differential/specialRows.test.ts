@@ -159,7 +159,7 @@ describe("reductions", () => {
   })
 })
 
-describe("values that are infinite where a row sees them, and where it does not", () => {
+describe("values that are infinite where a row sees them, and where it does not, and weights of -0", () => {
   // The greatest score, of the last keys, is above where the fill becomes negligible; those of earlier keys are not.
   const own: Attention = {
     captures: { scores: "f32[S]", seen: "bool[S]", factors: "f32[S]" },
@@ -201,7 +201,7 @@ describe("values that are infinite where a row sees them, and where it does not"
           [S],
           Array.from({ length: S }, (_, j) => (isSeen(j) ? 1 : 0))
         ),
-        factors: of([S], (j) => (j === 1 ? factor : 1)),
+        factors: of([S], (j) => (j === 1 || j === 2 ? factor : 1)),
         sinks: of([2], (h) => (h === 0 ? 30 : -9))
       }
       const inputs = graph.inputs.map(({ attrs }) => chosen[attrs.name as string] as HostArray.HostArray)
@@ -209,9 +209,10 @@ describe("values that are infinite where a row sees them, and where it does not"
       return { inputs, bindings, expected: Reference.evaluate(graph, inputs, bindings) }
     }
     const draws = [13, 300, 700].flatMap((S) =>
-      [3, 30].flatMap((high) =>
+      [3, 30, 300].flatMap((high) =>
         [
           [1, -Infinity],
+          [-1, -Infinity],
           [-Infinity, 1],
           [1, NaN],
           [1, 1]

@@ -90,6 +90,26 @@ const cases: ReadonlyArray<readonly [string, Graph.Graph, Bindings]> = [
     ),
     { B: 1, T: 8 }
   ],
+  ...(["bool", "f32"] as const).map((dtype) => {
+    const layer = torch.MultiheadAttention(64, 8, { batchFirst: true, addBiasKv: true, addZeroAttn: true })
+    const graph = traced(
+      (values: { readonly [name: string]: Tensor.Tensor }) => {
+        const { x, y, mask } = values as { readonly [name: string]: Tensor.Tensor } & Record<
+          "x" | "y",
+          Tensor.Tensor
+        >
+        const params = Params.nest(layer.params as never, values, "params.")
+        return layer.apply(params, { query: x, key: y, value: y, attnMask: mask })
+      },
+      {
+        ...Params.signature(layer.params, "params."),
+        x: spec("f32", ["B", "T", 64]),
+        y: spec("f32", ["B", "S", 64]),
+        mask: spec(dtype, ["T", "S"])
+      }
+    )
+    return [`keys behind those of a mask of ${dtype}`, graph, { B: 1, T: 8, S: 9 }] as const
+  }),
   ...[...pieces].map(([name, { fn, signature, lengths }]) => [name, traced(fn, signature), lengths] as const)
 ]
 

@@ -166,10 +166,12 @@ export const weigh = (frame: Frame, problem: Problem, tile: Tile): void => {
     return e.bind(choose(e, masked, hidden, inside))
   }
   const put = ({ at, offset }: Keys, value: V): void => e.line(store("v128.store", at[0] as I, value, offset))
-  const weighted = ({ position }: Row, keys: Keys, value: V): V =>
-    probability === undefined
-      ? value
-      : op("f32x4.mul", value, Value.toVector(e, probability(...position, indexOf(keys))[0] as Value.Value))
+  const weighted = ({ position }: Row, keys: Keys, value: V): V => {
+    if (probability === undefined) return value
+    const factor = Value.toVector(e, probability(...position, indexOf(keys))[0] as Value.Value)
+    // A product of -0 is a weight as well.
+    return op("f32x4.add", op("f32x4.mul", value, factor), splat(0))
+  }
   const note = (absent: V): void => tile.hidden.set(op("v128.or", tile.hidden.value, absent))
 
   if (!problem.normalised) {

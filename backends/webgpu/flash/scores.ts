@@ -193,7 +193,9 @@ export const weigh = (frame: Frame, own: OwnKeys, highest: ReadonlyArray<string>
         const row = rows[quad * 4 + n]
         return row === undefined ? "1.0" : (regions.probability?.(b, row.h, row.i, j) as string)
       })
-      e.line(`${place} = select(${p} * vec4<f32>(${factors.join(", ")}), ${absent}, ${none});`)
+      // A product of -0 is a weight as well.
+      const product = `${p} * vec4<f32>(${factors.join(", ")})${owned ? ` + ${zero}` : ""}`
+      e.line(`${place} = select(${product}, ${absent}, ${none});`)
     })
   })
   return { before, now }
