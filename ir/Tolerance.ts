@@ -80,15 +80,18 @@ const smallestNormal: { readonly [D in DType.FloatDType]: number } = {
 const roundoff = (d: DType.DType): number => (DType.isFloat(d) ? DType.roundoff[d] : 0)
 const accumulator = (d: DType.DType): number => DType.roundoff[d === "f64" ? "f64" : "f32"]
 
-/** Units in the last place that WGSL (15.7.4.1) grants functions whose error does not depend on the argument. */
+/**
+ * Units in the last place that functions are off by whose error does not depend on the argument: what WGSL (15.7.4.1) grants. It grants sines and cosines
+ * 2^-11, within [-π, π]: backends compute these themselves, at any angle.
+ */
 const granted: { readonly [op: string]: number } = {
   div: 2.5,
   rsqrt: 2,
   sqrt: 4.5,
   // 2^-21 absolute near 1, 3 units elsewhere.
   log: 8,
-  sin: 2 ** 13,
-  cos: 2 ** 13,
+  sin: 4,
+  cos: 4,
   erf: 16
 }
 
@@ -104,6 +107,10 @@ const elementwise = (node: Node.Node, operands: ReadonlyArray<number>, kappa: nu
       return kappa * sum + (3 + 2 * kappa) * u
     case "pow":
       return kappa * sum + (3 + 2 * kappa + granted.log!) * u
+    // An angle of up to 2^13 that is itself rounded, a position times a frequency, is off by as many units.
+    case "sin":
+    case "cos":
+      return sum + (sum === 0 ? (granted[node.op] as number) : 2 ** 13) * u
     case "mul":
     case "div":
       return sum + (granted[node.op] ?? 1) * u
