@@ -229,14 +229,13 @@ describe("values that are infinite where a row sees them, and where it does not,
       }
     })
 
-    test.each(Object.entries({ small, smallQuads, smallStaged, smallDecode, smallDecodeShared }))(
-      "WebGPU, %s",
-      async (_, schedule) => {
-        for (const { inputs, bindings, expected } of draws) {
-          const actual = await runGraph(graph, inputs, bindings, "gpu", schedulesOf(schedule)(graph))
-          expectOutputs(graph, bindings, actual, expected, options)
-        }
+    test.each(
+      Object.entries({ small, smallQuads, smallStaged, smallDecode, smallDecodeQuads, smallDecodeShared })
+    )("WebGPU, %s", async (_, schedule) => {
+      for (const { inputs, bindings, expected } of draws) {
+        const actual = await runGraph(graph, inputs, bindings, "gpu", schedulesOf(schedule)(graph))
+        expectOutputs(graph, bindings, actual, expected, options)
       }
-    )
+    })
   })
 })

@@ -256,7 +256,7 @@ export const isSeen = (frame: Frame, numbers: string, weight: string): string =>
   `${numbers} & vec4<bool>(bitcast<u32>(${weight}) != ${excludedBits(frame)})`
 
 /** Whether numbers are infinite or NaN; `type` is theirs. */
-const isInfinite = (x: string, type: string): string => {
+export const isInfinite = (x: string, type: string): string => {
   const bits = type.replace("f32", "u32")
   return `(bitcast<${bits}>(${x}) & ${bits}(0x7f800000u)) == ${bits}(0x7f800000u)`
 }
