@@ -54,7 +54,7 @@ export const decode = (
   const { e, b, head, split } = frame
   const buffer = module.buffer(parts, { ...partElement, access: "read_write" })
   const turns = Visit.turns(problem)
-  const { loop } = tile.shared ? Quarters : tile.owned ? Owned : Tile
+  const loop = tile.shared ? Quarters.loop : tile.owned ? Owned.loop : Tile.loop
   const threadSplits = tile.owned && !tile.shared
   const storePart = (sums: ReadonlyArray<string>, turn: string): void => {
     const pair = e.add(e.mul(b, e.dim(problem.Hkv)), head)

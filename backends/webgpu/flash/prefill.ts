@@ -16,7 +16,7 @@ import * as Visits from "./visits.ts"
 export const prefill = (problem: Problem, tile: Budget.Tile, when: ReadonlyArray<Condition>): Lowered => {
   const module = Module.make(problem.job)
   const frame = Frame.open(module, problem, tile, undefined)
-  const { loop } = tile.owned ? Owned : Tile
+  const loop = tile.owned ? Owned.loop : Tile.loop
   loop(frame, () => {})
   Rows.storeResult(frame, Rows.join(frame))
   const lowered = module.finish({
