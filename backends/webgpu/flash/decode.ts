@@ -151,8 +151,8 @@ export const combine = (
     const weight = e.constant(`select(${fade(`${part}.x`, top, "f32")}, 0.0, ${part}.y == 0.0)`)
     e.line(`${sum} += ${part}.y * ${weight};`)
     if (!hasResult) return
-    // A split without keys left no values.
-    e.line(`${value} += select(${own()} * ${weight}, vec4<f32>(), ${part}.y == 0.0);`)
+    // Sums of a split whose weights are 0 beside a sink may still be NaN.
+    e.line(`${value} += ${own()} * ${weight};`)
   })
   for (const { kind, job } of outputs) {
     const output = Output.make(e, problem, job)
