@@ -176,7 +176,7 @@ describe("values that are infinite where a row sees them, and where it does not,
 
   describe.each(Object.entries(programs))("%s", (_, program) => {
     const graph = graphOf(flashText(program))
-    const drawn = (S: number, high: number, factor: number, value: number) => {
+    const drawn = (S: number, high: number, factor: number, value: number, sink = 30) => {
       const of = (shape: ReadonlyArray<number>, number: (i: number) => number) =>
         HostArray.fromNumbers(
           "f32",
@@ -202,22 +202,25 @@ describe("values that are infinite where a row sees them, and where it does not,
           Array.from({ length: S }, (_, j) => (isSeen(j) ? 1 : 0))
         ),
         factors: of([S], (j) => (j === 1 || j === 2 ? factor : 1)),
-        sinks: of([2], (h) => (h === 0 ? 30 : -9))
+        sinks: of([2], (h) => (h === 0 ? sink : -9))
       }
       const inputs = graph.inputs.map(({ attrs }) => chosen[attrs.name as string] as HostArray.HostArray)
       const bindings = { T, S }
       return { inputs, bindings, expected: Reference.evaluate(graph, inputs, bindings) }
     }
+    const kinds = [
+      [1, -Infinity],
+      [-1, -Infinity],
+      [-Infinity, 1],
+      [1, NaN],
+      [1, 1]
+    ] as ReadonlyArray<readonly [factor: number, value: number]>
     const draws = [13, 300, 700].flatMap((S) =>
-      [3, 30, 300].flatMap((high) =>
-        [
-          [1, -Infinity],
-          [-1, -Infinity],
-          [-Infinity, 1],
-          [1, NaN],
-          [1, 1]
-        ].map(([factor, value]) => drawn(S, high, factor as number, value as number))
-      )
+      kinds.flatMap((kind) => [
+        ...[3, 30, 300].map((high) => drawn(S, high, ...kind)),
+        // All weights are 0, which infinite values make NaN all the same.
+        drawn(S, 3, ...kind, 201)
+      ])
     )
     const options = { expected: "rounded" } as const
 
