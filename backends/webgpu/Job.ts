@@ -18,8 +18,8 @@ export interface Job {
   readonly symbols: ReadonlyArray<string>
   /** Intermediate memory of this job: written by one of its kernels, read by a later one. */
   readonly scratch: (bytes: SizeLike) => Ref
-  /** Whether a buffer lies in the arena, which a kernel that writes to it binds for nothing but writing. */
-  readonly inArena: (ref: Ref) => boolean
+  /** The number of the slot that a buffer is, where it lies in the arena, which a kernel that writes to it binds for nothing but writing. */
+  readonly slotOf: (ref: Ref) => number | undefined
   /** Where the result goes. */
   readonly result: Ref
   /** Further results of the same attention, over the same operands. */

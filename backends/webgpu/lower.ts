@@ -95,7 +95,10 @@ export const lower = (plan: Plan, limits: Limits, options: Options = {}): Progra
       symbols,
       counts: options.visits === true,
       scratch: (bytes) => ({ _tag: "scratch", index: scratch.push(slot(Program.aligned(bytes))) - 1 }),
-      inArena: (ref) => ref._tag !== "constant" && place(ref)._tag === "slot",
+      slotOf: (ref) => {
+        const known = ref._tag === "constant" ? undefined : place(ref)
+        return known?._tag === "slot" ? known.index : undefined
+      },
       result: { _tag: "result", index },
       siblings: index === 0 ? bodies.slice(1).map((b, n) => jobOf(b, n + 1)) : []
     })

@@ -103,7 +103,7 @@ const elementBytes = (type: string): number => {
 const contentOf = ({ body }: Pick<Job, "body">, ref: Ref): TensorType | undefined =>
   ref._tag === "operand" ? body.inputs[ref.index]?.type : ref._tag === "constant" ? ref.node.type : undefined
 
-export const make = (job: Pick<Job, "limits" | "symbols" | "body" | "inArena">): Module => {
+export const make = (job: Pick<Job, "limits" | "symbols" | "body" | "slotOf">): Module => {
   const { limits } = job
   const symbolNumber = new Map(job.symbols.map((s, i) => [s, i] as const))
   let symbolsUsed = 0
@@ -199,12 +199,16 @@ export const make = (job: Pick<Job, "limits" | "symbols" | "body" | "inArena">):
       })
     }
     // WebGPU binds a buffer for writing, each byte once, or for reading as often as one likes.
+    const slots = buffers.map(({ ref }) => job.slotOf(ref))
     const writesArena = buffers.some(
-      ({ element, ref }) => element.access === "read_write" && job.inArena(ref)
+      ({ element }, i) => element.access === "read_write" && slots[i] !== undefined
     )
-    const boundOnce = (ref: Ref): boolean => buffers.filter((b) => sameRef(b.ref, ref)).length === 1
-    const accessOf = ({ element, ref, steers }: Bound): Element["access"] =>
-      writesArena && job.inArena(ref) && boundOnce(ref) && !steers ? "read_write" : element.access
+    // One slot may be two operands, and one operand be bound as elements of two types.
+    const boundOnce = (slot: number | undefined): boolean =>
+      slot !== undefined && slots.indexOf(slot) === slots.lastIndexOf(slot)
+    const accesses = buffers.map(({ element, steers }, i) =>
+      writesArena && boundOnce(slots[i]) && !steers ? "read_write" : element.access
+    )
     const body = withoutDeadLets(main.lines)
     const text = [...declarations, ...included.values(), ...body].join("\n")
     const words = new Set(text.match(identifier))
@@ -218,7 +222,7 @@ export const make = (job: Pick<Job, "limits" | "symbols" | "body" | "inArena">):
       `struct Sizes { ${sizes.map((s) => `${s}: i32`).join(", ")} }`,
       "@group(0) @binding(0) var<uniform> sizes: Sizes;",
       ...buffers.map(
-        (b, i) => `@group(0) @binding(${i + 1}) var<storage, ${accessOf(b)}> ${b.name}: ${arrayOf(b)};`
+        (b, i) => `@group(0) @binding(${i + 1}) var<storage, ${accesses[i]}> ${b.name}: ${arrayOf(b)};`
       ),
       ...declarations,
       ...included.values(),
@@ -232,7 +236,10 @@ export const make = (job: Pick<Job, "limits" | "symbols" | "body" | "inArena">):
       kernel: {
         name: main.name,
         wgsl,
-        bindings: buffers.map((b) => ({ access: accessOf(b), dtype: b.element.dtype })),
+        bindings: buffers.map((b, i) => ({
+          access: accesses[i] as Element["access"],
+          dtype: b.element.dtype
+        })),
         workgroupSize: main.workgroupSize,
         workgroups: main.workgroups,
         workgroupBytes,

@@ -20,9 +20,9 @@ const pipeline = Result.getOrThrow(
 )
 
 /** Runs the text at some lengths and gives the bytes of the buffers that intermediate values lie in. */
-const buffersOf = async (text: string, sizes: Bindings, limits: Limits.Limits) => {
+const buffersOf = async (text: string, sizes: Bindings, limits: Limits.Limits, passes = pipeline) => {
   const graph = graphOf(text)
-  const plan = Result.getOrThrow(Pipeline.run(pipeline, graph, { limits }))
+  const plan = Result.getOrThrow(Pipeline.run(passes, graph, { limits }))
   const program = lower({ ...plan, memory: plan.memory ?? MemoryPlan.none }, limits)
   const from = arrays.random(7)
   const inputs = graph.inputs.map((i) =>
@@ -42,6 +42,14 @@ const residual = `
   %y: f32[T, 64] = softmax %x {axis = 1}
   %u: f32[T, 64] = dot %y, %w ${dot}
   %v: f32[T, 64] = add %u, %y
+  %o: f32[T, 64] = softmax %v {axis = 1}
+  return %o`
+
+/** Two operands of one kernel, where nothing is fused, are one value. */
+const squared = `
+  %x: f32[T, 64] = input {name = "x"}
+  %y: f32[T, 64] = softmax %x {axis = 1}
+  %v: f32[T, 64] = mul %y, %y
   %o: f32[T, 64] = softmax %v {axis = 1}
   return %o`
 
@@ -87,6 +95,13 @@ describe.each(["cpu", "gpu"] as const)("as on a %s", (kind) => {
       expect(buffers.reduce((sum, n) => sum + n, 0)).toBe(2 * bytes)
       expect(buffers.length).toBeLessThanOrEqual(2)
     }
+  })
+
+  test("what is two operands of a kernel lies apart", async () => {
+    const limits = await limitsOf(kind)
+    const unfused = Result.getOrThrow(Pipeline.parse("canonicalize"))
+    for (const T of [1, 21])
+      expect(await buffersOf(squared, { T }, limits, unfused)).toEqual([T * 256, T * 256])
   })
 
   test("what decides how far a kernel goes lies apart", async () => {
