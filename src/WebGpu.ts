@@ -60,5 +60,5 @@ export const layerWith = (options: Options): Layer.Layer<Backend, UnsupportedByD
 export const layer: Layer.Layer<Backend, UnsupportedByDevice> = layerWith({})
 
 /** Runs on a device that the caller already has and keeps: it is not destroyed with the layer. */
-export const layerDevice = (device: GPUDevice): Layer.Layer<Backend> =>
-  Layer.effect(Backend, Effect.orDie(backend(device, device.adapterInfo)))
+export const layerDevice = (device: GPUDevice): Layer.Layer<Backend, UnsupportedByDevice> =>
+  Layer.effect(Backend, backend(device, device.adapterInfo))
