@@ -130,7 +130,8 @@ export const illegal = (
   if (short === undefined) return undefined
   if (short.tiles === "registers") return "threads that own rows do not split keys"
   if (short.rows <= decodeRows) return `short queries of ${short.rows} rows run decode of ${decodeRows}`
-  return illegalPrefill(short, place)
+  const why = illegalPrefill(short, place)
+  return why === undefined ? undefined : `short queries: ${why}`
 }
 
 export const legal = (...about: Parameters<typeof illegal>): boolean => illegal(...about) === undefined

@@ -37,11 +37,10 @@ export const illegalMatmul = (schedule: Matmul, limits: Limits, products = 1): s
   const { vector, few } = schedule
   const counts = [vector.rows, few?.rows ?? 0, schedule.split?.rows ?? 0, few?.tile.split?.rows ?? 0]
   if (!counts.every((n) => Number.isInteger(n) && n >= 0)) return "rows are counts"
-  return (
-    illegalVector(vector, limits, products) ??
-    illegalTile(schedule, limits, products) ??
-    (few === undefined ? undefined : illegalTile(few.tile, limits, products))
-  )
+  const refused = illegalVector(vector, limits, products) ?? illegalTile(schedule, limits, products)
+  if (refused !== undefined || few === undefined) return refused
+  const why = illegalTile(few.tile, limits, products)
+  return why === undefined ? undefined : `few rows: ${why}`
 }
 
 const illegalVector = (

@@ -62,7 +62,7 @@ const refused: ReadonlyArray<readonly [reason: string, schedule: Matmul, limits:
     portable
   ],
   [
-    "128 rows are none of 1, 2, 4, 8, 16, 32, 64",
+    "few rows: 128 rows are none of 1, 2, 4, 8, 16, 32, 64",
     { ...shared, few: { rows: 4, tile: { ...shared, rows: 128 } } },
     portable
   ],

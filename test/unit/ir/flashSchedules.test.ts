@@ -47,6 +47,10 @@ const refused: ReadonlyArray<readonly [reason: string, schedule: Flash, limits?:
   ["threads that own rows add up nothing together", decode({ subgroup: true })],
   ["8 threads may be more than one subgroup", decode({ tiles: "workgroup", threads: 8, subgroup: true })],
   ["threads that own rows do not split keys", { ...small, short: small.prefill }],
+  [
+    "short queries: 12 rows are none of 4, 8, 16, 32, 64, 128, 256",
+    { ...smallShort, short: { ...smallStaged.prefill, rows: 12 } }
+  ],
   ["short queries of 8 rows run decode of 8", { ...smallShort, decodeRows: 8 }]
 ]
 
