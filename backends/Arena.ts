@@ -40,30 +40,36 @@ export const leastBytes = (lives: ReadonlyArray<Life>): number => {
   return most
 }
 
-/** Orders that are tried before a packing that wastes memory is taken. */
+/** Orders that are tried from each beginning before a packing that wastes memory is taken. */
 const tries = 64
+
+/** What may choose first: large values, those that live long, or those that come early. */
+const beginnings: ReadonlyArray<(a: Life, b: Life) => number> = [
+  (a, b) => b.bytes - a.bytes || a.from - b.from,
+  (a, b) => b.to - b.from - (a.to - a.from) || b.bytes - a.bytes,
+  (a, b) => a.from - b.from || b.bytes - a.bytes
+]
 
 /**
  * Gives each value a place that none shares with it while it is alive, none across a multiple of `piece`. To need the least is NP-hard in general
- * (dynamic storage allocation); so large values choose first, and while memory is wasted, what ends highest chooses before all others.
+ * (dynamic storage allocation); so while memory is wasted, what ends highest chooses before all others.
  */
 export const pack = (lives: ReadonlyArray<Life>, piece = Number.POSITIVE_INFINITY): Arena => {
   const least = leastBytes(lives)
-  let order = lives.map((_, i) => i)
-  order.sort((a, b) => bytesAt(lives, b) - bytesAt(lives, a) || fromAt(lives, a) - fromAt(lives, b))
-  let best = place(lives, order, piece)
-  let last = best
-  for (let n = 0; n < tries && best.bytes > least; n++) {
-    const highest = order.filter((i) => (last.offsets[i] as number) + bytesAt(lives, i) === last.bytes)
-    order = [...highest, ...order.filter((i) => !highest.includes(i))]
-    last = place(lives, order, piece)
-    if (last.bytes < best.bytes) best = last
+  const at = (i: number): Life => lives[i] as Life
+  let best: Arena | undefined
+  for (const compare of beginnings) {
+    let order = lives.map((_, i) => i).sort((a, b) => compare(at(a), at(b)))
+    for (let n = 0; n < tries; n++) {
+      const { offsets, bytes } = place(lives, order, piece)
+      if (best === undefined || bytes < best.bytes) best = { offsets, bytes }
+      if (bytes <= least) return best
+      const highest = order.filter((i) => (offsets[i] as number) + at(i).bytes === bytes)
+      order = [...highest, ...order.filter((i) => !highest.includes(i))]
+    }
   }
-  return best
+  return best as Arena
 }
-
-const bytesAt = (lives: ReadonlyArray<Life>, i: number): number => (lives[i] as Life).bytes
-const fromAt = (lives: ReadonlyArray<Life>, i: number): number => (lives[i] as Life).from
 
 /** Each value in turn takes the lowest place that is free while it is alive. */
 const place = (lives: ReadonlyArray<Life>, order: ReadonlyArray<number>, piece: number): Arena => {
