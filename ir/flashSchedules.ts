@@ -1,6 +1,7 @@
 import type * as DType from "./DType.ts"
 import * as Budget from "./flashBudget.ts"
 import { haveQuads, type Limits } from "./Limits.ts"
+import { among, type Reason, tooManyBytes, tooManyThreads } from "./refusals.ts"
 import type { Arithmetic, Flash, FlashDecode, FlashPrefill } from "./Schedule.ts"
 
 /**
@@ -27,23 +28,6 @@ interface Place {
   readonly limits: Limits
   readonly D: Budget.HeadSizes
   readonly E: number
-}
-
-type Reason = string | undefined
-
-const among = (n: number, list: ReadonlyArray<number>, what: string): Reason =>
-  list.includes(n) ? undefined : `${n} ${what} are none of ${list.join(", ")}`
-
-const tooManyThreads = (threads: number, limits: Limits): Reason =>
-  threads > limits.maxComputeInvocationsPerWorkgroup
-    ? `${threads} threads exceed ${limits.maxComputeInvocationsPerWorkgroup}`
-    : undefined
-
-const tooManyBytes = (tile: Budget.Tile, { limits, D, E }: Place): Reason => {
-  const bytes = Budget.tileBytes(tile, D, E)
-  return bytes > limits.maxComputeWorkgroupStorageSize
-    ? `${bytes} bytes of workgroup memory exceed ${limits.maxComputeWorkgroupStorageSize}`
-    : undefined
 }
 
 /** Why threads cannot own rows so. */
@@ -80,7 +64,8 @@ const illegalPrefill = (cut: FlashPrefill, place: Place): Reason => {
     tooManyThreads(cut.threads, place.limits) ??
     (cut.tiles === "registers" ? illegalOwned : illegalStaged)(cut, place)
   if (refused !== undefined) return refused
-  return tooManyBytes(Budget.prefillTile(cut, place.D, place.E) as Budget.Tile, place)
+  const tile = Budget.prefillTile(cut, place.D, place.E) as Budget.Tile
+  return tooManyBytes(Budget.tileBytes(tile, place.D, place.E), place.limits)
 }
 
 const illegalSplits = ({ keysPerSplit, maxSplits }: FlashDecode): Reason =>
@@ -103,7 +88,7 @@ const illegalDecode = (cut: FlashDecode, rows: number, { limits, D, E }: Place):
   const tile = Budget.decodeTile(cut, rows, D, E)
   return tile === undefined
     ? `decode of ${rows} rows needs too many registers`
-    : tooManyBytes(tile, { limits, D, E })
+    : tooManyBytes(Budget.tileBytes(tile, D, E), limits)
 }
 
 /** Whether a device can run a schedule for these head sizes: `undefined`, or the reason why not. */

@@ -1,5 +1,6 @@
 import { haveQuads, type Limits } from "./Limits.ts"
 import { tileElements } from "./matmulSchedule.ts"
+import { among, type Reason, tooManyBytes, tooManyThreads } from "./refusals.ts"
 import type { Arithmetic, Matmul, MatmulSplit, MatmulTile } from "./Schedule.ts"
 
 /**
@@ -19,18 +20,8 @@ const vectors = { threads: powers(256), columns: powers(8) } as const
 
 const splits = { depth: [1, 4, 64, 256], most: Array.from({ length: 16 }, (_, i) => i + 1) } as const
 
-type Reason = string | undefined
-
-const among = (n: number, list: ReadonlyArray<number>, what: string): Reason =>
-  list.includes(n) ? undefined : `${n} ${what} are none of ${list.join(", ")}`
-
-const fits = (threads: number, bytes: number, limits: Limits): Reason => {
-  if (threads > limits.maxComputeInvocationsPerWorkgroup)
-    return `${threads} threads exceed ${limits.maxComputeInvocationsPerWorkgroup}`
-  return bytes > limits.maxComputeWorkgroupStorageSize
-    ? `${bytes} bytes of workgroup memory exceed ${limits.maxComputeWorkgroupStorageSize}`
-    : undefined
-}
+const fits = (threads: number, bytes: number, limits: Limits): Reason =>
+  tooManyThreads(threads, limits) ?? tooManyBytes(bytes, limits)
 
 /** Why a device cannot run a schedule of one or of several products side by side; undefined where it can. */
 export const illegalMatmul = (schedule: Matmul, limits: Limits, products = 1): string | undefined => {
