@@ -13,6 +13,8 @@ export interface Loaded {
   readonly ask: (kernel: number) => Promise<unknown>
   /** Undefined once all pipelines of a launch are ready. Rejects as `Session.pipeline`. */
   readonly waitFor: (launch: Launch.Launch) => Promise<unknown> | undefined
+  /** Asks for those that the first call did without, now or when that is over; does nothing later on. */
+  readonly askOthers: (over?: () => Promise<unknown>) => void
   readonly constants: ReadonlyArray<GPUBuffer>
   /** Sizes of a call; the same for the same lengths. */
   readonly launch: (sizes: Bindings, donated: ReadonlySet<number>) => Launch.Launch
@@ -32,12 +34,15 @@ const [keepLaunches, keepGroups] = [64, 16]
 /** A length by which the kernels of long calls are told from those of short ones. */
 const long = 4096
 
+/** A device that goes away says so elsewhere. */
+const ignored = (): void => {}
+
 const ofLength = ({ symbols }: Program.Program, length: number): Bindings =>
   Object.fromEntries(symbols.map((s) => [s, length]))
 
 /**
  * Compiles and uploads what all calls share, and waits for the pipelines that every call runs. Which of several variants a call needs is known when
- * its lengths are: it waits for its own. All are asked for by the end of the first call's preparation at the latest, unless `ahead` is false,
+ * its lengths are: it waits for its own. All are asked for when the first call is over at the latest, unless `ahead` is false,
  * so that no call after it makes one.
  */
 export const load = async (session: Session, program: Program.Program, ahead = true): Promise<Loaded> => {
@@ -63,12 +68,14 @@ export const load = async (session: Session, program: Program.Program, ahead = t
   const { always, sometimes } = Program.kernelsByNeed(program)
   const first = Promise.all(always.map(ask))
   const others = ahead ? [...sometimes] : []
-  const askOthers = (): void => {
-    for (const i of others.splice(0)) void ask(i)
+  const askOthers: Loaded["askOthers"] = (over) => {
+    if (others.length === 0) return
+    if (over !== undefined) over().then(() => askOthers(), ignored)
+    else for (const i of others.splice(0)) void ask(i)
   }
   if (session.limits.kind === "gpu") askOthers()
   // A software device compiles one kernel at a time, on the cores that it computes on: what takes it longest begins at once, and what the first
-  // call does not need waits until that has its own.
+  // call does not need waits until that is over.
   else if (ahead) for (const { kernel } of Program.steps(program, ofLength(program, long))) void ask(kernel)
   const [, uniform, constants] = await Promise.all([
     first,
@@ -81,16 +88,19 @@ export const load = async (session: Session, program: Program.Program, ahead = t
   // They go with the first buffer that they bind.
   const groups = program.steps.map(() => new WeakMap<GPUBuffer, Array<readonly [Meant, GPUBindGroup]>>())
   let written: Launch.Launch | undefined
+  let launched = false
   const loaded: Loaded = {
     program,
     pipelines,
     ask,
     waitFor: (launch) => {
-      if (launch.kernels.some((i) => pipelines[i] === undefined))
-        return Promise.all(launch.kernels.map(ask)).then(askOthers)
-      if (others.length > 0) askOthers()
-      return undefined
+      const ready = launch.kernels.every((i) => pipelines[i] !== undefined)
+      const own = ready ? undefined : Promise.all(launch.kernels.map(ask))
+      if (launched) askOthers()
+      launched = true
+      return own
     },
+    askOthers,
     constants,
     launch: (sizes, donated) => {
       const key = `${program.symbols.map((s) => sizes[s]).join(" ")},${[...donated].join(" ")}`

@@ -39,6 +39,8 @@ export interface Call {
 export const execute = async (call: Call): Promise<ReadonlyArray<DeviceTensor.DeviceTensor>> => {
   const { session, loaded } = call
   const { outputs, launch } = await start(call, (bound, acquire) => submit(call, bound, acquire, []))
+  // A software device computes on the cores on which it compiles.
+  loaded.askOthers(() => session.device.queue.onSubmittedWorkDone())
   return loaded.program.outputs.map(({ type }, i) =>
     DeviceTensor.make(
       session,
@@ -68,6 +70,7 @@ export const executeAndRead = async (call: Call): Promise<ReadonlyArray<HostArra
     )
   )
   session.check()
+  loaded.askOthers()
   return results
 }
 

@@ -60,8 +60,9 @@ test("one encoder, one pass, one submit; the second call makes no object, anothe
       }
       // What makes something is watched for errors; what repeats what went well is not.
       const made = { ...least, pushErrorScope: 2 }
-      // An arena and a result; the lengths are new, and so are the two pipelines for so many rows: one writes where it reads.
-      expect(yield* during(watched, once(some))).toEqual({
+      // An arena and a result; the lengths are new. When the call is over, the two pipelines for few rows are asked for: one writes where it reads.
+      const over = Effect.promise(() => watched.device().queue.onSubmittedWorkDone())
+      expect(yield* during(watched, Effect.andThen(once(some), over))).toEqual({
         ...made,
         pushErrorScope: 6,
         createBuffer: 2,

@@ -81,7 +81,7 @@ const until = (asked: ReadonlyArray<string>, count: number) =>
 
 const [prefill, decode, combine, norm] = ["flash_prefill", "flash_decode", "flash_combine", "rms_norm"]
 
-describe("a software device is asked for all by the end of the first call's preparation", () => {
+describe("a software device is asked for all when the first call is over", () => {
   const lengths = [
     [40, 40],
     [70, 90],
