@@ -29,7 +29,7 @@ export interface Loaded {
 export type Meant = ReadonlyArray<GPUBuffer | number>
 
 /** Lengths whose sizes are kept, and sets of buffers that begin with one buffer whose bind groups of one step are kept. */
-const [keepLaunches, keepGroups] = [64, 16]
+const [keepLaunches, keepGroups] = [64, 64]
 
 /** A length by which the kernels of long calls are told from those of short ones. */
 const long = 4096
