@@ -25,25 +25,53 @@ import {
   written
 } from "../test/support/scheduled.ts"
 
-const { values: given } = parseArgs({
-  options: {
-    head: { type: "string", default: "6,9" },
-    family: { type: "string" },
-    from: { type: "string", default: "0" },
-    limit: { type: "string", default: "Infinity" },
-    every: { type: "string", default: "1" },
-    count: { type: "boolean", default: false },
-    front: { type: "boolean", default: false }
+const usage = `npm run schedules -- [options]
+  --head     head sizes of keys and values: 6,9
+  --family   one of ${[...familyNames, ...productFamilyNames].join(", ")}
+  --from     the number of the first one: where a run that was ended goes on
+  --limit    how many at most
+  --every    each second one with 2
+  --count    how many there are, for several devices
+  --front    products in f16, each head size, by a compiler's front end
+  --help     this text`
+
+const end = (text: string, code: number): never => {
+  console.log(text)
+  process.exit(code)
+}
+
+const optionsOf = () => {
+  try {
+    return parseArgs({
+      options: {
+        head: { type: "string", default: "6,9" },
+        family: { type: "string" },
+        from: { type: "string", default: "0" },
+        limit: { type: "string", default: "Infinity" },
+        every: { type: "string", default: "1" },
+        count: { type: "boolean", default: false },
+        front: { type: "boolean", default: false },
+        help: { type: "boolean", default: false }
+      }
+    }).values
+  } catch (cause) {
+    return end(`${(cause as Error).message}\n\n${usage}`, 2)
   }
-})
+}
+const given = optionsOf()
+if (given.help) end(usage, 0)
 
 const isAsked = (name: string): boolean => given.family === undefined || name === given.family
 const known = familyNames.filter(isAsked)
 const products = productFamilyNames.filter(isAsked)
 if (known.length + products.length === 0)
-  throw new Error(`no family ${given.family}: one of ${[...familyNames, ...productFamilyNames].join(", ")}`)
+  end(`there is no family ${JSON.stringify(given.family)}\n\n${usage}`, 2)
 const heads = given.head.split(",").map(Number) as unknown as readonly [number, number]
 const [from, limit, every] = [given.from, given.limit, given.every].map(Number) as [number, number, number]
+const isSize = (n: number): boolean => Number.isInteger(n) && n > 0 && n <= 256
+if (heads.length !== 2 || !heads.every(isSize)) end(`--head takes two sizes of 1 to 256\n\n${usage}`, 2)
+if (!(from >= 0 && limit > 0 && every >= 1))
+  end(`--from, --limit and --every take numbers, the last two 1 or more\n\n${usage}`, 2)
 
 /** Counts for several devices, at several head sizes. */
 const count = (): void => {
