@@ -1,47 +1,27 @@
-import { Result } from "effect"
 import { describe, expect, test } from "vitest"
-import * as Reference from "../../../backends/reference/Reference.ts"
-import { anchors } from "../../../ir/anchors.ts"
 import type * as Dim from "../../../ir/Dim.ts"
-import * as Form from "../../../ir/Form.ts"
 import * as Graph from "../../../ir/Graph.ts"
 import { portable } from "../../../ir/Limits.ts"
-import * as Shape from "../../../ir/Shape.ts"
-import * as Verify from "../../../ir/Verify.ts"
 import { fuseElementwise } from "../../../passes/fuseElementwise.ts"
-import * as arrays from "../../support/arrays.ts"
 import { graphOf } from "../../support/evaluate.ts"
+import { fusedKernels } from "../../support/fusedKernels.ts"
 
 const sizes: Dim.Bindings = { B: 2, T: 3, S: 2 }
 
 /** What each kernel is around, in order; the graph is checked and gives what it gave. */
-const kernels = (lines: string, twinProducts = true): ReadonlyArray<string> => {
-  const graph = graphOf(`graph {
+const kernels = (lines: string, twinProducts = true): ReadonlyArray<string> =>
+  fusedKernels(
+    `graph {
     %x: f32[B, T, 6] = input {name = "x"}
     %w: f32[6, 24] = input {name = "w"}
     %c: f32[T, 4] = input {name = "c"}
     %g: f32[8] = input {name = "g"}
     %p: f32[B, T, 24] = dot %x, %w {lhsBatch = [], rhsBatch = [], lhsContract = [2], rhsContract = [0]}
     ${lines}
-  }`)
-  const limits = { ...portable, twinProducts }
-  const fused = fuseElementwise.run(graph, { limits, donated: new Set(), count: () => {} }).graph
-  expect(Result.isSuccess(Verify.graph(fused))).toBe(true)
-  expect(Result.isSuccess(Form.check(fused, "kernels"))).toBe(true)
-  const from = arrays.random(5)
-  const inputs = graph.inputs.map((i) =>
-    arrays.array(from, i.type.dtype, Shape.evaluate(i.type.shape, sizes), "uniform")
+  }`,
+    sizes,
+    { twinProducts }
   )
-  const [before, after] = [graph, fused].map((g) =>
-    Reference.evaluate(g, inputs, sizes, { precision: "f64" })
-  )
-  expect(after).toEqual(before)
-  return fused.nodes.flatMap((n) =>
-    n.op === "fused"
-      ? [n.attrs.body.nodes.flatMap(({ op }) => (anchors.has(op) ? [op] : [])).join(" ") || "map"]
-      : []
-  )
-}
 
 const heads = `
   %r: f32[B, T, 3, 8] = reshape %p

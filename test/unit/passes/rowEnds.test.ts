@@ -1,42 +1,21 @@
-import { Result } from "effect"
 import { describe, expect, test } from "vitest"
-import * as Reference from "../../../backends/reference/Reference.ts"
-import { anchors } from "../../../ir/anchors.ts"
-import * as Form from "../../../ir/Form.ts"
-import { portable } from "../../../ir/Limits.ts"
-import * as Shape from "../../../ir/Shape.ts"
-import { fuseElementwise } from "../../../passes/fuseElementwise.ts"
-import * as arrays from "../../support/arrays.ts"
-import { graphOf } from "../../support/evaluate.ts"
+import { fusedKernels } from "../../support/fusedKernels.ts"
 
 const sizes = { B: 2, T: 3, C: 5 }
 
 /** What each kernel is around, in order, where what follows %n, a norm of %x, is these lines; the graph gives what it gave. */
-const kernels = (lines: string, rowEpilogues = true): ReadonlyArray<string> => {
-  const graph = graphOf(`graph {
+const kernels = (lines: string, rowEpilogues = true): ReadonlyArray<string> =>
+  fusedKernels(
+    `graph {
     %x: f32[B, 2, T, 8] = input {name = "x"}
     %c: f32[T, 4] = input {name = "c"}
     %g: f32[8] = input {name = "g"}
     %n: f32[B, 2, T, 8] = rms_norm %x {axis = 3, epsilon = 0.001}
     ${lines}
-  }`)
-  const limits = { ...portable, productsInPlace: true, rowEpilogues }
-  const fused = fuseElementwise.run(graph, { limits, donated: new Set(), count: () => {} }).graph
-  expect(Result.isSuccess(Form.check(fused, "kernels"))).toBe(true)
-  const from = arrays.random(5)
-  const inputs = graph.inputs.map((i) =>
-    arrays.array(from, i.type.dtype, Shape.evaluate(i.type.shape, sizes), "uniform")
+  }`,
+    sizes,
+    { productsInPlace: true, rowEpilogues }
   )
-  const [before, after] = [graph, fused].map((g) =>
-    Reference.evaluate(g, inputs, sizes, { precision: "f64" })
-  )
-  expect(after).toEqual(before)
-  return fused.nodes.flatMap((n) =>
-    n.op === "fused"
-      ? [n.attrs.body.nodes.flatMap(({ op }) => (anchors.has(op) ? [op] : [])).join(" ") || "map"]
-      : []
-  )
-}
 
 const slice = (name: string, of: string, start: number, stop: number, step = 1): string =>
   `%${name}: f32[B, 2, T, ${Math.ceil((stop - start) / step)}] = slice %${of} {starts = [0, 0, 0, ${start}], stops = [B, 2, T, ${stop}], steps = [1, 1, 1, ${step}]}`

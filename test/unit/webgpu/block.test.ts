@@ -1,14 +1,10 @@
-import { Result } from "effect"
 import { describe, expect, test } from "vitest"
-import { lower } from "../../../backends/webgpu/lower.ts"
-import * as Program from "../../../backends/webgpu/Program.ts"
 import type { Bindings } from "../../../ir/Dim.ts"
 import * as Limits from "../../../ir/Limits.ts"
-import * as Pipeline from "../../../passes/Pipeline.ts"
 import { decoder, gpt2, Params } from "../../../src/nn/index.ts"
 import { spec } from "../../../src/spec.ts"
 import type * as Tensor from "../../../src/Tensor.ts"
-import { trace } from "../../../src/trace.ts"
+import { dispatchesOf, programOf } from "../../support/lowered.ts"
 
 type Values = { readonly [name: string]: Tensor.Tensor }
 
@@ -70,16 +66,9 @@ const modelOf =
 type Dispatches = (sizes: Bindings) => ReadonlyArray<string>
 
 /** Names of the kernels that a call dispatches. */
-const dispatches = ({ fn, signature, donate = [] }: Model, limits: Limits.Limits): Dispatches => {
-  const { graph } = Result.getOrThrow(trace(fn as Parameters<typeof trace>[0], signature as never))
-  const pipeline = Result.getOrThrow(Pipeline.parse(Pipeline.defaultText))
-  const plan = Result.getOrThrow(Pipeline.run(pipeline, graph, { limits, donated: new Set(donate) }))
-  const { memory } = plan
-  if (memory === undefined) throw new Error("memory is planned")
-  const program = lower({ graph: plan.graph, schedules: plan.schedules, memory }, limits)
-  const given = new Set(donate.map((name) => program.inputs.findIndex((i) => i.name === name)))
-  return (sizes) =>
-    Program.steps(program, sizes, given).map((s) => (program.kernels[s.kernel] as Program.Kernel).name)
+const dispatches = (model: Model, limits: Limits.Limits): Dispatches => {
+  const program = programOf(model, limits)
+  return (sizes) => dispatchesOf(program, sizes, model.donate)
 }
 
 /** The last norm and the prediction of words are no layer's. */

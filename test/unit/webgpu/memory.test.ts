@@ -1,19 +1,14 @@
-/** What a call needs of intermediate memory, parts that kernels leave for the next among it: bounded by what is alive at one step. */
-import { Result } from "effect"
 import { describe, expect, test } from "vitest"
 import * as Intermediates from "../../../backends/webgpu/Intermediates.ts"
-import { lower } from "../../../backends/webgpu/lower.ts"
-import * as Program from "../../../backends/webgpu/Program.ts"
+import type * as Program from "../../../backends/webgpu/Program.ts"
 import * as Size from "../../../backends/webgpu/Size.ts"
 import type { Bindings } from "../../../ir/Dim.ts"
 import * as Limits from "../../../ir/Limits.ts"
-import * as MemoryPlan from "../../../ir/MemoryPlan.ts"
-import * as Pipeline from "../../../passes/Pipeline.ts"
 import * as Attention from "../../../src/Attention.ts"
 import { decoder, gpt2, Params } from "../../../src/nn/index.ts"
 import { spec } from "../../../src/spec.ts"
 import * as Tensor from "../../../src/Tensor.ts"
-import { trace } from "../../../src/trace.ts"
+import { programOf, stepsOf } from "../../support/lowered.ts"
 
 type Values = { readonly [name: string]: Tensor.Tensor }
 
@@ -72,23 +67,6 @@ interface Case {
   readonly signature: object
   readonly donate: ReadonlyArray<string>
 }
-
-const programOf = ({ fn, signature, donate }: Case, limits: Limits.Limits): Program.Program => {
-  const { graph } = Result.getOrThrow(trace(fn as never, signature as never))
-  const pipeline = Result.getOrThrow(Pipeline.parse(Pipeline.defaultText))
-  const plan = Result.getOrThrow(Pipeline.run(pipeline, graph, { limits, donated: new Set(donate) }))
-  return lower(
-    { graph: plan.graph, schedules: plan.schedules, memory: plan.memory ?? MemoryPlan.none },
-    limits
-  )
-}
-
-const stepsOf = (program: Program.Program, donate: ReadonlyArray<string>, sizes: Bindings) =>
-  Program.steps(
-    program,
-    sizes,
-    new Set(donate.map((name) => program.inputs.findIndex((i) => i.name === name)))
-  )
 
 /** Numbers of the slots that must be in memory at each step: somebody has bound it by then, and somebody binds it from then on. */
 const aliveAt = (steps: ReadonlyArray<Program.Step>): ReadonlyArray<ReadonlyArray<number>> => {
@@ -149,7 +127,7 @@ describe.each(devices)("%s", (_, limits) => {
     for (const [T, C] of lengths) {
       const sizes = { B: 1, T, C }
       for (const donate of [each.donate, []]) {
-        const steps = stepsOf(program, donate, sizes)
+        const steps = stepsOf(program, sizes, donate)
         const { buffers } = Intermediates.of(program, steps, sizes, limits)
         expect(buffers).toEqual([bound(program, steps, sizes)])
       }
@@ -162,7 +140,7 @@ describe.each(devices)("%s", (_, limits) => {
       const program = programOf(each, limits)
       return lengths.map(([T, C]) => {
         const sizes = { B: 1, T, C }
-        return Intermediates.of(program, stepsOf(program, each.donate, sizes), sizes, limits).buffers
+        return Intermediates.of(program, stepsOf(program, sizes, each.donate), sizes, limits).buffers
       })
     })
     expect(many).toEqual(few)

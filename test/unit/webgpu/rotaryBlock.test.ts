@@ -1,14 +1,9 @@
-/** How many dispatches layers take whose queries and keys turn in part, come of one product, or are normalised first. */
-import { Result } from "effect"
 import { describe, expect, test } from "vitest"
-import { lower } from "../../../backends/webgpu/lower.ts"
-import * as Program from "../../../backends/webgpu/Program.ts"
 import type { Bindings } from "../../../ir/Dim.ts"
 import * as Limits from "../../../ir/Limits.ts"
-import * as Pipeline from "../../../passes/Pipeline.ts"
 import { spec } from "../../../src/spec.ts"
 import type * as Tensor from "../../../src/Tensor.ts"
-import { trace } from "../../../src/trace.ts"
+import { dispatchesOf, programOf } from "../../support/lowered.ts"
 import * as Rotary from "../../support/nn/rotary.ts"
 
 type Values = { readonly [name: string]: Tensor.Tensor }
@@ -50,15 +45,8 @@ const dispatches = (
     { x: spec("f32", ["B", "T", features]) },
     ...numbers.map((n) => named(own, n))
   )
-  const { graph } = Result.getOrThrow(trace(fn as never, signature))
   const donate = cached ? numbers.flatMap((n) => [`keys.${n}`, `values.${n}`]) : []
-  const pipeline = Result.getOrThrow(Pipeline.parse(Pipeline.defaultText))
-  const plan = Result.getOrThrow(Pipeline.run(pipeline, graph, { limits, donated: new Set(donate) }))
-  const { memory } = plan
-  if (memory === undefined) throw new Error("memory is planned")
-  const program = lower({ graph: plan.graph, schedules: plan.schedules, memory }, limits)
-  const given = new Set(donate.map((name) => program.inputs.findIndex((i) => i.name === name)))
-  return Program.steps(program, sizes, given).map((s) => (program.kernels[s.kernel] as Program.Kernel).name)
+  return dispatchesOf(programOf({ fn, signature, donate }, limits), sizes, donate)
 }
 
 const base: Limits.Limits = {
